@@ -1,0 +1,55 @@
+package protocol
+
+// CloseCode is the code of the WebSocket close frame with which a session's
+// connection ends (RFC 6455 §7.4.2). From 4000 to 4499 the client should
+// connect again, from 4500 to 4999 it must not.
+type CloseCode int
+
+const (
+	CloseGoingAway CloseCode = 4000 // the node stops
+	CloseHeartbeat CloseCode = 4001 // nothing was heard from the client in time
+	CloseSlow      CloseCode = 4002 // the client did not read or acknowledge what was sent
+	CloseLease     CloseCode = 4003 // the node lost its lease; another may serve
+	CloseInternal  CloseCode = 4004 // a fault of the server
+
+	CloseToken    CloseCode = 4500 // the token is wrong, expired or revoked
+	CloseProtocol CloseCode = 4501 // the client broke the protocol
+	CloseReplaced CloseCode = 4502 // a newer session of the same device
+	CloseBye      CloseCode = 4503 // the client said bye
+	CloseHello    CloseCode = 4504 // no hello in time
+	CloseFlood    CloseCode = 4505 // the client kept on past its limits
+)
+
+// CloseSpec is what goes with a close code.
+type CloseSpec struct {
+	Code CloseCode
+	// Name is the reason in the close frame, in logs and in the metric's label.
+	Name string
+}
+
+// CloseCodes lists every close code.
+var CloseCodes = []CloseSpec{
+	{CloseGoingAway, "going_away"},
+	{CloseHeartbeat, "heartbeat"},
+	{CloseSlow, "slow"},
+	{CloseLease, "lease_lost"},
+	{CloseInternal, "internal"},
+	{CloseToken, "bad_token"},
+	{CloseProtocol, "protocol"},
+	{CloseReplaced, "replaced"},
+	{CloseBye, "bye"},
+	{CloseHello, "no_hello"},
+	{CloseFlood, "flood"},
+}
+
+// Reconnect reports whether the client should connect again.
+func (c CloseCode) Reconnect() bool { return c < 4500 }
+
+func (c CloseCode) String() string {
+	for _, s := range CloseCodes {
+		if s.Code == c {
+			return s.Name
+		}
+	}
+	return "other"
+}

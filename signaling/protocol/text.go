@@ -1,0 +1,140 @@
+package protocol
+
+import "switchboard/directory/e164"
+
+// MaxMessage is the largest body of a text, in bytes. A stored item must fit
+// into a mailbox's 64 KiB with its envelope.
+const MaxMessage = 32 << 10
+
+// MessageSend sends a text to a number. It is answered when the text is stored
+// for every device of the receiver and for the sender's other devices.
+type MessageSend struct {
+	// ID is chosen by the client at random; a retry with the same ID is the
+	// same text. The alphabet is that of [CallInvite.Call].
+	ID string `json:"id"`
+	// To is a number, in any way of writing it, as in [CallInvite.To].
+	To string `json:"to"`
+	// ContentType is the media type of Body. Absent means text/plain.
+	ContentType string `json:"type,omitempty"`
+	// Body is for the receiver alone; the server does not look at it.
+	Body string `json:"body"`
+}
+
+// MessageStored says that a text is on disk.
+type MessageStored struct {
+	ID string      `json:"id"`
+	To e164.Number `json:"to"`
+	// Time is when the server stored it, as Unix milliseconds.
+	Time int64 `json:"time"`
+}
+
+// MessageRead tells the other side of a conversation that everything up to and
+// including the text ID has been read.
+type MessageRead struct {
+	To string `json:"to"`
+	ID string `json:"id"`
+}
+
+// Kind is what a mailbox item is.
+type Kind string
+
+const (
+	KindMessage   Kind = "message"   // a text, received or sent by another device of the account
+	KindDelivered Kind = "delivered" // the other side has every text up to and including ID on a device
+	KindRead      Kind = "read"      // the other side has read every text up to and including ID
+	KindCall      Kind = "call"      // a call that ended, for people's history
+)
+
+// MailboxItem is an item of the device's mailbox. Items come in the order of
+// Seq; a device may get an item more than once and drops what it has, by Kind,
+// From and ID.
+type MailboxItem struct {
+	// Seq is the item's place in the mailbox: it grows, with gaps.
+	Seq  uint64 `json:"seq"`
+	Kind Kind   `json:"kind"`
+	ID   string `json:"id"`
+	// From and To are numbers. One of them is the device's own.
+	From e164.Number `json:"from"`
+	To   e164.Number `json:"to"`
+	// Time is when the server stored it, as Unix milliseconds.
+	Time int64 `json:"time"`
+
+	ContentType string `json:"type,omitempty"` // of a message
+	Body        string `json:"body,omitempty"` // of a message
+
+	Call *CallHistory `json:"call,omitempty"` // of a call
+}
+
+// CallHistory is a call that ended, as one side's history has it. The item's
+// From is the caller.
+type CallHistory struct {
+	Call       string  `json:"call"`
+	Media      []Media `json:"media"`
+	Reason     Reason  `json:"reason"`
+	Answered   bool    `json:"answered"`
+	DurationMS int64   `json:"duration_ms,omitempty"`
+}
+
+// MailboxAck tells that every item up to and including Seq is safely with the
+// device. The server removes them.
+type MailboxAck struct {
+	Seq uint64 `json:"seq"`
+}
+
+// MailboxDrained marks the end of the backlog: all up to Seq, 0 for an empty
+// mailbox, has been sent on this connection.
+type MailboxDrained struct {
+	Seq uint64 `json:"seq"`
+}
+
+// Typing tells that somebody is writing. It is never stored. The client gives
+// To, the server From.
+type Typing struct {
+	To   string       `json:"to,omitempty"`
+	From *e164.Number `json:"from,omitempty"`
+}
+
+func (*MessageSend) Type() Type    { return TypeMessageSend }
+func (*MessageRead) Type() Type    { return TypeMessageRead }
+func (*MailboxItem) Type() Type    { return TypeMailboxItem }
+func (*MailboxAck) Type() Type     { return TypeMailboxAck }
+func (*MailboxDrained) Type() Type { return TypeMailboxDrained }
+func (*Typing) Type() Type         { return TypeTyping }
+
+func (m *MessageSend) Validate() error {
+	c := check{}
+	c.id("id", m.ID)
+	c.text("to", m.To, 1, e164.MaxInput)
+	c.text("type", m.ContentType, 0, 128)
+	c.text("body", m.Body, 1, MaxMessage)
+	return c.err()
+}
+
+func (m *MessageRead) Validate() error {
+	c := check{}
+	c.text("to", m.To, 1, e164.MaxInput)
+	c.id("id", m.ID)
+	return c.err()
+}
+
+func (m *MailboxItem) Validate() error {
+	c := check{}
+	c.that("seq", m.Seq > 0, "is not positive")
+	c.text("id", m.ID, 1, MaxID)
+	return c.err()
+}
+
+func (m *MailboxAck) Validate() error {
+	c := check{}
+	c.that("seq", m.Seq > 0, "is not positive")
+	return c.err()
+}
+
+func (*MailboxDrained) Validate() error { return nil }
+
+func (m *Typing) Validate() error {
+	c := check{}
+	c.text("to", m.To, 0, e164.MaxInput)
+	c.that("to", m.To != "" || m.From != nil, "is missing")
+	return c.err()
+}
