@@ -1,0 +1,366 @@
+package call
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"switchboard/signaling/protocol"
+)
+
+// Next returns the call after e, at the time now, and what must be done about
+// it. It never changes c. An event that has no effect, such as a repeat,
+// returns c and no action. On error c is returned as it was: a [*StateError],
+// [ErrStranger] or [ErrTooMany].
+func (c Call) Next(e Event, now time.Time) (Call, []Action, error) {
+	n := c
+	n.Legs = slices.Clone(c.Legs)
+	acts, err := n.apply(e, now)
+	if err != nil {
+		return c, nil, err
+	}
+	return n, acts, nil
+}
+
+func (c *Call) apply(e Event, now time.Time) ([]Action, error) {
+	if err := c.admit(e); err != nil {
+		return nil, err
+	}
+	if c.State == protocol.Ended {
+		return c.applyEnded(e)
+	}
+	switch e := e.(type) {
+	case Join:
+		return c.join(e)
+	case RingingOn:
+		return c.ringingOn(e, now)
+	case Answer:
+		return c.answer(e, now)
+	case Reject:
+		return c.reject(e.Device, now)
+	case Busy:
+		return c.busy(e, now)
+	case Cancel:
+		if !c.Alerting() {
+			return nil, c.wrongState()
+		}
+		return c.end(protocol.ReasonCanceled, protocol.Caller, now), nil
+	case Hangup:
+		return c.hangup(e, now)
+	case Supersede:
+		return c.end(protocol.ReasonReplaced, protocol.Caller, now), nil
+	case Candidates:
+		return c.candidates(e)
+	case Describe:
+		return c.describe(e)
+	case Report:
+		return c.report(e, now)
+	case Timeout:
+		return c.timeout(e.Timer, now)
+	}
+	panic(fmt.Sprintf("call: event %T is not in the set", e))
+}
+
+// admit refuses events of devices that are not in the call, and those of
+// devices for which it is over although it goes on.
+func (c *Call) admit(e Event) error {
+	role, device := protocol.Callee, uint32(0)
+	switch e := e.(type) {
+	case RingingOn:
+		device = e.Device
+	case Answer:
+		device = e.Device
+	case Reject:
+		device = e.Device
+	case Busy:
+		device = e.Device
+	case Hangup:
+		role, device = e.By, e.Device
+	case Candidates:
+		role, device = e.By, e.Device
+	case Describe:
+		role, device = e.By, e.Device
+	case Report:
+		role, device = e.By, e.Device
+	default:
+		return nil
+	}
+	if role == protocol.Caller {
+		if device != c.Caller.Device {
+			return ErrStranger
+		}
+		return nil
+	}
+	i := c.leg(device)
+	switch {
+	case i < 0:
+		return ErrStranger
+	case c.Legs[i].State == LegOut && c.State != protocol.Ended:
+		if _, hangup := e.(Hangup); hangup {
+			return nil
+		}
+		return &StateError{protocol.Ended, c.ReasonFor(device)}
+	}
+	return nil
+}
+
+// applyEnded: what a device may still ask of a call that is over is what it
+// may not have heard of yet.
+func (c *Call) applyEnded(e Event) ([]Action, error) {
+	switch e := e.(type) {
+	case Hangup, Cancel, Supersede, Timeout, Report:
+		return nil, nil
+	case Answer:
+		return nil, &StateError{c.State, c.ReasonFor(e.Device)}
+	case Reject:
+		return nil, &StateError{c.State, c.ReasonFor(e.Device)}
+	}
+	return nil, &StateError{c.State, c.Reason}
+}
+
+func (c *Call) wrongState() error { return &StateError{State: c.State} }
+
+func (c *Call) join(e Join) ([]Action, error) {
+	if !c.Alerting() {
+		return nil, c.wrongState()
+	}
+	if c.leg(e.Device) >= 0 || len(c.Legs) == MaxLegs {
+		return nil, nil
+	}
+	first := len(c.Legs) == 0
+	c.Legs = append(c.Legs, Leg{e.Device, LegInvited})
+	acts := []Action{Ring{e.Device}}
+	if first {
+		acts = append(acts, StopTimer{TimerReach})
+	}
+	return acts, nil
+}
+
+func (c *Call) ringingOn(e RingingOn, now time.Time) ([]Action, error) {
+	if !c.Alerting() {
+		return nil, c.wrongState()
+	}
+	i := c.leg(e.Device)
+	if c.Legs[i].State != LegInvited {
+		return nil, nil
+	}
+	c.Legs[i].State = LegRinging
+	if c.State == protocol.Ringing {
+		return nil, nil
+	}
+	c.State, c.Rung = protocol.Ringing, now
+	return []Action{TellRinging{}}, nil
+}
+
+func (c *Call) answer(e Answer, now time.Time) ([]Action, error) {
+	if !c.Alerting() {
+		if c.Callee.Device == e.Device && c.B.N == 0 && c.B.SDP == e.SDP {
+			return nil, nil // the answer was repeated
+		}
+		return nil, c.wrongState()
+	}
+	c.State, c.Answered = protocol.Connecting, now
+	c.Callee.Device = e.Device
+	c.B = Side{Kind: "answer", SDP: e.SDP}
+	acts := []Action{StopTimer{TimerRing}, StartTimer{TimerConnect, ConnectFor}, TellAnswered{e.SDP}}
+	for i, l := range c.Legs {
+		switch {
+		case l.Device == e.Device:
+			c.Legs[i].State = LegWinner
+		case l.State != LegOut:
+			c.Legs[i].State = LegOut
+			acts = append(acts, TellEnded{protocol.Callee, l.Device, protocol.ReasonAnsweredElsewhere, true})
+		}
+	}
+	return acts, nil
+}
+
+func (c *Call) reject(device uint32, now time.Time) ([]Action, error) {
+	if !c.Alerting() {
+		return nil, c.wrongState()
+	}
+	c.Legs[c.leg(device)].State = LegWinner
+	return c.end(protocol.ReasonDeclined, protocol.Callee, now), nil
+}
+
+func (c *Call) busy(e Busy, now time.Time) ([]Action, error) {
+	if !c.Alerting() {
+		return nil, c.wrongState()
+	}
+	c.Legs[c.leg(e.Device)].State = LegBusy
+	for _, l := range c.Legs {
+		if l.State != LegBusy {
+			return nil, nil
+		}
+	}
+	return c.end(protocol.ReasonBusy, protocol.Callee, now), nil
+}
+
+func (c *Call) hangup(e Hangup, now time.Time) ([]Action, error) {
+	switch {
+	case e.By == protocol.Callee && c.Legs[c.leg(e.Device)].State == LegOut:
+		return nil, nil // it is over for that device
+	case c.Alerting() && e.By == protocol.Caller:
+		return c.end(protocol.ReasonCanceled, e.By, now), nil
+	case c.Alerting():
+		return c.reject(e.Device, now)
+	}
+	why := e.Why
+	if why == "" {
+		why = protocol.ReasonHangup
+	}
+	return c.end(why, e.By, now), nil
+}
+
+// end ends the call: nobody who was told of it is left out, and nobody is told
+// twice.
+func (c *Call) end(why protocol.Reason, by protocol.Role, now time.Time) []Action {
+	acts := c.stopTimers()
+	c.State, c.Reason, c.EndedBy, c.Ended = protocol.Ended, why, by, now
+	acts = append(acts, TellEnded{protocol.Caller, c.Caller.Device, why, by == protocol.Caller})
+	for i, l := range c.Legs {
+		if l.State == LegOut {
+			continue
+		}
+		if l.State != LegWinner {
+			c.Legs[i].State = LegOut
+		}
+		acts = append(acts, TellEnded{protocol.Callee, l.Device, c.ReasonFor(l.Device), by == protocol.Callee})
+	}
+	return append(acts, Conclude{})
+}
+
+func (c *Call) stopTimers() []Action {
+	switch c.State {
+	case protocol.Connecting:
+		return []Action{StopTimer{TimerConnect}}
+	case protocol.Reconnecting:
+		return []Action{StopTimer{TimerReconnect}}
+	case protocol.Active:
+		return nil
+	}
+	acts := []Action{StopTimer{TimerRing}}
+	if len(c.Legs) == 0 {
+		acts = append(acts, StopTimer{TimerReach})
+	}
+	return acts
+}
+
+func (c *Call) candidates(e Candidates) ([]Action, error) {
+	if c.Alerting() && e.By == protocol.Callee {
+		return nil, c.wrongState()
+	}
+	s := c.side(e.By)
+	batch := e.CallCandidates
+	if !strings.Contains(s.SDP, "a=ice-ufrag:"+batch.Gen) {
+		return nil, nil // of a generation that is over, or not this side's
+	}
+	if batch.Gen != s.Gen {
+		s.Gen, s.CandN, s.Count, s.Candidates = batch.Gen, 0, 0, nil
+	}
+	if batch.N <= s.CandN {
+		return nil, nil
+	}
+	if s.Count+len(batch.Candidates) > protocol.MaxCandidates {
+		return nil, ErrTooMany
+	}
+	s.CandN, s.Count = batch.N, s.Count+len(batch.Candidates)
+	s.Candidates = append(slices.Clip(s.Candidates), batch)
+	if !c.Alerting() {
+		return []Action{TellCandidates{other(e.By), c.Callee.Device, batch}}, nil
+	}
+	var acts []Action
+	for _, l := range c.Legs {
+		if l.State == LegInvited || l.State == LegRinging {
+			acts = append(acts, TellCandidates{protocol.Callee, l.Device, batch})
+		}
+	}
+	return acts, nil
+}
+
+func (c *Call) describe(e Describe) ([]Action, error) {
+	if c.Alerting() {
+		return nil, c.wrongState()
+	}
+	s := c.side(e.By)
+	d := e.CallDescribe
+	if d.N <= s.N {
+		return nil, nil
+	}
+	s.N, s.Kind = d.N, d.Kind
+	if d.SDP != "" {
+		s.SDP = d.SDP
+	}
+	return []Action{TellDescription{other(e.By), d}}, nil
+}
+
+func (c *Call) report(e Report, now time.Time) ([]Action, error) {
+	if c.Alerting() {
+		return nil, c.wrongState()
+	}
+	s := c.side(e.By)
+	if s.Media == e.Media && e.Path == nil {
+		return nil, nil
+	}
+	s.Media = e.Media
+	if e.Path != nil {
+		s.Path = e.Path
+	}
+	up := c.A.Media == protocol.MediaConnected && c.B.Media == protocol.MediaConnected
+	switch {
+	case c.State == protocol.Connecting && up:
+		c.Connected = now
+		return c.enter(protocol.Active, StopTimer{TimerConnect}), nil
+	case c.State == protocol.Connecting && e.Media == protocol.MediaFailed && !c.Restarted:
+		return c.restartRelayed(), nil
+	case c.State == protocol.Active && !up:
+		return c.enter(protocol.Reconnecting, StartTimer{TimerReconnect, ReconnectFor}), nil
+	case c.State == protocol.Reconnecting && up:
+		return c.enter(protocol.Active, StopTimer{TimerReconnect}), nil
+	case c.State == protocol.Reconnecting && c.lostOnBoth() && e.Media == protocol.MediaDisconnected:
+		return []Action{StartTimer{TimerReconnect, ReconnectBothFor}}, nil
+	}
+	return nil, nil
+}
+
+func (c *Call) lostOnBoth() bool {
+	return c.A.Media != protocol.MediaConnected && c.B.Media != protocol.MediaConnected
+}
+
+// enter changes to a state of a call that has been answered, and tells both.
+func (c *Call) enter(s protocol.State, timer Action) []Action {
+	c.State = s
+	st := protocol.CallState{Call: c.ID, State: s}
+	return []Action{timer, TellState{protocol.Caller, st}, TellState{protocol.Callee, st}}
+}
+
+// restartRelayed asks, once, for ICE to be restarted with relays alone. The
+// caller makes the offer, so that only one side does.
+func (c *Call) restartRelayed() []Action {
+	c.Restarted = true
+	ask := protocol.CallState{Call: c.ID, State: c.State, Restart: true, RelayOnly: true}
+	follow := protocol.CallState{Call: c.ID, State: c.State, RelayOnly: true}
+	return []Action{
+		StartTimer{TimerConnect, ConnectFor},
+		TellState{protocol.Caller, ask}, TellState{protocol.Callee, follow},
+	}
+}
+
+// timeout acts on a timer that belongs to the state; one that has been
+// overtaken by an event has no effect.
+func (c *Call) timeout(t Timer, now time.Time) ([]Action, error) {
+	switch {
+	case t == TimerReach && c.Alerting() && len(c.Legs) == 0:
+		return c.end(protocol.ReasonUnreachable, "", now), nil
+	case t == TimerRing && c.Alerting():
+		return c.end(protocol.ReasonNoAnswer, "", now), nil
+	case t == TimerConnect && c.State == protocol.Connecting && !c.Restarted:
+		return c.restartRelayed(), nil
+	case t == TimerConnect && c.State == protocol.Connecting:
+		return c.end(protocol.ReasonICEFailed, "", now), nil
+	case t == TimerReconnect && c.State == protocol.Reconnecting:
+		return c.end(protocol.ReasonConnectionLost, "", now), nil
+	}
+	return nil, nil
+}
