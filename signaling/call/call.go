@@ -80,6 +80,9 @@ const (
 	LegOut     LegState = "out"    // has been told that the call is over for it
 )
 
+// in reports whether the call goes on for the device.
+func (l Leg) in() bool { return l.State != LegBusy && l.State != LegOut }
+
 // Side is what one side of the call has said. Invariant: Count is the number
 // of candidates in Candidates, at most [protocol.MaxCandidates].
 type Side struct {

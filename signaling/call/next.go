@@ -96,13 +96,26 @@ func (c *Call) admit(e Event) error {
 	switch {
 	case i < 0:
 		return ErrStranger
-	case c.Legs[i].State == LegOut && c.State != protocol.Ended:
-		if _, hangup := e.(Hangup); hangup {
+	case c.State == protocol.Ended || c.Legs[i].in():
+		return nil
+	case c.Legs[i].State == LegBusy:
+		return overFor(e, protocol.ReasonBusy)
+	}
+	return overFor(e, c.ReasonFor(device))
+}
+
+// overFor refuses what a device asks of a call that is over for it, but for
+// what only says so once more.
+func overFor(e Event, why protocol.Reason) error {
+	switch e.(type) {
+	case Hangup:
+		return nil
+	case Busy:
+		if why == protocol.ReasonBusy {
 			return nil
 		}
-		return &StateError{protocol.Ended, c.ReasonFor(device)}
 	}
-	return nil
+	return &StateError{protocol.Ended, why}
 }
 
 // applyEnded: what a device may still ask of a call that is over is what it
@@ -185,10 +198,14 @@ func (c *Call) reject(device uint32, now time.Time) ([]Action, error) {
 }
 
 func (c *Call) busy(e Busy, now time.Time) ([]Action, error) {
+	i := c.leg(e.Device)
+	if c.Legs[i].State == LegBusy {
+		return nil, nil
+	}
 	if !c.Alerting() {
 		return nil, c.wrongState()
 	}
-	c.Legs[c.leg(e.Device)].State = LegBusy
+	c.Legs[i].State = LegBusy
 	for _, l := range c.Legs {
 		if l.State != LegBusy {
 			return nil, nil
@@ -199,7 +216,7 @@ func (c *Call) busy(e Busy, now time.Time) ([]Action, error) {
 
 func (c *Call) hangup(e Hangup, now time.Time) ([]Action, error) {
 	switch {
-	case e.By == protocol.Callee && c.Legs[c.leg(e.Device)].State == LegOut:
+	case e.By == protocol.Callee && !c.Legs[c.leg(e.Device)].in():
 		return nil, nil // it is over for that device
 	case c.Alerting() && e.By == protocol.Caller:
 		return c.end(protocol.ReasonCanceled, e.By, now), nil
@@ -272,7 +289,7 @@ func (c *Call) candidates(e Candidates) ([]Action, error) {
 	}
 	var acts []Action
 	for _, l := range c.Legs {
-		if l.State == LegInvited || l.State == LegRinging {
+		if l.in() {
 			acts = append(acts, TellCandidates{protocol.Callee, l.Device, batch})
 		}
 	}
