@@ -1,0 +1,75 @@
+# Every target is one obvious command; "make" lists them.
+#
+# Go alone is enough to build and to run. What else the tests need (a browser,
+# coturn to compare with) is installed where this runs as root on Debian; else
+# make says what is missing and what is therefore not tested.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# How long each fuzz target runs, and which benchmarks.
+FUZZTIME ?= 10s
+BENCH ?= .
+CONFIG ?= configs/dev.yaml
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build ## Serve on this machine with development settings; prints what to open
+	@exec bin/switchboard serve -config $(CONFIG)
+
+.PHONY: call
+call: build ## Place a call between two softphones through a server of its own
+	@exec bin/softphone trial
+
+.PHONY: build
+build: ## Build the programs into bin/
+	go build -o bin/ ./cmd/...
+
+.PHONY: test
+test: tools lint ## Everything: lint, all tests with the race detector, the browser's too
+	go test -race -timeout 9m ./...
+
+.PHONY: race
+race: ## The tests with the race detector, and nothing else
+	go test -race ./...
+
+.PHONY: lint
+lint: ## Formatting, go vet, staticcheck
+	@unformatted=$$(gofmt -l .); \
+	  if [[ -n $$unformatted ]]; then echo "not gofmt'd:" $$unformatted; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for a short while (FUZZTIME=10s)
+	@go list -f '{{.Dir}} {{.ImportPath}}' ./... | while read -r dir package; do \
+	  { grep -shoP '^func \KFuzz\w+' "$$dir"/*_test.go || true; } | while read -r target; do \
+	    echo "$$package $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+	  done; \
+	done
+
+.PHONY: bench
+bench: ## The benchmarks (BENCH=pattern)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+# Programs that tests use, each with the Debian package that brings it.
+TOOLS := chromium:chromium turnserver:coturn
+
+.PHONY: tools
+tools: ## Install what the tests need beside Go, where that is possible
+	@missing=(); \
+	for t in $(TOOLS); do command -v "$${t%%:*}" >/dev/null || missing+=("$${t##*:}"); done; \
+	if [[ $${#missing[@]} -eq 0 ]]; then exit 0; fi; \
+	if [[ $$(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$${missing[@]}" >/dev/null; \
+	elif [[ $${CI:-} = true ]]; then \
+	  echo "missing, and CI tests everything: $${missing[*]}"; exit 1; \
+	else \
+	  echo "missing: $${missing[*]}. The tests that use them will be skipped."; \
+	fi

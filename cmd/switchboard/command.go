@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// The exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it ran, and failed
+	exitUsage  = 2 // it did not start: wrong arguments or settings
+)
+
+// envConfig names the settings file where no flag does.
+const envConfig = envPrefix + "CONFIG"
+
+const usage = `Switchboard connects people by phone number.
+
+Usage:
+  switchboard [serve] [-config FILE] [-addr-file FILE]
+      Run. SIGTERM drains and ends; a second one ends at once.
+  switchboard check-config [-config FILE]
+      Say what is wrong with the settings, all of it, without running.
+  switchboard gen-secret [-out FILE]
+      Make the master secret of an installation and print it, or write it to a
+      new file that only its owner can read.
+  switchboard version
+  switchboard help
+
+Settings: the defaults, changed by the file, changed by the environment, where
+http.listen is SWITCHBOARD_HTTP_LISTEN. SWITCHBOARD_CONFIG names the file where
+-config does not. configs/switchboard.yaml explains every one.
+
+Exit codes: 0 all is well; 1 it ran and failed; 2 wrong arguments or settings.
+`
+
+// program is what a command may use of the process it runs in.
+type program struct {
+	stdout, stderr io.Writer
+	environ        []string
+}
+
+// run runs the command that args name and returns the exit code.
+func (p program) run(ctx context.Context, args []string) int {
+	name, args := command(args)
+	var err error
+	switch name {
+	case "serve":
+		err = p.serve(ctx, args)
+	case "check-config":
+		err = p.checkConfig(args)
+	case "gen-secret":
+		err = p.genSecret(args)
+	case "version":
+		err = p.version(args)
+	case "help":
+		fmt.Fprint(p.stdout, usage)
+	default:
+		err = usageError{fmt.Errorf("no command %q; there are serve, check-config, gen-secret, version, help", name)}
+	}
+	return p.exitCode(err)
+}
+
+// command splits off the name of the command. Without one, it is serve.
+func command(args []string) (string, []string) {
+	switch {
+	case len(args) == 0:
+		return "serve", nil
+	case args[0] == "-h", args[0] == "-help", args[0] == "--help":
+		return "help", nil
+	case args[0] == "-version", args[0] == "--version":
+		return "version", nil
+	case strings.HasPrefix(args[0], "-"):
+		return "serve", args
+	}
+	return args[0], args[1:]
+}
+
+// usageError is an error in how the program was called or set up.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func (p program) exitCode(err error) int {
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(p.stdout, usage)
+		return exitOK
+	}
+	fmt.Fprintf(p.stderr, "switchboard: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nswitchboard: "))
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// flags returns an empty set of flags that reports through errors alone.
+func flags(name string) *flag.FlagSet {
+	f := flag.NewFlagSet(name, flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	return f
+}
+
+// parse reads args, none of which may be left over.
+func parse(f *flag.FlagSet, args []string) error {
+	err := f.Parse(args)
+	if err == nil && f.NArg() > 0 {
+		err = fmt.Errorf("%q is one argument too many", f.Arg(0))
+	}
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		err = usageError{fmt.Errorf("%s: %w; see: switchboard help", f.Name(), err)}
+	}
+	return err
+}
+
+// load reads the settings and prints the warnings.
+func (p program) load(file string) (Config, error) {
+	c, warnings, err := Load(file, p.environ)
+	for _, w := range warnings {
+		fmt.Fprintf(p.stderr, "switchboard: warning: %s\n", w)
+	}
+	if err != nil {
+		err = usageError{err}
+	}
+	return c, err
+}
+
+// configFlag adds -config, which SWITCHBOARD_CONFIG stands in for.
+func (p program) configFlag(f *flag.FlagSet) *string {
+	fromEnv := ""
+	for _, kv := range p.environ {
+		if v, ok := strings.CutPrefix(kv, envConfig+"="); ok {
+			fromEnv = v
+		}
+	}
+	return f.String("config", fromEnv, "settings `file`")
+}
+
+func (p program) serve(ctx context.Context, args []string) error {
+	f := flags("serve")
+	file := p.configFlag(f)
+	addrFile := f.String("addr-file", "", "`file` to write the addresses to, once ready")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	c, err := p.load(*file)
+	if err != nil {
+		return err
+	}
+	return Serve(ctx, c, Options{Stdout: p.stdout, LogTo: p.stderr, AddrFile: *addrFile})
+}
+
+func (p program) checkConfig(args []string) error {
+	f := flags("check-config")
+	file := p.configFlag(f)
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if _, err := p.load(*file); err != nil {
+		return err
+	}
+	fmt.Fprintln(p.stdout, "the settings are fine")
+	return nil
+}
+
+func (p program) genSecret(args []string) error {
+	f := flags("gen-secret")
+	out := f.String("out", "", "new `file` to write to")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if *out == "" {
+		fmt.Fprint(p.stdout, newSecret())
+		return nil
+	}
+	return createSecret(*out)
+}
+
+func (p program) version(args []string) error {
+	if err := parse(flags("version"), args); err != nil {
+		return err
+	}
+	fmt.Fprintln(p.stdout, "switchboard", buildVersion())
+	return nil
+}

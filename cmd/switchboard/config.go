@@ -1,0 +1,176 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Role is a part that one process can play.
+type Role string
+
+// The roles. A process may have both.
+const (
+	RoleSignaling Role = "signaling" // sessions, calls, messages, registration, the web page
+	RoleRelay     Role = "relay"     // TURN
+)
+
+// Config is everything that can be set: what belongs to the process as a
+// whole, and one field for each package's own Config. configs/switchboard.yaml
+// is its manual; a test keeps the two alike.
+type Config struct {
+	Roles         []Role        `yaml:"roles"`
+	Development   bool          `yaml:"development"`
+	Node          string        `yaml:"node"`
+	Region        string        `yaml:"region"`
+	DataDir       string        `yaml:"data_dir"`
+	SecretFile    string        `yaml:"secret_file"`
+	DrainDeadline time.Duration `yaml:"drain_deadline"`
+	Log           LogConfig     `yaml:"log"`
+	HTTP          HTTPConfig    `yaml:"http"`
+	Ops           OpsConfig     `yaml:"ops"`
+}
+
+// LogConfig says what is logged and how.
+type LogConfig struct {
+	Level  slog.Level `yaml:"level"`
+	Format string     `yaml:"format"` // text or json
+}
+
+// HTTPConfig is the public listener.
+type HTTPConfig struct {
+	Listen         string         `yaml:"listen"`
+	TLS            TLSConfig      `yaml:"tls"`
+	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
+}
+
+// TLSConfig names a certificate and its key, both PEM. Both are read again
+// when they change.
+type TLSConfig struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// OpsConfig is the listener for operators: health, metrics, profiles.
+type OpsConfig struct {
+	Listen string `yaml:"listen"`
+}
+
+// Default returns the settings that hold where nothing else is said.
+func Default() Config {
+	return Config{
+		Roles:         []Role{RoleSignaling, RoleRelay},
+		Region:        "default",
+		DataDir:       "data",
+		DrainDeadline: 30 * time.Second,
+		Log:           LogConfig{Level: slog.LevelInfo, Format: "text"},
+		HTTP:          HTTPConfig{Listen: ":8080"},
+		Ops:           OpsConfig{Listen: "127.0.0.1:8081"},
+	}
+}
+
+// Has reports whether the process plays r.
+func (c Config) Has(r Role) bool { return slices.Contains(c.Roles, r) }
+
+// SecretPath is where the master secret is.
+func (c Config) SecretPath() string {
+	return cmp.Or(c.SecretFile, filepath.Join(c.DataDir, "secret"))
+}
+
+// NodeName is the name of this process in the directory: the configured one,
+// or else the machine's.
+func (c Config) NodeName() string {
+	if c.Node != "" {
+		return c.Node
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "node"
+	}
+	host, _, _ = strings.Cut(strings.ToLower(host), ".")
+	host = strings.Trim(notName.ReplaceAllString(host, "-"), "-")
+	return cmp.Or(host[:min(len(host), maxName)], "node")
+}
+
+// maxName bounds the names of nodes and regions: they stand in NATS subjects
+// and in metrics.
+const maxName = 32
+
+var (
+	isName  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	notName = regexp.MustCompile(`[^a-z0-9-]+`)
+)
+
+// Validate returns every problem at once, each naming its key.
+func (c Config) Validate() error {
+	return errors.Join(
+		c.validateProcess(),
+		c.HTTP.validate(),
+		c.Log.validate(),
+		checkListen("ops.listen", c.Ops.Listen),
+	)
+}
+
+func (c Config) validateProcess() error {
+	var errs []error
+	if len(c.Roles) == 0 {
+		errs = append(errs, errors.New("roles: none; give at least one of signaling, relay"))
+	}
+	for i, r := range c.Roles {
+		if r != RoleSignaling && r != RoleRelay {
+			errs = append(errs, fmt.Errorf("roles: %q is not one of signaling, relay", r))
+		}
+		if slices.Contains(c.Roles[:i], r) {
+			errs = append(errs, fmt.Errorf("roles: %q is named twice", r))
+		}
+	}
+	if c.Node != "" {
+		errs = append(errs, checkName("node", c.Node))
+	}
+	errs = append(errs, checkName("region", c.Region))
+	if c.DataDir == "" {
+		errs = append(errs, errors.New("data_dir: empty; name a folder that this process may write to"))
+	}
+	if c.DrainDeadline <= 0 || c.DrainDeadline > 24*time.Hour {
+		errs = append(errs, fmt.Errorf("drain_deadline: %v is not between 1ns and 24h", c.DrainDeadline))
+	}
+	return errors.Join(errs...)
+}
+
+func checkName(key, name string) error {
+	if len(name) > maxName || !isName.MatchString(name) {
+		return fmt.Errorf("%s: %q is not 1 to %d of a-z, 0-9 and - in between", key, name, maxName)
+	}
+	return nil
+}
+
+func (c LogConfig) validate() error {
+	if c.Format != "text" && c.Format != "json" {
+		return fmt.Errorf("log.format: %q is not one of text, json", c.Format)
+	}
+	return nil
+}
+
+func (c HTTPConfig) validate() error {
+	err := checkListen("http.listen", c.Listen)
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		err = errors.Join(err, errors.New("http.tls: cert_file and key_file go together; one of them is empty"))
+	}
+	return err
+}
+
+func checkListen(key, addr string) error {
+	if _, err := net.ResolveTCPAddr("tcp", addr); err != nil || addr == "" {
+		return fmt.Errorf("%s: %q is not an address such as :8080 or 127.0.0.1:8080", key, addr)
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+// Command switchboard connects people by phone number: it is the signaling
+// node, the relay, or both, as its roles say. Run it with help for how to use
+// it; configs/switchboard.yaml is the manual of its settings.
+//
+// main builds the parts, runs them and drains them; it is the only place that
+// knows them all. serve.go reads as a table of contents of the house.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	os.Exit(Main())
+}
+
+// Main is the program with the process's own arguments, streams and signals.
+// It returns the exit code.
+func Main() int {
+	ctx, stop := untilSignal()
+	defer stop()
+	p := program{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
+	return p.run(ctx, os.Args[1:])
+}
+
+// untilSignal returns a context that ends at the first SIGINT or SIGTERM, which
+// asks for an orderly end. A second one ends the process at once, with exit
+// code 1.
+func untilSignal() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		fmt.Fprintln(os.Stderr, "switchboard: stopped at once by a second signal")
+		os.Exit(exitFailed)
+	}()
+	return ctx, func() { signal.Stop(signals); cancel() }
+}

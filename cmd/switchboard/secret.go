@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Secret is the one secret of an installation. Everything that must be keyed
+// has a key of its own, derived from it for its purpose (HKDF-SHA256, RFC
+// 5869), so that one file is all that has to be kept, copied to every
+// signaling node and backed up. Who has it can forge tokens and look up
+// numbers.
+type Secret struct{ b []byte }
+
+// secretSize is the size in bytes of a master secret. It is as strong as the
+// keys that are derived from it.
+const secretSize = 32
+
+// purpose says what a derived key is for. The words are fixed for ever: with
+// other words come other keys.
+type purpose string
+
+const (
+	forNumbers purpose = "switchboard numbers in the directory v1"
+	forTokens  purpose = "switchboard device tokens v1"
+	forCodes   purpose = "switchboard one-time codes v1"
+	forRelays  purpose = "switchboard relay credentials v1"
+)
+
+// Key derives the 32 byte key for p.
+func (s Secret) Key(p purpose) []byte {
+	k, err := hkdf.Key(sha256.New, s.b, nil, string(p), sha256.Size)
+	if err != nil {
+		panic(err) // only lengths that no call here has
+	}
+	return k
+}
+
+// String keeps the secret out of whatever prints a value that holds one.
+func (s Secret) String() string { return "Secret" }
+
+// GoString keeps %#v from printing the secret.
+func (s Secret) GoString() string { return "Secret" }
+
+var errNoSecret = errors.New("no such file")
+
+// readSecret reads the file that newSecret wrote.
+func readSecret(file string) (Secret, error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Secret{}, fmt.Errorf("secret_file: %s: %w; make one with: switchboard gen-secret -out %s", file, errNoSecret, file)
+	}
+	if err != nil {
+		return Secret{}, fmt.Errorf("secret_file: %w", err)
+	}
+	b, err := hex.DecodeString(string(bytes.TrimSpace(text)))
+	if err != nil || len(b) != secretSize {
+		return Secret{}, fmt.Errorf("secret_file: %s: not %d bytes in hexadecimal, as gen-secret writes them", file, secretSize)
+	}
+	return Secret{b}, nil
+}
+
+// newSecret returns a new master secret in the form in which it is kept.
+func newSecret() string {
+	b := make([]byte, secretSize)
+	rand.Read(b)
+	return hex.EncodeToString(b) + "\n"
+}
+
+// createSecret writes a new master secret, readable to its owner alone. It
+// never replaces a file: what is keyed by the old secret would be lost.
+func createSecret(file string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(newSecret())
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// openSecret reads the master secret. In development, and only there, a
+// missing one is made.
+func openSecret(file string, development bool) (Secret, error) {
+	s, err := readSecret(file)
+	if !development || !errors.Is(err, errNoSecret) {
+		return s, err
+	}
+	if err := createSecret(file); err != nil && !errors.Is(err, fs.ErrExist) {
+		return Secret{}, fmt.Errorf("secret_file: %w", err)
+	}
+	return readSecret(file)
+}
