@@ -1,0 +1,199 @@
+package callstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Error codes of JetStream that its client package does not name.
+const (
+	codeTooLarge   jetstream.ErrorCode = 10054
+	codeWrongLast  jetstream.ErrorCode = 10071 // somebody else was faster
+	codeInFlight   jetstream.ErrorCode = 10164 // undecided: a change of this key is under way
+	codeNoMessage  jetstream.ErrorCode = 10037
+	statusNotFound                     = "404"
+)
+
+// Headers by which key-value clients know that a key is gone.
+const (
+	headerOperation = "KV-Operation"
+	headerRollup    = "Nats-Rollup"
+)
+
+// maxTries bounds the repeats of a change that certainly did not happen.
+const maxTries = 10
+
+func apiPrefix(o jetstream.JetStreamOptions) string {
+	switch {
+	case o.Domain != "":
+		return "$JS." + o.Domain + ".API."
+	case o.APIPrefix != "":
+		return strings.TrimSuffix(o.APIPrefix, ".") + "."
+	}
+	return jetstream.DefaultAPIPrefix
+}
+
+func (s *Store) subject(key string) string { return "$KV." + s.c.Bucket + "." + key }
+
+func (s *Store) record(key string, data []byte, ttl time.Duration) *nats.Msg {
+	m := nats.NewMsg(s.subject(key))
+	m.Data = data
+	setLife(m, Life(ttl))
+	return m
+}
+
+// tombstone takes a record's place for a moment, because only a message can be
+// compared and set.
+func (s *Store) tombstone(key string) *nats.Msg {
+	m := nats.NewMsg(s.subject(key))
+	m.Header[headerOperation] = []string{"PURGE"}
+	m.Header[headerRollup] = []string{jetstream.MsgRollupSubject}
+	setLife(m, markerLife)
+	return m
+}
+
+func setLife(m *nats.Msg, life time.Duration) {
+	m.Header[jetstream.MsgTTLHeader] = []string{strconv.FormatInt(int64(life/time.Second), 10) + "s"}
+}
+
+// swap stores m if the newest message of its subject has the number expect. It
+// repeats what certainly did not happen: nobody served the bucket, or another
+// change of the key was still under way and may yet fail.
+func (s *Store) swap(ctx context.Context, m *nats.Msg, expect uint64) (rev uint64, err error) {
+	m.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(expect, 10)}
+	for try := range maxTries {
+		if rev, err = s.swapOnce(ctx, m); !errors.Is(err, errAgain) {
+			return rev, err
+		}
+		if err := pause(ctx, try); err != nil {
+			return 0, err
+		}
+	}
+	return 0, err
+}
+
+// errAgain tells that nothing happened, and that it may be different soon.
+var errAgain = errors.New("not now")
+
+func (s *Store) swapOnce(ctx context.Context, m *nats.Msg) (uint64, error) {
+	ack, err := s.publish(ctx, m, jetstream.WithRetryAttempts(0))
+	var ae *jetstream.APIError
+	switch {
+	case err == nil:
+		return ack.Sequence, nil
+	case errors.Is(err, jetstream.ErrNoStreamResponse):
+		return 0, fmt.Errorf("%w: %w", errAgain, err)
+	case !errors.As(err, &ae):
+		return 0, err
+	}
+	switch ae.ErrorCode {
+	case codeWrongLast:
+		return 0, ErrConflict
+	case codeInFlight:
+		return 0, fmt.Errorf("%w: %w", errAgain, err)
+	case codeTooLarge:
+		return 0, ErrTooLarge
+	}
+	return 0, err
+}
+
+// pause waits before try+1: 2 to 4 ms at first, 64 to 128 ms and more at last.
+func pause(ctx context.Context, try int) error {
+	least := 2 * time.Millisecond << min(try, 6)
+	select {
+	case <-time.After(least + rand.N(least)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// entry is the newest message of a key: a record, or the trace of one.
+type entry struct {
+	rev  uint64 // 0 when there is nothing
+	data []byte
+	live bool
+}
+
+// last asks the leader, or the only replica, which answers faster.
+func (s *Store) last(ctx context.Context, subject string) (entry, error) {
+	ask := s.lastDirect
+	if s.replicated {
+		ask = s.lastOfLeader
+	}
+	for try := range maxTries {
+		e, err := ask(ctx, subject)
+		if !errors.Is(err, nats.ErrNoResponders) {
+			return e, err
+		}
+		if err := pause(ctx, try); err != nil {
+			return entry{}, err
+		}
+	}
+	return entry{}, nats.ErrNoResponders
+}
+
+func (s *Store) lastDirect(ctx context.Context, subject string) (entry, error) {
+	m, err := s.nc.RequestWithContext(ctx, s.api+"DIRECT.GET.KV_"+s.c.Bucket+"."+subject, nil)
+	if err != nil {
+		return entry{}, err
+	}
+	if st := m.Header.Get("Status"); st == statusNotFound {
+		return entry{}, nil
+	} else if st != "" {
+		return entry{}, fmt.Errorf("status %s", st)
+	}
+	rev, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
+	if err != nil {
+		return entry{}, fmt.Errorf("revision: %w", err)
+	}
+	return newEntry(rev, m.Header, m.Data), nil
+}
+
+type storedMessage struct {
+	Error   *jetstream.APIError `json:"error"`
+	Message struct {
+		Seq    uint64 `json:"seq"`
+		Header []byte `json:"hdrs"`
+		Data   []byte `json:"data"`
+	} `json:"message"`
+}
+
+func (s *Store) lastOfLeader(ctx context.Context, subject string) (entry, error) {
+	q, err := json.Marshal(map[string]string{"last_by_subj": subject})
+	if err != nil {
+		return entry{}, err
+	}
+	m, err := s.nc.RequestWithContext(ctx, s.api+"STREAM.MSG.GET.KV_"+s.c.Bucket, q)
+	if err != nil {
+		return entry{}, err
+	}
+	var a storedMessage
+	if err := json.Unmarshal(m.Data, &a); err != nil {
+		return entry{}, fmt.Errorf("decode answer: %w", err)
+	}
+	if a.Error != nil && a.Error.ErrorCode == codeNoMessage {
+		return entry{}, nil
+	} else if a.Error != nil {
+		return entry{}, a.Error
+	}
+	h, err := nats.DecodeHeadersMsg(a.Message.Header)
+	if err != nil && len(a.Message.Header) > 0 {
+		return entry{}, fmt.Errorf("decode headers: %w", err)
+	}
+	return newEntry(a.Message.Seq, h, a.Message.Data), nil
+}
+
+func newEntry(rev uint64, h nats.Header, data []byte) entry {
+	gone := h.Get(headerOperation) != "" || h.Get(jetstream.MarkerReasonHeader) != ""
+	return entry{rev: rev, data: data, live: !gone}
+}
