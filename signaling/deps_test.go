@@ -37,7 +37,7 @@ var arrows = []struct {
 		why: "whoever writes a client gets a small library"},
 	{who: "signaling/client", not: []string{nats, pion}, deep: true,
 		why: "whoever writes a client gets neither NATS nor a media stack"},
-	{who: "signaling", not: []string{"relay/...", "directory/natsnode", "signaling/callstore", "signaling/client", "signaling/web", nats, pion},
+	{who: "signaling", not: []string{"relay/...", "directory/natsnode", "signaling/client", "signaling/web", nats, pion},
 		why: "sessions and calls see stores, relays and NATS through small interfaces, so that fakes can stand in and time be virtual"},
 	{who: "signaling/mailbox", not: []string{"directory/...", "signaling/...", "relay/..."},
 		why: "a mailbox stores bytes; what they mean is not its business"},

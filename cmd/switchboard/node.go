@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+)
+
+// node is one running process.
+type node struct {
+	// Static after newNode.
+	config  Config
+	options Options
+	log     *slog.Logger
+	metrics *prometheus.Registry
+	health  health
+
+	// Owned by Serve's goroutine. The parts stand in the order in which they
+	// are drained; closers run last first.
+	parts     []runner
+	closers   []func(context.Context) error
+	publicLn  net.Listener // nil without the signaling role
+	opsLn     net.Listener
+	addrs     Addrs
+	group     *errgroup.Group
+	life      context.Context // ends when the process does, or when a part has failed
+	codesFile string          // where one-time codes are written in development
+
+	serving  atomic.Bool // all has started
+	draining atomic.Bool
+}
+
+// runner is a part of the process that runs. All but name and run may be nil.
+type runner struct {
+	name    string
+	run     func(life context.Context) error
+	started func() <-chan struct{}
+	drain   func(ctx context.Context) error // when the process is asked to end
+	abandon func(ctx context.Context) error // when another part has failed
+}
+
+func newNode(c Config, o Options) *node {
+	n := &node{config: c, options: o, log: newLogger(c.Log, o.LogTo), metrics: prometheus.NewRegistry()}
+	n.metrics.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+	)
+	n.health.require("process", func() error {
+		switch {
+		case n.draining.Load():
+			return errDraining
+		case !n.serving.Load():
+			return errStarting
+		}
+		return nil
+	})
+	return n
+}
+
+// listen opens the listeners, first of all, so that an address in use is told
+// before anything else is touched. What comes before the parts are ready waits
+// in the kernel's queue.
+func (n *node) listen() (err error) {
+	if n.opsLn, err = listen("ops.listen", n.config.Ops.Listen); err != nil {
+		return err
+	}
+	n.closers = append(n.closers, closed(n.opsLn))
+	n.addrs.Ops = n.opsLn.Addr().String()
+	if !n.config.Has(RoleSignaling) {
+		return nil
+	}
+	if n.publicLn, err = listenTLS("http.listen", n.config.HTTP.Listen, n.config.HTTP.TLS); err != nil {
+		return err
+	}
+	n.closers = append(n.closers, closed(n.publicLn))
+	n.addrs.HTTP = n.publicLn.Addr().String()
+	return nil
+}
+
+func closed(ln net.Listener) func(context.Context) error {
+	return func(context.Context) error {
+		if err := ln.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+// serveOps serves health, metrics and profiles to operators until life ends.
+func (n *node) serveOps(life context.Context) error {
+	mux := http.NewServeMux()
+	n.health.mount(mux, true)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{Registry: n.metrics}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	s := httpServer(mux, n.log)
+	s.WriteTimeout = 0 // a profile takes as long as it is asked to
+	return serveHTTP(life, s, n.opsLn)
+}
