@@ -1,0 +1,2194 @@
+// @ts-check
+/**
+ * Switchboard in a browser: calls and texts by phone number. One module, no
+ * build step, no dependency.
+ *
+ *     import { Client, Store, requestCode, confirm } from '/switchboard.js'
+ *
+ *     const asked = await requestCode({ number: '+14155550101' })
+ *     const store = new Store()
+ *     store.saveDevice(await confirm({ verification: asked.verification, code: '123456' }))
+ *
+ *     const client = new Client({ store })
+ *     client.addEventListener('call', (e) => e.detail.accept({ video: true }))
+ *     await client.connect()
+ *     const call = client.call('+14155550102', { video: true })
+ *     call.addEventListener('change', () => { video.srcObject = call.remoteStream })
+ *     client.sendText('+14155550102', 'hello')
+ *
+ * What it promises:
+ *  - a lost connection comes back by itself, with the same session where the
+ *    server still has it; a hang-up, an answer, a text that could not be sent
+ *    is kept and sent again under the same id until the server has answered;
+ *  - a frame, a text or a call that comes twice is handled once;
+ *  - a closed socket never ends a call; media that stops is restarted;
+ *  - texts are in local storage before they are acknowledged.
+ *
+ * PROTOCOL.md, beside the server, is the same wire in words.
+ *
+ * @module switchboard
+ */
+
+export const VERSION = '1.0'
+export const SUBPROTOCOL = 'switchboard.v1'
+export const SOCKET_PATH = '/v1/ws'
+
+const freeze = Object.freeze
+
+/**
+ * Every message: who sends it, whether the server numbers it and keeps it until
+ * it is acknowledged, whether the answer to it carries something.
+ *
+ * @type {Readonly<Record<string, {from: 'client'|'server'|'both', reliable?: boolean, reply?: boolean}>>}
+ */
+export const TYPES = freeze({
+  "hello":           {"from": "client"},
+  "welcome":         {"from": "server"},
+  "ok":              {"from": "server"},
+  "err":             {"from": "server"},
+  "ping":            {"from": "client"},
+  "pong":            {"from": "server"},
+  "ack":             {"from": "client"},
+  "bye":             {"from": "client"},
+  "going_away":      {"from": "server"},
+  "ice.get":         {"from": "client", "reply": true},
+  "call.invite":     {"from": "client", "reply": true},
+  "call.incoming":   {"from": "server", "reliable": true},
+  "call.ringing":    {"from": "both", "reliable": true},
+  "call.answer":     {"from": "client", "reply": true},
+  "call.answered":   {"from": "server", "reliable": true},
+  "call.reject":     {"from": "client", "reply": true},
+  "call.busy":       {"from": "client", "reply": true},
+  "call.cancel":     {"from": "client", "reply": true},
+  "call.hangup":     {"from": "client", "reply": true},
+  "call.candidates": {"from": "both", "reliable": true},
+  "call.describe":   {"from": "both", "reliable": true, "reply": true},
+  "call.report":     {"from": "client"},
+  "call.state":      {"from": "server", "reliable": true},
+  "call.ended":      {"from": "server", "reliable": true},
+  "call.sync":       {"from": "client", "reply": true},
+  "message.send":    {"from": "client", "reply": true},
+  "message.read":    {"from": "client"},
+  "mailbox.item":    {"from": "server"},
+  "mailbox.ack":     {"from": "client"},
+  "mailbox.drained": {"from": "server"},
+  "typing":          {"from": "both"},
+  "presence.get":    {"from": "client", "reply": true}
+})
+
+/** Why a server closed the socket. From 4500 on it must not be opened again. */
+export const CLOSE_CODES = freeze({
+  "4000": "going_away",
+  "4001": "heartbeat",
+  "4002": "slow",
+  "4003": "lease_lost",
+  "4004": "internal",
+  "4500": "bad_token",
+  "4501": "protocol",
+  "4502": "replaced",
+  "4503": "bye",
+  "4504": "no_hello",
+  "4505": "flood"
+})
+
+/** What can be wrong with a request, by category, and whether a retry may help. */
+export const ERROR_CODES = freeze({
+  "malformed":    {"cat": "request", "retry": false},
+  "invalid":      {"cat": "request", "retry": false},
+  "unsupported":  {"cat": "request", "retry": false},
+  "too_large":    {"cat": "request", "retry": false},
+  "bad_number":   {"cat": "request", "retry": false},
+  "conflict":     {"cat": "request", "retry": false},
+  "self":         {"cat": "request", "retry": false},
+  "bad_token":    {"cat": "auth", "retry": false},
+  "bad_code":     {"cat": "auth", "retry": true},
+  "code_expired": {"cat": "auth", "retry": false},
+  "rate_limited": {"cat": "limit", "retry": true},
+  "mailbox_full": {"cat": "limit", "retry": false},
+  "not_found":    {"cat": "not_found", "retry": false},
+  "call_unknown": {"cat": "not_found", "retry": false},
+  "call_state":   {"cat": "state", "retry": false},
+  "call_ended":   {"cat": "state", "retry": false},
+  "unavailable":  {"cat": "server", "retry": true},
+  "internal":     {"cat": "server", "retry": true}
+})
+
+/** Why a call ended. */
+export const REASONS = freeze([
+  "hangup", "canceled", "declined", "busy", "no_answer", "unreachable",
+  "answered_elsewhere", "declined_elsewhere", "merged", "ice_failed",
+  "connection_lost", "media_failed", "replaced"
+])
+
+/** The states of a call, as the server knows them. */
+export const STATES = freeze(["trying", "ringing", "connecting", "active", "reconnecting", "ended"])
+
+/** What a mailbox item can be. */
+export const KINDS = freeze(["message", "delivered", "read", "call"])
+
+/**
+ * What the SDK itself reports, beside the server's codes, in
+ * {@link SwitchboardError.code}: `offline` (not connected and the deadline has
+ * passed, or the connection broke), `timeout` (no answer in time), `stopped`
+ * (the session has ended for good), `media` (microphone or camera could not be
+ * opened), `network` (HTTP did not get through).
+ */
+export const LOCAL_CODES = freeze(["offline", "timeout", "stopped", "media", "network"])
+
+/** @typedef {{urls: string[], username?: string, credential?: string}} ICEServer */
+/** @typedef {{servers: ICEServer[], ttl_ms?: number}} ICE */
+/** @typedef {'audio'|'video'} Media */
+/** @typedef {{local: string, remote: string, protocol: string, relay?: string}} Path */
+/** @typedef {'starting'|'trying'|'ringing'|'connecting'|'active'|'reconnecting'|'ended'} CallPhase */
+/** @typedef {'caller'|'callee'} Role */
+/** @typedef {{account: string, device: number, number: string, token: string, expires_ms: number}} TokenReply */
+/** @typedef {{account: string, device: number, number: string, token: string, obtained: number, expires: number}} Device */
+/** @typedef {{verification: string, number: string, digits: number, expires_ms: number, resend_ms: number, attempts_left: number}} Asked */
+/** @typedef {{number: string, online: boolean, last_seen?: number}} Presence */
+/** @typedef {'pending'|'stored'|'delivered'|'read'|'received'|'failed'} TextState */
+/** @typedef {{id: string, out: boolean, body: string, type: string, time: number, state: TextState, error?: string}} Text */
+/** @typedef {{number: string, texts: Text[], unread: number, read: string, time: number}} Conversation */
+/** @typedef {{call: string, peer: string, out: boolean, video: boolean, time: number, reason: string, mine: boolean, answered: boolean, duration: number, seen: boolean}} PastCall */
+/** @typedef {{code: string, cat?: string, retry?: boolean, after_ms?: number, msg?: string, info?: Record<string, string>}} WireError */
+
+/** What went wrong, for programs (`code`) and for people (`message`). */
+export class SwitchboardError extends Error {
+  /** @param {WireError} e */
+  constructor(e) {
+    super(e.msg || e.code)
+    this.name = 'SwitchboardError'
+    /** One of {@link ERROR_CODES} or {@link LOCAL_CODES}. */
+    this.code = e.code
+    this.category = e.cat || 'local'
+    /** Whether the same request may succeed later, after `afterMS`. */
+    this.retry = Boolean(e.retry)
+    this.afterMS = e.after_ms || 0
+    /** @type {Record<string, string>} */
+    this.info = e.info || {}
+  }
+}
+
+/** @param {string} code @param {string} msg @param {boolean} [retry] */
+const localError = (code, msg, retry = false) => new SwitchboardError({ code, msg, retry })
+
+// ---------------------------------------------------------------- registration
+
+/** @typedef {{base?: string, fetch?: typeof fetch}} HTTPOptions */
+
+/**
+ * Asks for a one-time code.
+ *
+ * @param {{number: string, region?: string} & HTTPOptions} o `number` in any way
+ *   of writing it; `region` is the country to read it in when it has no +.
+ * @returns {Promise<Asked>} throws a {@link SwitchboardError}: bad_number, rate_limited, unavailable
+ */
+export function requestCode({ number, region, ...http }) {
+  return post('/v1/register', { body: { number, region: region || undefined }, ...http })
+}
+
+/**
+ * Gives the code and gets a device with its token. Keep it with
+ * {@link Store.saveDevice}.
+ *
+ * @param {{verification: string, code: string, device?: string} & HTTPOptions} o
+ * @returns {Promise<TokenReply>} throws a {@link SwitchboardError}: bad_code (`info.attempts_left`), code_expired, rate_limited
+ */
+export function confirm({ verification, code, device, ...http }) {
+  return post('/v1/register/confirm', { body: { verification, code, device }, ...http })
+}
+
+/**
+ * Changes a token that is still good for one that lasts longer.
+ *
+ * @param {{token: string} & HTTPOptions} o
+ * @returns {Promise<TokenReply>} throws a {@link SwitchboardError}: bad_token
+ */
+export function refresh({ token, ...http }) {
+  return post('/v1/token/refresh', { token, ...http })
+}
+
+/**
+ * Revokes a token: the device is gone.
+ *
+ * @param {{token: string} & HTTPOptions} o
+ * @returns {Promise<void>}
+ */
+export async function revoke({ token, ...http }) {
+  await post('/v1/token/revoke', { token, ...http })
+}
+
+/**
+ * @param {string} path
+ * @param {{body?: object, token?: string} & HTTPOptions} o
+ * @returns {Promise<any>}
+ */
+async function post(path, { body, token, base = '', fetch = globalThis.fetch }) {
+  /** @type {Record<string, string>} */
+  const headers = {}
+  if (body) headers['Content-Type'] = 'application/json'
+  if (token) headers.Authorization = `Bearer ${token}`
+  let res
+  try {
+    res = await fetch(base + path, { method: 'POST', headers, body: body && JSON.stringify(body), credentials: 'omit' })
+  } catch {
+    throw localError('network', 'The server could not be reached.', true)
+  }
+  const text = await res.text()
+  let data = null
+  try {
+    data = text ? JSON.parse(text) : null
+  } catch { /* a proxy's page; the status decides */ }
+  if (res.ok) return data
+  throw new SwitchboardError(data?.error || { code: 'network', msg: `The server answered ${res.status}.`, retry: res.status >= 500 })
+}
+
+// ---------------------------------------------------------------------- store
+
+/** Bounds of what a browser keeps; local storage has about five million characters. */
+export const KEPT = freeze({ conversations: 60, texts: 200, characters: 60_000, calls: 100, seen: 1000 })
+
+/** Storage for a page that may not keep anything. */
+class Memory {
+  #m = new Map()
+  /** @param {string} k */
+  getItem(k) { return this.#m.get(k) ?? null }
+  /** @param {string} k @param {string} v */
+  setItem(k, v) { this.#m.set(k, v) }
+  /** @param {string} k */
+  removeItem(k) { this.#m.delete(k) }
+}
+
+/** @returns {Storage|Memory} */
+function defaultStorage() {
+  try {
+    const s = globalThis.localStorage
+    s.getItem('switchboard')
+    return s
+  } catch {
+    return new Memory()
+  }
+}
+
+/**
+ * What a device remembers: its token, its conversations, its calls. It lies in
+ * local storage under `<profile>.…`, bounded by {@link KEPT}; the account's id is
+ * part of the key, so that two numbers in one browser do not mix.
+ */
+export class Store {
+  #storage
+  #profile
+  /** @type {Set<string>} numbers whose conversation must be written */
+  #dirty = new Set()
+  #indexDirty = false
+  #callsDirty = false
+  #seenDirty = false
+  /** @type {Map<string, Conversation>} */
+  #conversations = new Map()
+  /** @type {PastCall[]} newest first */
+  #calls = []
+  /** @type {Set<string>} keys of mailbox items that were handled */
+  #seen = new Set()
+
+  /** @param {{profile?: string, storage?: Storage|Memory}} [o] */
+  constructor({ profile = 'switchboard', storage = defaultStorage() } = {}) {
+    this.#storage = storage
+    this.#profile = profile
+    /** @type {Device|null} */
+    this.device = this.#get('device')
+    this.reload()
+  }
+
+  /** Reads everything again, for instance after another tab has written. */
+  reload() {
+    this.device = this.#get('device')
+    this.#conversations.clear()
+    for (const number of this.#get(this.#key('index')) || []) {
+      const c = this.#get(this.#key('c', number))
+      if (c) this.#conversations.set(number, c)
+    }
+    this.#calls = this.#get(this.#key('calls')) || []
+    this.#seen = new Set(this.#get(this.#key('seen')) || [])
+  }
+
+  /**
+   * Keeps the device that {@link confirm} or {@link refresh} returned.
+   *
+   * @param {TokenReply} reply
+   */
+  saveDevice(reply) {
+    const { account, device, number, token, expires_ms } = reply
+    const obtained = Date.now()
+    const same = this.device?.account === account
+    this.device = { account, device, number, token, obtained, expires: obtained + expires_ms }
+    this.#set('device', this.device)
+    if (!same) this.reload()
+  }
+
+  /** Forgets the token; conversations stay for when the number comes back. */
+  forgetDevice() {
+    this.#storage.removeItem(`${this.#profile}.device`)
+    this.device = null
+  }
+
+  /** Forgets everything of this account. */
+  clear() {
+    for (const number of this.#conversations.keys()) this.#remove(this.#key('c', number))
+    for (const k of ['index', 'calls', 'seen']) this.#remove(this.#key(k))
+    this.#conversations.clear()
+    this.#calls = []
+    this.#seen.clear()
+    this.forgetDevice()
+  }
+
+  /** @returns {Conversation[]} newest first */
+  get conversations() {
+    return [...this.#conversations.values()].sort((a, b) => b.time - a.time)
+  }
+
+  /** @param {string} number @returns {Conversation|undefined} */
+  conversation(number) { return this.#conversations.get(number) }
+
+  /** @param {string} number @returns {Conversation} an empty one if there was none */
+  open(number) {
+    let c = this.#conversations.get(number)
+    if (!c) {
+      c = { number, texts: [], unread: 0, read: '', time: Date.now() }
+      this.#conversations.set(number, c)
+      this.#indexDirty = true
+      this.#boundConversations()
+    }
+    return c
+  }
+
+  /** Says that a conversation was changed. @param {Conversation} c */
+  touch(c) {
+    let size = 0
+    let from = c.texts.length
+    while (from > 0 && c.texts.length - from < KEPT.texts && size < KEPT.characters) size += c.texts[--from].body.length + 100
+    c.texts.splice(0, from)
+    this.#dirty.add(c.number)
+  }
+
+  /** @param {string} number */
+  dropConversation(number) {
+    if (!this.#conversations.delete(number)) return
+    this.#remove(this.#key('c', number))
+    this.#indexDirty = true
+    this.save()
+  }
+
+  /** @returns {readonly PastCall[]} newest first */
+  get calls() { return this.#calls }
+
+  /** Keeps a call, or what has become known of it. @param {PastCall} call */
+  keepCall(call) {
+    const old = this.#calls.find((c) => c.call === call.call)
+    if (old) Object.assign(old, call, { seen: old.seen || call.seen, time: old.time })
+    else this.#calls.unshift(call)
+    this.#calls.sort((a, b) => b.time - a.time)
+    this.#calls.length = Math.min(this.#calls.length, KEPT.calls)
+    this.#callsDirty = true
+  }
+
+  /** Missed calls have been looked at. */
+  seeCalls() {
+    if (this.#calls.every((c) => c.seen)) return
+    for (const c of this.#calls) c.seen = true
+    this.#callsDirty = true
+    this.save()
+  }
+
+  clearCalls() {
+    this.#calls = []
+    this.#callsDirty = true
+    this.save()
+  }
+
+  /** @param {string} key @returns {boolean} whether it is new */
+  firstTime(key) {
+    if (this.#seen.has(key)) return false
+    this.#seen.add(key)
+    if (this.#seen.size > KEPT.seen) this.#seen.delete(this.#seen.values().next().value ?? '')
+    this.#seenDirty = true
+    return true
+  }
+
+  /**
+   * Writes what was changed. When the storage is full the oldest conversations
+   * go first.
+   */
+  save() {
+    for (let tries = 0; ; tries++) {
+      try {
+        this.#write()
+        return
+      } catch (e) {
+        const oldest = this.conversations.at(-1)
+        if (!oldest || tries > KEPT.conversations) throw e
+        this.#conversations.delete(oldest.number)
+        this.#dirty.delete(oldest.number)
+        this.#remove(this.#key('c', oldest.number))
+        this.#indexDirty = true
+      }
+    }
+  }
+
+  #write() {
+    for (const number of this.#dirty) {
+      const c = this.#conversations.get(number)
+      if (c) this.#set(this.#key('c', number), c)
+      this.#dirty.delete(number)
+      this.#indexDirty = true
+    }
+    if (this.#indexDirty) this.#set(this.#key('index'), this.conversations.map((c) => c.number))
+    if (this.#callsDirty) this.#set(this.#key('calls'), this.#calls)
+    if (this.#seenDirty) this.#set(this.#key('seen'), [...this.#seen])
+    this.#indexDirty = this.#callsDirty = this.#seenDirty = false
+  }
+
+  #boundConversations() {
+    for (const c of this.conversations.slice(KEPT.conversations)) this.dropConversation(c.number)
+  }
+
+  /** @param {...string} parts */
+  #key(...parts) { return [this.device?.account || 'nobody', ...parts].join('.') }
+
+  /** @param {string} key */
+  #get(key) {
+    try {
+      return JSON.parse(this.#storage.getItem(`${this.#profile}.${key}`) || 'null')
+    } catch {
+      return null
+    }
+  }
+
+  /** @param {string} key @param {unknown} value */
+  #set(key, value) { this.#storage.setItem(`${this.#profile}.${key}`, JSON.stringify(value)) }
+
+  /** @param {string} key */
+  #remove(key) { this.#storage.removeItem(`${this.#profile}.${key}`) }
+}
+
+// ----------------------------------------------------------------------- link
+
+const BACKOFF = freeze({ base: 250, cap: 15_000, stable: 10_000 })
+const OPEN_TIMEOUT = 10_000
+const REQUEST_TIMEOUT = 10_000
+const ACK_AFTER = 1000
+const ACK_FRAMES = 32
+/** How many heartbeats may pass without a frame before the server is given up. */
+const SILENCE = 2.5
+
+/** @param {number} bytes @returns {string} random, in the alphabet of ids */
+export function randomID(bytes = 16) {
+  const b = crypto.getRandomValues(new Uint8Array(bytes))
+  return btoa(String.fromCharCode(...b)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
+}
+
+/** Full jitter: anything between nothing and the doubling bound. @param {number} attempt */
+const backoff = (attempt) => Math.random() * Math.min(BACKOFF.cap, BACKOFF.base * 2 ** attempt)
+
+/**
+ * @typedef {'idle'|'connecting'|'online'|'waiting'|'stopped'} LinkState
+ * @typedef {object} Pending
+ * @property {string} id
+ * @property {string} type
+ * @property {object} d
+ * @property {boolean} keep        sent again after a reconnect
+ * @property {number} retryUntil   when an error that may be retried is final
+ * @property {number} tries
+ * @property {boolean} sent        on the present connection
+ * @property {string} tag          what the owner drops it by
+ * @property {ReturnType<typeof setTimeout>|undefined} deadline
+ * @property {ReturnType<typeof setTimeout>|undefined} again
+ * @property {(reply: any) => void} resolve
+ * @property {(e: SwitchboardError) => void} reject
+ */
+
+/**
+ * One session with the server, over as many sockets as it takes: hello and
+ * welcome, resume, numbered frames and their acknowledgement, heartbeat,
+ * requests that outlive a socket.
+ *
+ * It tells `onState`, `onWelcome` before anything of that connection, and
+ * `onFrame` for each server frame, once.
+ */
+class Link {
+  /** @type {LinkState} */
+  state = 'idle'
+  /** Why it stopped or is waiting. @type {{code: number, name: string, error: SwitchboardError|null}|null} */
+  last = null
+  /** When the next attempt is due, in Date.now() terms; 0 if none is. */
+  nextAttempt = 0
+
+  /** @type {WebSocket|null} */ #ws = null
+  /** @type {{session: string, key: string}|null} */ #resume = null
+  #lastS = 0
+  #ackedS = 0
+  #unacked = 0
+  #attempt = 0
+  #requests = 0
+  #prefix = randomID(3)
+  /** @type {Map<string, Pending>} in the order in which they were made */ #pending = new Map()
+  #heartbeat = 25_000
+  #heard = 0
+  /** @type {SwitchboardError|null} */ #cause = null
+  /** @type {Record<string, ReturnType<typeof setTimeout>|undefined>} */ #timers = {}
+  #config
+
+  /**
+   * @param {object} config
+   * @param {string} config.url
+   * @param {() => object} config.hello
+   * @param {() => void} config.onState
+   * @param {(welcome: any) => void} config.onWelcome
+   * @param {(type: string, d: any) => void} config.onFrame
+   */
+  constructor(config) {
+    this.#config = config
+  }
+
+  /** Connects now, from whatever state. */
+  start() {
+    if (this.state === 'online' || this.state === 'connecting') return
+    this.#clear('reconnect')
+    this.#open()
+  }
+
+  /** Closes without ending the session on the server. */
+  stop() { this.#end({ code: 1000, name: 'closed', error: null }) }
+
+  /** Ends the session on the server, too. */
+  bye() {
+    if (this.state === 'online') this.#transmit({ t: 'bye' })
+    this.#resume = null
+    this.#end({ code: 4503, name: 'bye', error: null })
+  }
+
+  /** Tries at once if it was waiting, or probes whether the socket is alive. */
+  poke() {
+    if (this.state === 'waiting') {
+      this.#attempt = 0
+      this.start()
+    } else if (this.state === 'online') {
+      this.#probe()
+    }
+  }
+
+  /** Gives the socket up and opens another, with the same session. */
+  renew() {
+    if (this.state !== 'online') return
+    this.#drop()
+    this.#open()
+  }
+
+  /**
+   * Sends a request and waits for the answer.
+   *
+   * @param {string} type
+   * @param {object} d
+   * @param {{keep?: boolean, timeout?: number, retryFor?: number, tag?: string}} [o]
+   *   keep: an intent, sent again after a reconnect under the same id until it
+   *   is answered. timeout: in ms; 0 means never, the default for what is kept.
+   *   retryFor: how long, in ms, errors that allow it are retried.
+   * @returns {Promise<any>}
+   */
+  request(type, d, { keep = false, timeout = keep ? 0 : REQUEST_TIMEOUT, retryFor = 0, tag = '' } = {}) {
+    if (TYPES[type]?.from === 'server' || !TYPES[type]) throw new TypeError(`${type} is not a request`)
+    return new Promise((resolve, reject) => {
+      if (this.state === 'stopped') return reject(localError('stopped', 'The session has ended.'))
+      const id = `${this.#prefix}-${++this.#requests}`
+      /** @type {Pending} */
+      const p = { id, type, d, keep, retryUntil: Date.now() + retryFor, tries: 0, sent: false, tag, deadline: undefined, again: undefined, resolve, reject }
+      if (timeout) p.deadline = setTimeout(() => this.#settle(p, localError(this.state === 'online' ? 'timeout' : 'offline', 'The server did not answer in time.', true)), timeout)
+      this.#pending.set(id, p)
+      this.#try(p)
+    })
+  }
+
+  /** Sends what needs no answer, if connected. @param {string} type @param {object} d */
+  tell(type, d) {
+    if (this.state === 'online') this.#transmit({ t: type, d })
+  }
+
+  /** Forgets kept requests by their tag. @param {string} tag @returns {boolean} whether any had been sent */
+  abandon(tag) {
+    let sent = false
+    for (const p of [...this.#pending.values()]) {
+      if (p.tag !== tag) continue
+      sent ||= p.tries > 0
+      this.#settle(p, localError('stopped', 'No longer wanted.'))
+    }
+    return sent
+  }
+
+  /** @param {string} tag */
+  waiting(tag) { return [...this.#pending.values()].some((p) => p.tag === tag) }
+
+  // --- the socket
+
+  #open() {
+    this.#cause = null
+    let ws
+    try {
+      ws = new WebSocket(this.#config.url, SUBPROTOCOL)
+    } catch (e) {
+      this.#end({ code: 0, name: 'bad_address', error: localError('network', String(e)) })
+      return
+    }
+    this.#ws = ws
+    ws.onopen = () => { ws.send(JSON.stringify({ t: 'hello', d: this.#hello() })) }
+    ws.onmessage = (e) => { if (ws === this.#ws) this.#receive(e.data) }
+    ws.onclose = (e) => { if (ws === this.#ws) this.#closed(e.code, e.reason) }
+    this.#arm('open', OPEN_TIMEOUT, () => { this.#drop(); this.#closed(1006, '') })
+    this.#to('connecting')
+  }
+
+  #hello() {
+    const d = this.#config.hello()
+    return this.#resume ? { ...d, resume: { ...this.#resume, s: this.#lastS } } : d
+  }
+
+  /** Lets go of the socket without hearing from it again. */
+  #drop() {
+    const ws = this.#ws
+    this.#ws = null
+    for (const name of Object.keys(this.#timers)) this.#clear(name)
+    if (ws) try { ws.close(1000) } catch { /* it never opened */ }
+    this.#disconnected()
+  }
+
+  /** Requests that do not outlive their socket fail; the others wait. */
+  #disconnected() {
+    for (const p of [...this.#pending.values()]) {
+      clearTimeout(p.again)
+      if (p.sent && !p.keep) this.#settle(p, localError('offline', 'The connection was lost.', true))
+      p.sent = false
+    }
+  }
+
+  /** @param {number} code @param {string} reason */
+  #closed(code, reason) {
+    this.#drop()
+    const name = CLOSE_CODES[/** @type {keyof CLOSE_CODES} */ (String(code))] || reason || 'lost'
+    const last = { code, name, error: this.#cause }
+    if (code >= 4500 && code < 5000) return this.#end(last)
+    this.last = last
+    const delay = backoff(this.#attempt++)
+    this.nextAttempt = Date.now() + delay
+    this.#arm('reconnect', delay, () => this.#open())
+    this.#to('waiting')
+  }
+
+  /** @param {{code: number, name: string, error: SwitchboardError|null}} why */
+  #end(why) {
+    this.#drop()
+    this.last = why
+    this.nextAttempt = 0
+    // What was to be kept is kept: start may be called again.
+    if (why.code >= 4500) this.#resume = null
+    this.#to('stopped')
+  }
+
+  /** @param {LinkState} state */
+  #to(state) {
+    if (state !== 'waiting') this.nextAttempt = 0
+    this.state = state
+    this.#config.onState()
+  }
+
+  // --- frames
+
+  /** @param {string} data */
+  #receive(data) {
+    this.#heard = Date.now()
+    let f
+    try {
+      f = JSON.parse(data)
+    } catch {
+      return
+    }
+    if (this.state === 'connecting') {
+      if (f.t === 'welcome') this.#welcome(f.d || {})
+      else if (f.t === 'err') this.#cause = new SwitchboardError(f.d || { code: 'internal' })
+      return
+    }
+    if (f.s) {
+      const repeat = f.s <= this.#lastS
+      if (!repeat) this.#lastS = f.s
+      this.#ackSoon()
+      if (repeat) return
+    }
+    switch (f.t) {
+      case 'ok':
+      case 'err': return this.#answered(f)
+      case 'pong': return
+      case 'going_away': return this.#goingAway(f.d || {})
+      default: this.#config.onFrame(f.t, f.d || {})
+    }
+  }
+
+  /** @param {any} d */
+  #welcome(d) {
+    this.#clear('open')
+    if (d.resumed !== 'full') this.#lastS = 0
+    this.#ackedS = this.#lastS
+    this.#unacked = 0
+    this.#resume = { session: d.session, key: d.key }
+    this.#heartbeat = d.heartbeat_ms || this.#heartbeat
+    this.last = null
+    this.#arm('stable', BACKOFF.stable, () => { this.#attempt = 0 })
+    this.#arm('ping', this.#heartbeat, () => this.#ping())
+    this.#watch()
+    this.#to('online')
+    this.#config.onWelcome(d)
+    for (const p of [...this.#pending.values()]) this.#try(p)
+  }
+
+  /** @param {{after_ms?: number}} d */
+  #goingAway({ after_ms = 0 }) {
+    this.#arm('leave', after_ms, () => this.renew())
+    this.#config.onFrame('going_away', { after_ms })
+  }
+
+  /** @param {any} f */
+  #answered(f) {
+    const p = f.re && this.#pending.get(f.re)
+    if (!p) {
+      if (f.t === 'err') this.#cause = new SwitchboardError(f.d || { code: 'internal' })
+      return
+    }
+    if (f.t === 'ok') return this.#settle(p, f.d || {})
+    const e = new SwitchboardError(f.d || { code: 'internal' })
+    if (!e.retry || Date.now() >= p.retryUntil) return this.#settle(p, e)
+    p.sent = false
+    p.again = setTimeout(() => this.#try(p), e.afterMS || 250 + backoff(p.tries))
+  }
+
+  /** @param {Pending} p @param {any} result */
+  #settle(p, result) {
+    clearTimeout(p.deadline)
+    clearTimeout(p.again)
+    this.#pending.delete(p.id)
+    if (result instanceof Error) p.reject(/** @type {SwitchboardError} */ (result))
+    else p.resolve(result)
+  }
+
+  /** @param {Pending} p */
+  #try(p) {
+    if (this.state !== 'online' || p.sent || !this.#pending.has(p.id)) return
+    clearTimeout(p.again)
+    p.sent = true
+    p.tries++
+    this.#transmit({ t: p.type, id: p.id, d: p.d })
+  }
+
+  /** @param {{t: string, id?: string, a?: number, d?: object}} f */
+  #transmit(f) {
+    if (this.#lastS > this.#ackedS) {
+      f.a = this.#ackedS = this.#lastS
+      this.#unacked = 0
+      this.#clear('ack')
+    }
+    this.#arm('ping', this.#heartbeat, () => this.#ping())
+    this.#ws?.send(JSON.stringify(f))
+  }
+
+  #ackSoon() {
+    if (++this.#unacked >= ACK_FRAMES) return this.#ack()
+    if (!this.#timers.ack) this.#arm('ack', ACK_AFTER, () => this.#ack())
+  }
+
+  #ack() {
+    this.#clear('ack')
+    this.#ackedS = Math.min(this.#ackedS, this.#lastS - 1) // a repeat is acknowledged again
+    this.#transmit({ t: 'ack' })
+  }
+
+  // --- heartbeat
+
+  #ping() { this.#transmit({ t: 'ping' }) }
+
+  #watch() {
+    this.#arm('watch', this.#heartbeat / 2, () => {
+      if (Date.now() - this.#heard > SILENCE * this.#heartbeat) return this.#closed(1006, '')
+      this.#watch()
+    })
+  }
+
+  /** After a sleep or a change of network: is anybody there? */
+  #probe() {
+    const before = this.#heard
+    this.#ping()
+    this.#arm('probe', 3000, () => { if (this.#heard === before) { this.#drop(); this.#open() } })
+  }
+
+  /** @param {string} name @param {number} ms @param {() => void} f */
+  #arm(name, ms, f) {
+    this.#clear(name)
+    this.#timers[name] = setTimeout(() => { this.#timers[name] = undefined; f() }, ms)
+  }
+
+  /** @param {string} name */
+  #clear(name) {
+    clearTimeout(this.#timers[name])
+    this.#timers[name] = undefined
+  }
+}
+
+// --------------------------------------------------------------------- client
+
+const MAILBOX_ACK = freeze({ after: 1000, items: 64 })
+const REFRESH_CHECK = 60 * 60_000
+const FOREVER = 10 * 365 * 86_400_000
+
+/**
+ * A device. It fires:
+ *
+ *  - `state`: {@link Client.state} has changed;
+ *  - `call`: a call rings; `detail` is the {@link Call}. One that this device had
+ *    placed itself does not come here, not even when it was merged;
+ *  - `calls`: {@link Client.calls} has changed;
+ *  - `conversation`: `detail` is the {@link Conversation} that has changed;
+ *  - `text`: a text from somebody came; `detail` is `{conversation, text}`;
+ *  - `history`: the store's calls have changed;
+ *  - `typing`: `detail` is `{number}`;
+ *  - `drained`: the backlog is handled, all is up to date;
+ *  - `token`: the token was refreshed;
+ *  - `trouble`: something that nobody waits for went wrong; `detail` is an error.
+ */
+export class Client extends EventTarget {
+  /** The calls in progress, by id. @type {Map<string, Call>} */
+  calls = new Map()
+  /** What the server said at the last connect. @type {any} */
+  welcome = null
+  /** Whether the backlog of the mailbox has been handled. */
+  drained = false
+  /** Whether new calls use relays alone. */
+  relayOnly = false
+
+  #link
+  #base
+  #mailboxSeq = 0
+  #mailboxItems = 0
+  /** @type {ReturnType<typeof setTimeout>|undefined} */ #mailboxTimer
+  /** @type {ReturnType<typeof setInterval>|undefined} */ #refreshTimer
+  /** Calls that are over here; late frames and snapshots of them mean nothing. @type {Set<string>} */ #gone = new Set()
+  /** @type {Map<string, Promise<unknown>>} the text being sent, by number: texts keep their order */ #sending = new Map()
+  /** @type {Map<string, number>} */ #typed = new Map()
+  /** Incoming calls that may be about to be merged with one of ours. @type {Map<string, {d: any, candidates: any[]}>} */ #held = new Map()
+  /** @type {Array<() => void>} */ #undo = []
+
+  /**
+   * @param {object} [o]
+   * @param {Store} [o.store] holds the device; register first
+   * @param {string} [o.base] where the server is, such as https://sb.example; default: where the page came from
+   * @param {boolean} [o.relayOnly] never tell a peer an address of one's own
+   * @param {boolean} [o.away] fetch the mailbox, but do not ring here
+   * @param {string} [o.name] of the program, for operators
+   * @param {(want: {audio: boolean, video: boolean}) => Promise<MediaStream>} [o.media] opens microphone and camera
+   */
+  constructor({ store = new Store(), base = '', relayOnly = false, away = false, name = `switchboard.js/${VERSION}`, media = openMedia } = {}) {
+    super()
+    this.store = store
+    this.relayOnly = relayOnly
+    this.media = media
+    this.#base = base
+    this.#link = new Link({
+      url: socketURL(base),
+      hello: () => ({ token: this.store.device?.token || '', client: name.slice(0, 64), ...(away && { away: true }) }),
+      onState: () => this.#stateChanged(),
+      onWelcome: (d) => this.#welcomed(d),
+      onFrame: (t, d) => this.#frame(t, d)
+    })
+  }
+
+  /** The connection: idle, connecting, online, waiting (for the next attempt) or stopped. */
+  get state() { return this.#link.state }
+  /** Why the connection was lost or ended: the close code and its name, an error if the server sent one. */
+  get last() { return this.#link.last }
+  /** When the next attempt is due, as Date.now() counts; 0 if none is. */
+  get nextAttempt() { return this.#link.nextAttempt }
+  /** The device's own number. @returns {string} */
+  get number() { return this.store.device?.number || '' }
+
+  /**
+   * Connects and stays connected. Resolves at the first welcome; throws a
+   * {@link SwitchboardError} when the server says that it will never be.
+   *
+   * @returns {Promise<void>}
+   */
+  async connect() {
+    if (!this.store.device) throw localError('bad_token', 'Register first.')
+    if (this.state === 'stopped') this.store.reload()
+    this.#listen()
+    await this.#refreshIfDue()
+    const up = new Promise((resolve, reject) => {
+      const look = () => {
+        if (this.state !== 'online' && this.state !== 'stopped') return
+        this.removeEventListener('state', look)
+        if (this.state === 'online') resolve(undefined)
+        else reject(this.last?.error || localError(this.last?.name || 'stopped', 'The session has ended.'))
+      }
+      this.addEventListener('state', look)
+    })
+    this.#link.start()
+    if (this.state === 'online') return
+    return /** @type {Promise<void>} */ (up)
+  }
+
+  /** Disconnects. The server keeps the session for a while. */
+  close() {
+    this.#unlisten()
+    this.#link.stop()
+  }
+
+  /** Hangs up, ends the session on the server and disconnects. */
+  bye() {
+    for (const call of this.calls.values()) call.hangup()
+    this.#unlisten()
+    this.#link.bye()
+  }
+
+  /** Connects at once if it was waiting to. */
+  retryNow() { this.#link.poke() }
+
+  // --- calls
+
+  /**
+   * Calls a number. The call is returned at once; it tells how it goes.
+   *
+   * @param {string} to in any way of writing it
+   * @param {{video?: boolean, relayOnly?: boolean}} [o]
+   * @returns {Call}
+   */
+  call(to, { video = false, relayOnly = this.relayOnly } = {}) {
+    const call = new Call(this, this.#link, { id: randomID(), role: 'caller', peer: to, video, relayOnly })
+    this.#add(call)
+    call.invite()
+    return call
+  }
+
+  /** @param {Call} call */
+  #add(call) {
+    this.calls.set(call.id, call)
+    const ended = () => {
+      if (call.state !== 'ended') return
+      call.removeEventListener('change', ended)
+      this.calls.delete(call.id)
+      this.#forget(call.id)
+      this.#keepPast(call)
+      this.#fire('calls')
+      this.#releaseHeld()
+    }
+    call.addEventListener('change', ended)
+    this.#fire('calls')
+  }
+
+  /** @param {string} id */
+  #forget(id) {
+    this.#gone.add(id)
+    if (this.#gone.size > 100) this.#gone.delete(this.#gone.values().next().value ?? '')
+  }
+
+  /** @param {any} d @param {any[]} [candidates] */
+  #incoming(d, candidates = []) {
+    if (this.#gone.has(d.call) || this.calls.has(d.call)) return
+    const own = [...this.calls.values()].find((c) => c.mayMerge(d.call, d.from))
+    if (own && (d.merged || own.mergedInto === d.call)) return this.#merge(own, d, candidates)
+    if (own) { // both called at once; the server is about to say which call stays
+      this.#held.set(d.call, { d, candidates })
+      return
+    }
+    if (this.calls.size > 0) return this.#busy(d)
+    const call = new Call(this, this.#link, { id: d.call, role: 'callee', peer: d.from, video: (d.media || []).includes('video'), relayOnly: this.relayOnly })
+    this.#add(call)
+    call.ring(d)
+    for (const c of candidates) call.candidates(c)
+    this.#fire('call', call)
+  }
+
+  /** The own call goes on as the other's. @param {Call} own @param {any} d @param {any[]} candidates */
+  #merge(own, d, candidates) {
+    this.#held.delete(d.call)
+    this.#forget(own.id)
+    this.calls.delete(own.id)
+    this.calls.set(d.call, own)
+    own.adopt(d)
+    for (const c of candidates) own.candidates(c)
+    this.#fire('calls')
+  }
+
+  /** The server has merged a call of ours; what it was merged into may have come already. @param {Call} own */
+  merged(own) {
+    const held = this.#held.get(own.mergedInto)
+    if (held) this.#merge(own, held.d, held.candidates)
+  }
+
+  /** With the own call gone, the other one rings. */
+  #releaseHeld() {
+    for (const [id, { d, candidates }] of [...this.#held]) {
+      if ([...this.calls.values()].some((c) => c.mayMerge(id, d.from))) continue
+      this.#held.delete(id)
+      this.#incoming(d, candidates)
+    }
+  }
+
+  /** @param {any} d */
+  #busy(d) {
+    this.#forget(d.call)
+    this.#link.request('call.busy', { call: d.call }, { keep: true, retryFor: 30_000, tag: d.call }).catch(() => {})
+    this.store.keepCall({ call: d.call, peer: d.from, out: false, video: (d.media || []).includes('video'), time: Date.now(), reason: 'busy', mine: true, answered: false, duration: 0, seen: false })
+    this.#saveSoon()
+    this.#fire('history')
+  }
+
+  /** @param {Call} call */
+  #keepPast(call) {
+    const out = call.role === 'caller'
+    const answered = call.answeredAt > 0
+    const quiet = ['answered_elsewhere', 'declined_elsewhere', 'merged']
+    const seen = out || answered || call.mine || quiet.includes(call.reason)
+    this.store.keepCall({ call: call.id, peer: call.peer, out, video: call.media.includes('video'), time: call.startedAt, reason: call.reason, mine: call.mine, answered, duration: call.duration, seen })
+    this.#saveSoon()
+    this.#fire('history')
+  }
+
+  // --- texts
+
+  /**
+   * Sends a text. It is in the store at once, `pending`, and is sent until the
+   * server has it, over reconnects and reloads of the page.
+   *
+   * @param {string} to a number as the server writes it; {@link Client.lookup} gives it
+   * @param {string} body
+   * @param {{type?: string}} [o]
+   * @returns {Text}
+   */
+  sendText(to, body, { type = 'text/plain' } = {}) {
+    const limit = this.welcome?.limits?.message || 32 << 10
+    if (new TextEncoder().encode(body).length > limit) throw new SwitchboardError({ code: 'too_large', cat: 'request', msg: 'The text is too long.' })
+    const c = this.store.open(to)
+    /** @type {Text} */
+    const text = { id: randomID(), out: true, body, type, time: Date.now(), state: 'pending' }
+    c.texts.push(text)
+    c.time = text.time
+    this.#changed(c)
+    this.#queueText(c, text)
+    return text
+  }
+
+  /** Tries a failed text again, under the same id. @param {string} number @param {string} id */
+  resend(number, id) {
+    const c = this.store.conversation(number)
+    const text = c?.texts.find((t) => t.id === id && t.state === 'failed')
+    if (!c || !text) return
+    text.state = 'pending'
+    delete text.error
+    this.#changed(c)
+    this.#queueText(c, text)
+  }
+
+  /** @param {Conversation} c @param {Text} text */
+  #queueText(c, text) {
+    const before = this.#sending.get(c.number) || Promise.resolve()
+    this.#sending.set(c.number, before.then(() => this.#deliver(c.number, text.id)))
+  }
+
+  /** @param {string} number @param {string} id */
+  async #deliver(number, id) {
+    const find = () => this.store.conversation(number)?.texts.find((t) => t.id === id)
+    const text = find()
+    if (!text) return
+    /** @type {Partial<Text>} */
+    let now = {}
+    try {
+      const d = { id, to: number, body: text.body, ...(text.type !== 'text/plain' && { type: text.type }) }
+      const stored = await this.#link.request('message.send', d, { keep: true, retryFor: FOREVER })
+      now = { state: 'stored', time: stored.time || text.time }
+    } catch (e) {
+      const { code } = /** @type {SwitchboardError} */ (e)
+      if (code === 'stopped') return // pending, until the page is back
+      now = { state: 'failed', error: code }
+    }
+    const c = this.store.conversation(number)
+    const known = find()
+    if (!c || !known) return
+    if (known.state !== 'pending') delete now.state // the other side was faster
+    Object.assign(known, now)
+    this.#changed(c)
+  }
+
+  /** Texts that were not sent when the page was closed. */
+  #resumeTexts() {
+    for (const c of this.store.conversations) {
+      for (const t of c.texts) if (t.state === 'pending') this.#queueText(c, t)
+    }
+  }
+
+  /** Says that everything in a conversation has been read. @param {string} number */
+  markRead(number) {
+    const c = this.store.conversation(number)
+    if (!c) return
+    const last = c.texts.findLast((t) => !t.out)
+    if (c.unread) {
+      c.unread = 0
+      this.#changed(c)
+    }
+    if (!last || c.read === last.id) return
+    c.read = last.id
+    this.#changed(c)
+    this.#link.abandon(`read ${number}`)
+    this.#link.request('message.read', { to: number, id: last.id }, { keep: true, retryFor: FOREVER, tag: `read ${number}` }).catch(() => {})
+  }
+
+  /** Tells somebody that one is writing; call it at each key. @param {string} number */
+  typing(number) {
+    const now = Date.now()
+    if (now - (this.#typed.get(number) || 0) < 3000) return
+    this.#typed.set(number, now)
+    this.#link.tell('typing', { to: number })
+  }
+
+  /**
+   * Looks a number up: how the server writes it, whether it is there.
+   *
+   * @param {string} number in any way of writing it
+   * @returns {Promise<Presence>} throws a {@link SwitchboardError}: bad_number (`info.reason`), rate_limited, offline
+   */
+  lookup(number) { return this.#link.request('presence.get', { number }) }
+
+  // --- what the server tells
+
+  #stateChanged() {
+    if (this.state !== 'online') this.drained = false
+    this.#fire('state')
+  }
+
+  /** @param {any} d */
+  #welcomed(d) {
+    const first = !this.welcome
+    this.welcome = d
+    this.#mailboxSeq = this.#mailboxItems = 0
+    if (d.resumed !== 'full') this.#rebuild(d.calls || [])
+    if (first) this.#resumeTexts()
+    for (const call of this.calls.values()) call.reachable()
+  }
+
+  /** Brings the calls in line with the server's records. @param {any[]} snapshots */
+  #rebuild(snapshots) {
+    const listed = new Set(snapshots.map((s) => s.call))
+    this.#held.clear()
+    for (const s of snapshots) {
+      const call = this.calls.get(s.call)
+      if (call) call.takeUp(s)
+      else this.#meet(s)
+    }
+    for (const call of [...this.calls.values()]) if (!listed.has(call.id)) call.unlisted()
+  }
+
+  /** A call that this page does not know: it rings, or the page was loaded anew. @param {any} s */
+  #meet(s) {
+    if (this.#gone.has(s.call) || s.state === 'ended') return
+    if (s.role === 'callee' && (s.state === 'trying' || s.state === 'ringing')) {
+      return this.#incoming({ ...s, from: s.peer }, s.candidates || [])
+    }
+    // Its media went with the page.
+    this.#forget(s.call)
+    this.#link.request('call.hangup', { call: s.call }, { keep: true, retryFor: 60_000 }).catch(() => {})
+  }
+
+  /** @type {Record<string, (d: any) => void>} */
+  #handlers = {
+    'call.incoming': (d) => this.#incoming(d),
+    'call.ringing': (d) => this.calls.get(d.call)?.ringing(),
+    'call.answered': (d) => this.calls.get(d.call)?.answered(d),
+    'call.candidates': (d) => this.#held.has(d.call) ? void this.#held.get(d.call)?.candidates.push(d) : this.calls.get(d.call)?.candidates(d),
+    'call.describe': (d) => this.calls.get(d.call)?.described(d),
+    'call.state': (d) => this.calls.get(d.call)?.told(d),
+    'call.ended': (d) => this.#held.delete(d.call) ? undefined : this.calls.get(d.call)?.ended(d),
+    'mailbox.item': (d) => this.#item(d),
+    'mailbox.drained': (d) => { this.#ackMailbox(d.seq); this.drained = true; this.#fire('drained') },
+    'typing': (d) => this.#fire('typing', { number: d.from }),
+    'going_away': (d) => this.#fire('goingaway', d)
+  }
+
+  /** @param {string} t @param {any} d */
+  #frame(t, d) {
+    try {
+      this.#handlers[t]?.(d) // an unknown type is from a newer server
+    } catch (e) {
+      this.#fire('trouble', e)
+    }
+  }
+
+  /** @param {any} d */
+  #item(d) {
+    if (this.store.firstTime(`${d.kind} ${d.from} ${d.id}`)) this.#handleItem(d)
+    this.#mailboxSeq = Math.max(this.#mailboxSeq, d.seq)
+    if (++this.#mailboxItems >= MAILBOX_ACK.items) this.#ackMailbox(this.#mailboxSeq)
+    else this.#saveSoon()
+  }
+
+  /** @param {any} d */
+  #handleItem(d) {
+    const mine = d.from === this.number
+    const peer = mine ? d.to : d.from
+    switch (d.kind) {
+      case 'message': return this.#received(peer, mine, d)
+      case 'delivered': return mine ? undefined : this.#mark(peer, d.id, 'delivered')
+      case 'read': return mine ? this.#readElsewhere(peer, d.id) : this.#mark(peer, d.id, 'read')
+      case 'call': return this.#pastCall(peer, mine, d)
+    }
+  }
+
+  /** @param {string} peer @param {boolean} out @param {any} d */
+  #received(peer, out, d) {
+    const c = this.store.open(peer)
+    if (c.texts.some((t) => t.id === d.id && t.out === out)) return
+    /** @type {Text} */
+    const text = { id: d.id, out, body: d.body || '', type: d.type || 'text/plain', time: d.time, state: out ? 'stored' : 'received' }
+    c.texts.push(text)
+    c.time = Math.max(c.time, d.time)
+    if (!out) c.unread++
+    this.#changed(c)
+    if (!out) this.#fire('text', { conversation: c, text })
+  }
+
+  /** Everything one sent up to a text is delivered or read. @param {string} peer @param {string} id @param {'delivered'|'read'} state */
+  #mark(peer, id, state) {
+    const c = this.store.conversation(peer)
+    const upto = c ? c.texts.findIndex((t) => t.out && t.id === id) : -1
+    if (!c || upto < 0) return
+    for (const t of c.texts.slice(0, upto + 1)) if (t.out && t.state !== 'read' && t.state !== 'failed') t.state = state
+    this.#changed(c)
+  }
+
+  /** Another device of the account has read. @param {string} peer @param {string} id */
+  #readElsewhere(peer, id) {
+    const c = this.store.conversation(peer)
+    const upto = c ? c.texts.findIndex((t) => !t.out && t.id === id) : -1
+    if (!c || upto < 0) return
+    c.read = id
+    c.unread = c.texts.slice(upto + 1).filter((t) => !t.out).length
+    this.#changed(c)
+  }
+
+  /** @param {string} peer @param {boolean} out @param {any} d */
+  #pastCall(peer, out, d) {
+    const call = d.call || {}
+    const known = this.store.calls.find((c) => c.call === call.call)
+    const answered = Boolean(call.answered)
+    const missed = !out && !answered && !known?.mine && !['declined', 'declined_elsewhere', 'answered_elsewhere'].includes(call.reason)
+    this.store.keepCall({
+      call: call.call, peer, out, video: (call.media || []).includes('video'), time: d.time, answered,
+      reason: known?.reason || call.reason, mine: known?.mine || false, duration: call.duration_ms || known?.duration || 0, seen: !missed
+    })
+    this.#fire('history')
+  }
+
+  /** @param {Conversation} c */
+  #changed(c) {
+    this.store.touch(c)
+    this.#saveSoon()
+    this.#fire('conversation', c)
+  }
+
+  #saveSoon() {
+    this.#mailboxTimer ??= setTimeout(() => this.#ackMailbox(this.#mailboxSeq), MAILBOX_ACK.after / 4)
+  }
+
+  /** Writes to the storage first: what is acknowledged is removed on the server. @param {number} seq */
+  #ackMailbox(seq) {
+    clearTimeout(this.#mailboxTimer)
+    this.#mailboxTimer = undefined
+    try {
+      this.store.save()
+    } catch (e) {
+      return this.#fire('trouble', e)
+    }
+    if (this.#mailboxItems > 0 && seq > 0) this.#link.tell('mailbox.ack', { seq })
+    this.#mailboxItems = 0
+  }
+
+  // --- the world around
+
+  /** Network and page events, while connected. */
+  #listen() {
+    if (this.#undo.length || typeof window === 'undefined') return
+    /** @param {EventTarget|undefined} target @param {string} type @param {(e: any) => void} f */
+    const on = (target, type, f) => {
+      target?.addEventListener(type, f)
+      this.#undo.push(() => target?.removeEventListener(type, f))
+    }
+    const network = () => {
+      this.#link.poke()
+      for (const call of this.calls.values()) call.networkChanged()
+    }
+    on(window, 'online', network)
+    const connection = /** @type {any} */ (navigator).connection
+    let kind = connection?.type
+    on(connection, 'change', () => { // it also tells of mere estimates
+      if (kind === connection.type) return
+      kind = connection.type
+      network()
+    })
+    on(document, 'visibilitychange', () => { if (!document.hidden) this.#link.poke() })
+    on(window, 'pagehide', () => {
+      for (const call of this.calls.values()) call.hangup()
+      try { this.store.save() } catch { /* nobody is left to tell */ }
+    })
+    this.#refreshTimer = setInterval(() => this.#refreshIfDue(), REFRESH_CHECK)
+  }
+
+  #unlisten() {
+    for (const f of this.#undo.splice(0)) f()
+    clearInterval(this.#refreshTimer)
+  }
+
+  /** A token is refreshed in the second half of its life. */
+  async #refreshIfDue() {
+    const device = this.store.device
+    if (!device || Date.now() < (device.obtained + device.expires) / 2) return
+    try {
+      this.store.saveDevice(await refresh({ token: device.token, base: this.#base }))
+      this.#fire('token')
+    } catch (e) {
+      this.#fire('trouble', e) // the socket will say whether the token still serves
+    }
+  }
+
+  /** @param {string} type @param {unknown} [detail] */
+  #fire(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })) }
+}
+
+/** @param {string} base */
+function socketURL(base) {
+  const u = new URL(SOCKET_PATH, base || globalThis.location?.href)
+  u.protocol = u.protocol === 'http:' ? 'ws:' : 'wss:'
+  return u.href
+}
+
+// ----------------------------------------------------------------------- call
+
+const CANDIDATES_AFTER = 100
+const CANDIDATES_BATCH = 32
+/** How long media may be away before a side restarts ICE; the polite side gives the other the first try. */
+const RESTART = freeze({
+  caller: freeze({ disconnected: 3000, failed: 0 }),
+  callee: freeze({ disconnected: 6000, failed: 2000 }),
+  again: 8000
+})
+const ICE_TIMEOUT = 10_000
+const MEASURE_EVERY = 1000
+const GENERATIONS = 4
+
+/** @typedef {{rtt: number|null, loss: number|null, jitter: number|null, up: number, down: number, framesDecoded: number, width: number, height: number, quality: number}} CallStats */
+
+/**
+ * A call and its RTCPeerConnection. It fires `change` whenever something that
+ * can be read here has changed, and `stats` once a second while media flows.
+ */
+export class Call extends EventTarget {
+  /** @type {CallPhase} */ state = 'starting'
+  /** Why it ended, one of {@link REASONS}; empty when {@link Call.error} says it. */
+  reason = ''
+  /** Whether this account ended it. */
+  mine = false
+  /** What kept the call from being placed or answered. @type {SwitchboardError|null} */ error = null
+  /** Date.now() when it began, when it was answered (0: not yet), when it ended. */
+  startedAt = Date.now()
+  answeredAt = 0
+  endedAt = 0
+  /** How long it lasted, in ms, from answer to end. */
+  duration = 0
+  /** What it was placed with. @type {Media[]} */ media
+  /** @type {MediaStream|null} */ localStream = null
+  remoteStream = new MediaStream()
+  /** Whether a picture comes from the other side. */
+  remoteVideo = false
+  muted = false
+  cameraOn = false
+  /** What carries the media. @type {Path|null} */ path = null
+  /** @type {CallStats|null} */ stats = null
+  /** Set when the server merged this call into another, which is to come. */
+  mergedInto = ''
+  /** The connection itself, for what is not offered here. @type {RTCPeerConnection|null} */ pc = null
+
+  #client
+  #link
+  /** @type {any} what call.incoming brought */ #received = null
+  #relayOnly
+  #answering = false
+  /** @type {Promise<unknown>} operations on the connection, one after the other */ #queue = Promise.resolve()
+  /** @type {Record<string, ReturnType<typeof setTimeout>|undefined>} */ #timers = {}
+  #server = ''
+  #everConnected = false
+  #reported = ''
+  #meter = new Meter()
+
+  // Descriptions.
+  #sentN = 0
+  #lastOffer = 0
+  #handledN = 0
+  #ufrag = ''
+  /** Answers to come to offers that were withdrawn. */ #stale = 0
+
+  // Candidates.
+  #open = false
+  /** @type {{gen: string, n: number, total: number, list: object[], end: boolean}} */ #out = { gen: '', n: 0, total: 0, list: [], end: false }
+  /** @type {Map<string, {seen: Set<number>, waiting: any[]}>} by generation of the other side */ #in = new Map()
+
+  /**
+   * Use {@link Client.call}, or the event `call`.
+   *
+   * @param {Client} client
+   * @param {Link} link
+   * @param {{id: string, role: Role, peer: string, video: boolean, relayOnly: boolean}} o
+   */
+  constructor(client, link, { id, role, peer, video, relayOnly }) {
+    super()
+    this.#client = client
+    this.#link = link
+    this.id = id
+    /** @type {Role} */
+    this.role = role
+    /** The other's number; as it was dialled until the server has read it. */
+    this.peer = peer
+    this.media = video ? ['audio', 'video'] : ['audio']
+    this.#relayOnly = relayOnly
+  }
+
+  /** Whether the call is answered. */
+  get answeredYet() { return this.answeredAt > 0 }
+
+  // --- what people do
+
+  /**
+   * Answers. Throws a {@link SwitchboardError} `media` when the microphone cannot
+   * be opened; the call rings on then.
+   *
+   * @param {{video?: boolean}} [o] whether to send a picture
+   */
+  async accept({ video = this.media.includes('video') } = {}) {
+    if (this.role !== 'callee' || this.state !== 'ringing' || this.#answering) return
+    this.#answering = true
+    try {
+      await this.#openMedia(video)
+      await this.#answer()
+    } catch (e) {
+      if (/** @type {SwitchboardError} */ (e).code === 'media') throw e
+      this.#finish({ error: asError(e) })
+    } finally {
+      this.#answering = false
+    }
+  }
+
+  /** Declines, on all devices of the account. */
+  reject() { this.#decline('call.reject', 'declined') }
+
+  /** Says that this device alone cannot take the call. */
+  busy() { this.#decline('call.busy', 'busy') }
+
+  /** @param {string} type @param {string} reason */
+  #decline(type, reason) {
+    if (this.role !== 'callee' || this.state !== 'ringing') return
+    this.#link.abandon(this.id)
+    this.#link.request(type, { call: this.id }, { keep: true, retryFor: 30_000 }).catch(() => {})
+    this.#finish({ reason, mine: true })
+  }
+
+  /**
+   * Ends the call, in whatever state it is, connected to the server or not.
+   *
+   * @param {'hangup'|'ice_failed'|'media_failed'} [why]
+   */
+  hangup(why = 'hangup') {
+    if (this.state === 'ended') return
+    const early = !this.answeredYet
+    const known = this.#link.abandon(this.id) || this.state !== 'starting' || this.role === 'callee'
+    if (known) this.#hangUp(this.id, why)
+    if (this.mergedInto) this.#hangUp(this.mergedInto, why)
+    this.#finish({ reason: early && why === 'hangup' ? (this.role === 'caller' ? 'canceled' : 'declined') : why, mine: true })
+  }
+
+  /** @param {string} call @param {string} why */
+  #hangUp(call, why) {
+    const d = why === 'hangup' ? { call } : { call, why }
+    this.#link.request('call.hangup', d, { keep: true, retryFor: 60_000 }).catch(() => {})
+  }
+
+  /** @param {boolean} muted */
+  setMuted(muted) {
+    this.muted = muted
+    for (const t of this.localStream?.getAudioTracks() || []) t.enabled = !muted
+    this.#fire('change')
+  }
+
+  /**
+   * Turns the camera on or off; the call is renegotiated where it must be.
+   * Throws a {@link SwitchboardError} `media` when there is no camera to open.
+   *
+   * @param {boolean} on
+   */
+  async setCamera(on) {
+    if (on === this.cameraOn || this.state === 'ended') return
+    if (!on) return this.#serially(() => this.#cameraOff())
+    const stream = await this.#client.media({ audio: false, video: true })
+    const [track] = stream.getVideoTracks()
+    if (this.ended_ || this.cameraOn || !track) return stopTracks(stream)
+    this.localStream ??= new MediaStream()
+    this.localStream.addTrack(track)
+    this.cameraOn = true
+    this.#fire('change')
+    return this.#serially(async () => {
+      const t = this.#videoTransceiver()
+      if (!this.pc || this.pc.signalingState === 'closed') return
+      if (!t) {
+        this.pc.addTransceiver(track, { direction: 'sendrecv', streams: this.localStream ? [this.localStream] : [] })
+        return
+      }
+      await t.sender.replaceTrack(track)
+      t.direction = 'sendrecv'
+    })
+  }
+
+  async #cameraOff() {
+    this.cameraOn = false
+    for (const t of this.localStream?.getVideoTracks() || []) {
+      t.stop()
+      this.localStream?.removeTrack(t)
+    }
+    const t = this.#videoTransceiver()
+    if (t) {
+      await t.sender.replaceTrack(null)
+      t.direction = 'recvonly'
+    }
+    this.#fire('change')
+  }
+
+  #videoTransceiver() {
+    return this.pc?.getTransceivers().find((t) => t.receiver.track.kind === 'video' && t.direction !== 'stopped')
+  }
+
+  /**
+   * Restarts ICE with fresh relay credentials. Needed by nobody but tests and
+   * impatient people: the call does it by itself.
+   *
+   * @param {{relayOnly?: boolean}} [o] from now on through relays alone
+   */
+  async restart({ relayOnly = false } = {}) {
+    if (!this.answeredYet || this.ended_ || !this.pc) return
+    const pc = this.pc
+    this.#relayOnly ||= relayOnly
+    this.#arm('restart', RESTART.again, () => { if (this.pc?.connectionState !== 'connected') this.restart() })
+    const ice = await this.#link.request('ice.get', { call: this.id }, { timeout: 3000 }).catch(() => null)
+    await this.#serially(async () => {
+      if (pc !== this.pc) return
+      if (pc.signalingState === 'have-local-offer') {
+        await pc.setLocalDescription({ type: 'rollback' })
+        this.#stale++
+      }
+      const config = pc.getConfiguration()
+      if (ice) config.iceServers = iceServers(ice)
+      pc.setConfiguration({ ...config, iceTransportPolicy: this.#relayOnly ? 'relay' : 'all' })
+      pc.restartIce()
+    })
+  }
+
+  // --- placing a call
+
+  /** Called by the client. */
+  async invite() {
+    try {
+      const [, ice] = await Promise.all([
+        this.#openMedia(this.media.includes('video')),
+        this.#link.request('ice.get', { call: this.id }, { keep: true, timeout: ICE_TIMEOUT, retryFor: ICE_TIMEOUT / 2, tag: this.id })
+      ])
+      if (this.ended_) return
+      const pc = this.#connect(ice)
+      this.#addTracks(pc)
+      await pc.setLocalDescription()
+      this.#ufrag = ufragOf(pc.localDescription?.sdp)
+      const reply = await this.#link.request('call.invite', { call: this.id, to: this.peer, media: this.media, sdp: pc.localDescription?.sdp }, { keep: true, retryFor: 8000, tag: this.id })
+      this.#invited(reply)
+    } catch (e) {
+      this.#finish({ error: asError(e) })
+    }
+  }
+
+  /** @param {any} reply */
+  #invited(reply) {
+    if (this.ended_) return
+    this.peer = reply.to || this.peer
+    if (reply.merged) return this.#toBeMerged(reply.merged)
+    if (this.state === 'starting') this.state = reply.state === 'ringing' ? 'ringing' : 'trying'
+    this.#trickle()
+    this.#fire('change')
+  }
+
+  /** @param {string} other */
+  #toBeMerged(other) {
+    this.mergedInto = other || this.mergedInto
+    this.#closeConnection()
+    this.#arm('merge', ICE_TIMEOUT, () => this.hangup())
+    this.#client.merged(this)
+  }
+
+  /** Whether an incoming call may be the one that this call is merged into. @param {string} id @param {string} from */
+  mayMerge(id, from) {
+    if (this.role !== 'caller' || this.answeredYet || this.state === 'ended') return false
+    const dialled = this.peer.replace(/\D/g, '').replace(/^0+/, '')
+    return this.mergedInto === id || this.peer === from || (dialled.length > 4 && from.endsWith(dialled))
+  }
+
+  /** Goes on as the other side's call, which it answers. @param {any} d call.incoming */
+  async adopt(d) {
+    this.#link.abandon(this.id)
+    this.#closeConnection()
+    this.#clear('merge')
+    this.#in.clear()
+    this.#open = false
+    this.#out = { gen: '', n: 0, total: 0, list: [], end: false }
+    this.#sentN = this.#handledN = this.#lastOffer = 0
+    this.mergedInto = ''
+    this.id = d.call
+    this.role = 'callee'
+    this.peer = d.from
+    this.#received = d
+    try {
+      await this.#answer()
+    } catch (e) {
+      this.#finish({ error: asError(e) })
+    }
+  }
+
+  // --- taking a call
+
+  /** Called by the client. @param {any} d call.incoming */
+  ring(d) {
+    this.#received = d
+    this.startedAt = Date.now() - (d.age_ms || 0)
+    this.state = 'ringing'
+    this.#link.request('call.ringing', { call: this.id }, { tag: this.id }).catch(() => {})
+    // The server ends it; this is for when the server cannot be heard.
+    this.#arm('ring', Math.max(0, (d.ring_ms || 45_000) - (d.age_ms || 0)) + ICE_TIMEOUT, () => this.#finish({ reason: 'no_answer' }))
+  }
+
+  async #answer() {
+    const d = this.#received
+    if (this.ended_) return
+    const pc = this.#connect(d.ice)
+    await pc.setRemoteDescription({ type: 'offer', sdp: d.sdp })
+    this.#addTracks(pc)
+    await pc.setLocalDescription()
+    this.#ufrag = ufragOf(pc.localDescription?.sdp)
+    if (this.ended_) return
+    this.#clear('ring')
+    this.state = 'connecting'
+    this.#described_()
+    this.#fire('change')
+    try {
+      await this.#link.request('call.answer', { call: this.id, sdp: pc.localDescription?.sdp }, { keep: true, retryFor: 15_000, tag: this.id })
+    } catch (e) {
+      if (!await this.#tookIt(asError(e))) return
+    }
+    if (this.ended_) return
+    this.answeredAt = Date.now()
+    this.#trickle()
+    this.#review()
+  }
+
+  /** An answer was refused: by a repeat that had been taken before, or because somebody else was faster. @param {SwitchboardError} e */
+  async #tookIt(e) {
+    if (e.code !== 'call_state' && e.code !== 'call_ended') throw e
+    const snap = e.code === 'call_state' && await this.#link.request('call.sync', { call: this.id }).catch(() => null)
+    if (snap && ['connecting', 'active', 'reconnecting'].includes(snap.state)) return true
+    this.#finish({ reason: snap?.reason || e.info.reason || 'answered_elsewhere' })
+    return false
+  }
+
+  // --- what the server tells
+
+  /** A device rings. */
+  ringing() {
+    if (this.role !== 'caller' || this.answeredYet || this.ended_) return
+    this.state = 'ringing'
+    this.#fire('change')
+  }
+
+  /** @param {{sdp: string}} d */
+  answered(d) {
+    if (this.role !== 'caller' || this.answeredYet || this.ended_) return
+    this.answeredAt = Date.now()
+    this.state = 'connecting'
+    this.#fire('change')
+    this.#trickle()
+    this.#serially(async () => {
+      await this.pc?.setRemoteDescription({ type: 'answer', sdp: d.sdp })
+      this.#described_()
+    })
+  }
+
+  /** @param {any} d call.state */
+  told(d) {
+    if (this.ended_) return
+    if (d.state === 'ringing') this.ringing()
+    else if (this.answeredYet) this.#server = d.state
+    if (d.restart) this.restart({ relayOnly: d.relay_only })
+    this.#review()
+  }
+
+  /** @param {any} d call.ended */
+  ended(d) {
+    if (d.reason === 'merged' && this.role === 'caller' && !this.answeredYet) return this.#toBeMerged('')
+    this.#finish({ reason: d.reason, mine: d.mine, duration: d.duration_ms })
+  }
+
+  /** The session was begun anew: takes the server's record for what was missed. @param {any} s a snapshot */
+  takeUp(s) {
+    if (this.ended_) return
+    if (s.state === 'ended') return this.#finish({ reason: s.reason })
+    this.peer = s.peer || this.peer
+    if (this.role === 'caller' && !this.answeredYet) {
+      if (s.kind === 'answer' && s.sdp) this.answered(s)
+      else if (s.state === 'ringing') this.ringing()
+    }
+    if (this.answeredYet && s.n > this.#handledN && s.sdp && !(s.kind === 'answer' && (s.sent || 0) < this.#lastOffer)) {
+      this.described({ n: s.n, kind: s.kind, sdp: s.sdp })
+    }
+    for (const c of s.candidates || []) this.candidates(c)
+    if (this.answeredYet) this.#server = s.state
+    this.#review()
+  }
+
+  /** The server does not list the call any more, or not yet. */
+  async unlisted() {
+    if (this.ended_ || this.state === 'starting') return
+    const s = await this.#link.request('call.sync', { call: this.id }).catch((e) => e)
+    if (this.ended_) return
+    if (s instanceof SwitchboardError) {
+      if (s.retry) return
+      return this.#finish({ reason: s.info.reason || (this.answeredYet ? 'connection_lost' : this.role === 'callee' ? 'canceled' : 'unreachable') })
+    }
+    this.takeUp(s)
+  }
+
+  /** The server can be reached again. */
+  reachable() {
+    const state = this.pc?.connectionState
+    if (this.answeredYet && (state === 'disconnected' || state === 'failed')) this.#arm('restart', this.role === 'caller' ? 0 : 1000, () => this.restart())
+  }
+
+  /** This side has another network. */
+  networkChanged() {
+    if (this.answeredYet && !this.ended_) this.#arm('restart', 500, () => this.restart())
+  }
+
+  // --- the connection
+
+  /** @param {ICE} ice */
+  #connect(ice) {
+    const pc = new RTCPeerConnection({
+      iceServers: iceServers(ice),
+      iceTransportPolicy: this.#relayOnly ? 'relay' : 'all',
+      bundlePolicy: 'max-bundle'
+    })
+    this.pc = pc
+    /** @param {() => void} f */
+    const mine = (f) => () => { if (pc === this.pc) f() }
+    pc.onnegotiationneeded = mine(() => this.#serially(() => this.#offer()))
+    pc.onicecandidate = (e) => { if (pc === this.pc) this.#found(e.candidate) }
+    pc.onconnectionstatechange = mine(() => this.#connectionChanged())
+    pc.ontrack = mine(() => this.#tracks())
+    return pc
+  }
+
+  #closeConnection() {
+    const pc = this.pc
+    this.pc = null
+    this.#clear('measure')
+    pc?.close()
+  }
+
+  /** @param {boolean} video */
+  async #openMedia(video) {
+    if (this.localStream) return
+    const stream = await this.#client.media({ audio: true, video })
+    if (this.ended_) return stopTracks(stream)
+    this.localStream = stream
+    this.cameraOn = stream.getVideoTracks().length > 0
+    this.setMuted(this.muted)
+  }
+
+  /** @param {RTCPeerConnection} pc */
+  #addTracks(pc) {
+    const stream = this.localStream
+    for (const t of stream?.getTracks() || []) pc.addTrack(t, /** @type {MediaStream} */ (stream))
+    // Without a camera of one's own the other's picture is still welcome.
+    if (this.role === 'caller' && this.media.includes('video') && !this.cameraOn) pc.addTransceiver('video', { direction: 'recvonly' })
+  }
+
+  #tracks() {
+    let video = false
+    for (const t of this.pc?.getTransceivers() || []) {
+      const track = t.receiver.track
+      const here = t.currentDirection ? t.currentDirection.includes('recv') : t.direction.includes('recv') && !track.muted
+      if (here) this.remoteStream.addTrack(track)
+      else this.remoteStream.removeTrack(track)
+      video ||= here && track.kind === 'video'
+    }
+    this.remoteVideo = video
+    this.#fire('change')
+  }
+
+  /** After a description of either side was set. */
+  #described_() {
+    const sdp = this.pc?.remoteDescription?.sdp
+    const gen = this.#in.get(ufragOf(sdp))
+    for (const d of gen?.waiting.splice(0) || []) this.#addCandidates(d)
+    this.#tracks()
+  }
+
+  // Perfect negotiation (WebRTC §10.7): the callee is polite. The operations run
+  // one after the other, so that signalingState alone tells a collision.
+
+  async #offer() {
+    const pc = this.pc
+    if (!pc || !this.answeredYet || pc.signalingState !== 'stable') return
+    await pc.setLocalDescription()
+    this.#describe()
+    this.#lastOffer = this.#sentN
+  }
+
+  /** Sends the local description. */
+  #describe() {
+    const desc = this.pc?.localDescription
+    if (!desc) return
+    const ufrag = ufragOf(desc.sdp)
+    const restart = desc.type === 'offer' && ufrag !== this.#ufrag
+    this.#ufrag = ufrag
+    const d = { call: this.id, n: ++this.#sentN, kind: desc.type, sdp: desc.sdp, ...(restart && { restart }) }
+    this.#link.request('call.describe', d, { keep: true, retryFor: 30_000, tag: this.id }).catch(() => {})
+  }
+
+  /** @param {{n: number, kind: string, sdp?: string}} d */
+  described(d) {
+    if (this.ended_ || d.n <= this.#handledN) return
+    this.#handledN = d.n
+    this.#serially(() => d.kind === 'offer' ? this.#takeOffer(d) : d.kind === 'answer' ? this.#takeAnswer(d) : undefined)
+  }
+
+  /** @param {{sdp?: string}} d */
+  async #takeOffer(d) {
+    const pc = this.pc
+    if (!pc) return
+    const collision = pc.signalingState !== 'stable'
+    if (collision && this.role === 'caller') return
+    await pc.setRemoteDescription({ type: 'offer', sdp: d.sdp }) // takes back an offer of our own
+    this.#stale = 0
+    await pc.setLocalDescription()
+    this.#describe()
+    this.#described_()
+  }
+
+  /** @param {{sdp?: string}} d */
+  async #takeAnswer(d) {
+    if (this.#stale > 0) {
+      this.#stale--
+      return
+    }
+    if (this.pc?.signalingState !== 'have-local-offer') return
+    await this.pc.setRemoteDescription({ type: 'answer', sdp: d.sdp })
+    this.#described_()
+  }
+
+  /** @param {() => any} f */
+  #serially(f) {
+    const done = this.#queue.then(f)
+    this.#queue = done.catch((e) => { if (!this.ended_) this.#client.dispatchEvent(new CustomEvent('trouble', { detail: e })) })
+    return done
+  }
+
+  // --- candidates
+
+  /** @param {RTCIceCandidate|null} c */
+  #found(c) {
+    const gen = c?.usernameFragment || ufragOf(this.pc?.localDescription?.sdp)
+    if (!gen) return
+    if (gen !== this.#out.gen) {
+      this.#sendCandidates()
+      this.#out = { gen, n: 0, total: 0, list: [], end: false }
+    }
+    const out = this.#out
+    const max = this.#client.welcome?.limits?.candidates || 64
+    if (!c || c.candidate === '') out.end = true
+    else if (++out.total <= max) out.list.push({ candidate: c.candidate, mid: c.sdpMid ?? undefined, mline: c.sdpMLineIndex ?? undefined })
+    if (out.list.length >= CANDIDATES_BATCH) this.#sendCandidates()
+    else if (!this.#timers.candidates) this.#arm('candidates', CANDIDATES_AFTER, () => this.#sendCandidates())
+  }
+
+  /** From now on the other side may have them. */
+  #trickle() {
+    this.#open = true
+    this.#sendCandidates()
+  }
+
+  #sendCandidates() {
+    const out = this.#out
+    if (!this.#open || !out.gen || this.ended_) return
+    this.#clear('candidates')
+    while (out.list.length || out.end) {
+      const candidates = out.list.splice(0, CANDIDATES_BATCH)
+      const end = out.end && !out.list.length
+      if (end) out.end = false
+      const d = { call: this.id, gen: out.gen, n: ++out.n, ...(candidates.length && { candidates }), ...(end && { end }) }
+      this.#link.request('call.candidates', d, { keep: true, retryFor: 20_000, tag: this.id }).catch(() => {})
+    }
+  }
+
+  /** @param {any} d call.candidates */
+  candidates(d) {
+    if (this.ended_) return
+    let gen = this.#in.get(d.gen)
+    if (!gen) {
+      gen = { seen: new Set(), waiting: [] }
+      this.#in.set(d.gen, gen)
+      if (this.#in.size > GENERATIONS) this.#in.delete(this.#in.keys().next().value ?? '')
+    }
+    if (gen.seen.has(d.n)) return
+    gen.seen.add(d.n)
+    if (ufragOf(this.pc?.remoteDescription?.sdp) === d.gen) this.#addCandidates(d)
+    else gen.waiting.push(d)
+  }
+
+  /** @param {any} d call.candidates */
+  #addCandidates(d) {
+    const pc = this.pc
+    for (const c of d.candidates || []) {
+      pc?.addIceCandidate({ candidate: c.candidate, sdpMid: c.mid ?? null, sdpMLineIndex: c.mline ?? null, usernameFragment: d.gen }).catch(() => {})
+    }
+    if (d.end) pc?.addIceCandidate({ candidate: '', sdpMid: '0', usernameFragment: d.gen }).catch(() => {})
+  }
+
+  // --- media up and down
+
+  #connectionChanged() {
+    const state = this.pc?.connectionState
+    switch (state) {
+      case 'connected':
+        this.#everConnected = true
+        this.#server = ''
+        this.#clear('restart')
+        this.#measure()
+        break
+      case 'disconnected':
+      case 'failed':
+        this.#report(state)
+        this.#arm('restart', RESTART[this.role][state], () => this.restart())
+        break
+    }
+    this.#review()
+  }
+
+  /** What people see: a lost socket alone changes nothing here. */
+  #review() {
+    if (!this.answeredYet || this.ended_) return
+    const up = this.pc?.connectionState === 'connected'
+    const before = this.state
+    if (up && this.#server !== 'reconnecting') this.state = 'active'
+    else this.state = this.#everConnected ? 'reconnecting' : 'connecting'
+    if (this.state !== before) this.#fire('change')
+  }
+
+  /** @param {'connected'|'disconnected'|'failed'} media */
+  #report(media) {
+    const path = media === 'connected' ? this.path : null
+    const said = JSON.stringify([media, path])
+    if (said === this.#reported) return
+    this.#reported = said
+    const tag = `report ${this.id}`
+    this.#link.abandon(tag)
+    this.#link.request('call.report', { call: this.id, media, ...(path && { path }) }, { keep: true, timeout: 60_000, tag }).catch(() => {})
+  }
+
+  async #measure() {
+    this.#clear('measure')
+    const pc = this.pc
+    if (!pc || this.ended_) return
+    const report = await pc.getStats().catch(() => null)
+    if (pc !== this.pc || this.ended_) return
+    if (report) {
+      this.path = pathOf(report) || this.path
+      this.stats = this.#meter.read(report, pc.connectionState === 'connected')
+      if (pc.connectionState === 'connected' && this.path) this.#report('connected')
+      this.#fire('stats')
+    }
+    this.#arm('measure', MEASURE_EVERY, () => this.#measure())
+  }
+
+  // --- the end
+
+  get ended_() { return this.state === 'ended' }
+
+  /** @param {{reason?: string, mine?: boolean, duration?: number, error?: SwitchboardError|null}} how */
+  #finish({ reason = '', mine = false, duration = 0, error = null }) {
+    if (this.ended_) return
+    this.#link.abandon(this.id)
+    this.#link.abandon(`report ${this.id}`)
+    for (const name of Object.keys(this.#timers)) this.#clear(name)
+    this.#closeConnection()
+    if (this.localStream) stopTracks(this.localStream)
+    this.cameraOn = this.remoteVideo = false
+    this.endedAt = Date.now()
+    this.duration = duration || (this.answeredAt ? this.endedAt - this.answeredAt : 0)
+    this.reason = reason
+    this.mine = Boolean(mine)
+    this.error = error
+    this.state = 'ended'
+    this.#fire('change')
+  }
+
+  /** @param {string} name @param {number} ms @param {() => void} f */
+  #arm(name, ms, f) {
+    this.#clear(name)
+    this.#timers[name] = setTimeout(() => { this.#timers[name] = undefined; f() }, ms)
+  }
+
+  /** @param {string} name */
+  #clear(name) {
+    clearTimeout(this.#timers[name])
+    this.#timers[name] = undefined
+  }
+
+  /** @param {string} type */
+  #fire(type) { this.dispatchEvent(new Event(type)) }
+}
+
+// ---------------------------------------------------------------------- media
+
+/**
+ * Opens microphone and camera. Without a camera a call that wants one goes on
+ * with sound alone.
+ *
+ * @param {{audio: boolean, video: boolean}} want
+ * @returns {Promise<MediaStream>}
+ */
+export async function openMedia({ audio, video }) {
+  const devices = globalThis.navigator?.mediaDevices
+  if (!devices) throw localError('media', 'Microphone and camera need a secure page (https, or localhost).')
+  const picture = video && { width: { ideal: 1280 }, height: { ideal: 720 }, facingMode: 'user' }
+  try {
+    return await devices.getUserMedia({ audio, video: picture })
+  } catch (e) {
+    const { name } = /** @type {Error} */ (e)
+    if (audio && video && name !== 'NotAllowedError') return openMedia({ audio, video: false })
+    throw new SwitchboardError({ code: 'media', msg: mediaTrouble(name, audio), retry: true, info: { name } })
+  }
+}
+
+/** @param {string} name @param {boolean} audio */
+function mediaTrouble(name, audio) {
+  const what = audio ? 'microphone' : 'camera'
+  switch (name) {
+    case 'NotAllowedError': return `The browser was not allowed to use the ${what}.`
+    case 'NotFoundError': return `There is no ${what}.`
+    case 'NotReadableError': return `The ${what} is in use by another program.`
+    default: return `The ${what} could not be opened.`
+  }
+}
+
+/** @param {MediaStream} stream */
+function stopTracks(stream) {
+  for (const t of stream.getTracks()) t.stop()
+}
+
+/** @param {ICE|undefined} ice @returns {RTCIceServer[]} */
+const iceServers = (ice) => (ice?.servers || []).filter((s) => s.urls?.length)
+
+/** The ICE generation of a description. @param {string|undefined} sdp */
+const ufragOf = (sdp) => sdp?.match(/^a=ice-ufrag:(\S+)/m)?.[1] || ''
+
+/** @param {unknown} e @returns {SwitchboardError} */
+const asError = (e) => e instanceof SwitchboardError ? e : localError('media', e instanceof Error ? e.message : String(e))
+
+// ---------------------------------------------------------------------- stats
+
+/**
+ * The pair of candidates that carries the media.
+ *
+ * @param {RTCStatsReport} report
+ * @returns {Path|null}
+ */
+export function pathOf(report) {
+  const pair = selectedPair(report)
+  const local = pair && report.get(pair.localCandidateId)
+  const remote = pair && report.get(pair.remoteCandidateId)
+  if (!local || !remote) return null
+  /** @type {Path} */
+  const path = { local: local.candidateType, remote: remote.candidateType, protocol: (local.protocol || 'udp').toLowerCase() }
+  if (local.candidateType === 'relay') path.relay = (local.relayProtocol || 'udp').toLowerCase()
+  return path
+}
+
+/** @param {RTCStatsReport} report @returns {any} */
+function selectedPair(report) {
+  let pair = null
+  for (const s of report.values()) {
+    if (s.type === 'transport' && s.selectedCandidatePairId) return report.get(s.selectedCandidatePairId)
+    if (s.type === 'candidate-pair' && s.state === 'succeeded' && (s.selected || s.nominated) && (s.bytesSent || 0) >= (pair?.bytesSent || 0)) pair = s
+  }
+  return pair
+}
+
+/** Turns the counters of getStats into rates, from one reading to the next. */
+class Meter {
+  #last = { time: 0, sent: 0, received: 0, packets: 0, lost: 0 }
+
+  /** @param {RTCStatsReport} report @param {boolean} connected @returns {CallStats} */
+  read(report, connected) {
+    const pair = selectedPair(report)
+    const now = { time: performance.now(), sent: pair?.bytesSent || 0, received: pair?.bytesReceived || 0, packets: 0, lost: 0 }
+    let [rtt, jitter, remoteLoss] = [pair?.currentRoundTripTime ?? null, /** @type {number|null} */ (null), 0]
+    let [framesDecoded, width, height] = [0, 0, 0]
+    for (const s of report.values()) {
+      if (s.type === 'inbound-rtp') {
+        now.packets += s.packetsReceived || 0
+        now.lost += Math.max(0, s.packetsLost || 0)
+        if (s.jitter !== undefined) jitter = Math.max(jitter || 0, s.jitter)
+        if (s.kind === 'video') {
+          framesDecoded += s.framesDecoded || 0
+          width = s.frameWidth || width
+          height = s.frameHeight || height
+        }
+      } else if (s.type === 'remote-inbound-rtp') {
+        rtt ??= s.roundTripTime ?? null
+        remoteLoss = Math.max(remoteLoss, s.fractionLost || 0)
+      }
+    }
+    const last = this.#last
+    this.#last = now
+    const seconds = last.time && (now.time - last.time) / 1000
+    /** @param {number} a @param {number} b */
+    const rate = (a, b) => seconds && a >= b ? Math.round((a - b) * 8 / seconds) : 0
+    const [lost, packets] = [Math.max(0, now.lost - last.lost), Math.max(0, now.packets - last.packets)]
+    const loss = lost + packets > 0 ? Math.max(lost / (lost + packets), remoteLoss) : null
+    return {
+      rtt: rtt === null ? null : rtt * 1000,
+      jitter: jitter === null ? null : jitter * 1000,
+      loss, up: rate(now.sent, last.sent), down: rate(now.received, last.received),
+      framesDecoded, width, height,
+      quality: connected ? qualityOf(rtt, loss, jitter) : 0
+    }
+  }
+}
+
+/**
+ * What a call sounds like, from 1 (hardly) to 4 (well).
+ *
+ * @param {number|null} rtt seconds @param {number|null} loss fraction @param {number|null} jitter seconds
+ */
+function qualityOf(rtt, loss, jitter) {
+  const worse = [(rtt || 0) > 0.2, (rtt || 0) > 0.4, (loss || 0) > 0.02, (loss || 0) > 0.06, (loss || 0) > 0.15, (jitter || 0) > 0.05]
+  return Math.max(1, 4 - worse.filter(Boolean).length)
+}
