@@ -166,6 +166,16 @@ func (c Call) Involves(account string, device uint32) (protocol.Role, bool) {
 	return "", false
 }
 
+// GoesOnFor reports whether the call is not over for a device that it
+// [Call.Involves] as role.
+func (c Call) GoesOnFor(role protocol.Role, device uint32) bool {
+	if c.State == protocol.Ended || role == protocol.Caller {
+		return c.State != protocol.Ended
+	}
+	i := c.leg(device)
+	return i >= 0 && c.Legs[i].in()
+}
+
 // ReasonFor is why the call ended for one device of the callee, which is not
 // always why it ended.
 func (c Call) ReasonFor(device uint32) protocol.Reason {

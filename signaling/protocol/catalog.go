@@ -85,7 +85,7 @@ var Catalog = []Spec{
 	{Type: TypeHello, From: Client, New: func() Body { return new(Hello) }, Summary: "opens a session, or resumes one"},
 	{Type: TypeWelcome, From: Server, New: func() Body { return new(Welcome) }, Summary: "is always the first server frame"},
 	{Type: TypeOK, From: Server, New: func() Body { return new(OK) }, Summary: "answers a request"},
-	{Type: TypeErr, From: Server, New: func() Body { return new(Error) }, Summary: "refuses a request, or a frame that had no id"},
+	{Type: TypeErr, From: Server, New: func() Body { return new(Error) }, Summary: "refuses a request, or tells what was wrong with a frame"},
 	{Type: TypePing, From: Client, New: func() Body { return new(Ping) }, Summary: "shows that the client is there"},
 	{Type: TypePong, From: Server, New: func() Body { return new(Pong) }, Summary: "answers a ping"},
 	{Type: TypeAck, From: Client, New: func() Body { return new(Ack) }, Summary: "carries nothing but the envelope's a"},

@@ -25,7 +25,7 @@ const MaxID = 64
 type Frame struct {
 	T Type `json:"t"`
 	// ID names a request; the answer carries it in Re. A client frame without
-	// one gets no answer, not even when it fails.
+	// one gets no answer, not even when it fails, unless it cannot be read.
 	ID string `json:"id,omitempty"`
 	Re string `json:"re,omitempty"`
 	// S numbers reliable server frames from 1, without gaps, in a session.

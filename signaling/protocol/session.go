@@ -14,7 +14,9 @@ type Hello struct {
 	Client string `json:"client,omitempty"`
 	// Resume asks for an earlier session of the same device to go on.
 	Resume *Resume `json:"resume,omitempty"`
-	// Away says that the device wants its mailbox but is not to be rung.
+	// Away asks for a session beside the device's own: it gets what waits in
+	// the mailbox and may send texts, but is not rung, not shown as online and
+	// told of nothing that comes later.
 	Away bool `json:"away,omitempty"`
 }
 

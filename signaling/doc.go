@@ -1,0 +1,21 @@
+// Package signaling serves devices over WebSocket and carries their calls and
+// texts between them.
+//
+// A connection is accepted by [Server.ServeHTTP], which gives it one goroutine
+// that reads, decodes and handles its frames one after the other. Nothing else
+// runs for a connection that is idle: a goroutine that writes exists while
+// there is something to write, and one that drains the mailbox while there is
+// something to drain. A session outlives its connection for a while, so that a
+// device which changes networks takes it up again and misses nothing; on any
+// other node, or later, the state is rebuilt from the records of its calls and
+// from its mailbox.
+//
+// Calls are decided by package call, which is pure. Here each event is applied
+// to the call's record by compare-and-set, and only then are the actions
+// carried out; so any node can carry any call on.
+//
+// The package sees the directory, the mailboxes, the records of calls, the
+// relays and the tokens through the small interfaces in [Deps]. Sends to other
+// devices never block: a connection that cannot keep up is closed as slow, and
+// its device resumes.
+package signaling

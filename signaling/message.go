@@ -1,0 +1,163 @@
+package signaling
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"switchboard/directory"
+	"switchboard/directory/e164"
+	"switchboard/signaling/mailbox"
+	"switchboard/signaling/protocol"
+)
+
+// stored is an item as it lies in a mailbox: what the device gets, and whom a
+// receipt for it goes to.
+type stored struct {
+	protocol.MailboxItem
+	// Sender is the account whose devices hear that the text has arrived, ""
+	// for none.
+	Sender directory.Account `json:"sender,omitempty"`
+}
+
+// messageSend stores a text for every device of the receiver and for the other
+// devices of the sender, and only then answers.
+func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.MessageSend) (any, error) {
+	l := s.cfg.Limits
+	if err := s.allow(&ss.texts, l.MessagesPerSecond, l.MessagesBurst, "messages"); err != nil {
+		return nil, err
+	}
+	to, receiver, err := s.receiver(ctx, ss, m.To)
+	if err != nil {
+		return nil, err
+	}
+	boxes, err := s.boxes(ctx, receiver, 0)
+	if err != nil {
+		return nil, err
+	}
+	if len(boxes) == 0 {
+		return nil, protocol.NewError(protocol.CodeNotFound, "no such number")
+	}
+	own, err := s.boxes(ctx, ss.account, ss.device)
+	if err != nil {
+		return nil, err
+	}
+	kind := m.ContentType
+	if kind == "" {
+		kind = "text/plain"
+	}
+	it := protocol.MailboxItem{
+		Kind: protocol.KindMessage, ID: m.ID, From: ss.number, To: to, Time: time.Now().UnixMilli(),
+		ContentType: kind, Body: m.Body,
+	}
+	// The id is the client's; the sender's name before it keeps clients from
+	// using up each other's.
+	id := string(ss.account) + "." + m.ID
+	entries := entriesFor(boxes, id, stored{it, ss.account})
+	entries = append(entries, entriesFor(own, id, stored{it, ""})...)
+	if err := s.put(ctx, entries); err != nil {
+		return nil, err
+	}
+	s.metrics.messages.Inc()
+	return &protocol.MessageStored{ID: m.ID, To: to, Time: it.Time}, nil
+}
+
+// messageRead puts a read receipt into the mailboxes of the other side.
+func (s *Server) messageRead(ctx context.Context, ss *session, m *protocol.MessageRead) (any, error) {
+	l := s.cfg.Limits
+	if err := s.allow(&ss.texts, l.MessagesPerSecond, l.MessagesBurst, "messages"); err != nil {
+		return nil, err
+	}
+	to, receiver, err := s.receiver(ctx, ss, m.To)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.receipt(ctx, protocol.KindRead, m.ID, ss, to, receiver)
+}
+
+// receipt tells every device of an account that its texts up to id have got
+// to, or were read by, the session's owner.
+func (s *Server) receipt(ctx context.Context, kind protocol.Kind, id string, from *session, to e164.Number, receiver directory.Account) error {
+	boxes, err := s.boxes(ctx, receiver, 0)
+	if err != nil {
+		return err
+	}
+	it := protocol.MailboxItem{Kind: kind, ID: id, From: from.number, To: to, Time: time.Now().UnixMilli()}
+	key := string(from.account) + "." + string(kind) + "." + id
+	return s.put(ctx, entriesFor(boxes, key, stored{it, ""}))
+}
+
+// receiver reads and resolves the number that a text goes to.
+func (s *Server) receiver(ctx context.Context, ss *session, text string) (e164.Number, directory.Account, error) {
+	to, err := ss.dialled(text)
+	if err != nil {
+		return e164.Number{}, "", err
+	}
+	if to == ss.number {
+		return e164.Number{}, "", protocol.NewError(protocol.CodeSelf, "that is the sender's own number")
+	}
+	a, err := s.Numbers.Resolve(ctx, to)
+	return to, a, err
+}
+
+// boxes lists the mailboxes of an account's devices, but for one.
+func (s *Server) boxes(ctx context.Context, a directory.Account, except directory.Device) ([]mailbox.Box, error) {
+	devices, err := s.Numbers.Devices(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	var boxes []mailbox.Box
+	for _, d := range devices {
+		if d.Device != except {
+			boxes = append(boxes, mailbox.Box{Account: string(a), Device: uint32(d.Device)})
+		}
+	}
+	return boxes, nil
+}
+
+func entriesFor(boxes []mailbox.Box, id string, it stored) []mailbox.Entry {
+	data, _ := json.Marshal(it) // has nothing that cannot be encoded
+	entries := make([]mailbox.Entry, len(boxes))
+	for i, b := range boxes {
+		entries[i] = mailbox.Entry{Box: b, ID: id, Data: data}
+	}
+	return entries
+}
+
+// put stores entries and then tells the devices' nodes.
+func (s *Server) put(ctx context.Context, entries []mailbox.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	seqs, err := s.Mailboxes.Put(ctx, entries...)
+	if err != nil {
+		return err
+	}
+	for i, e := range entries {
+		s.poke(ctx, directory.Account(e.Box.Account), directory.Device(e.Box.Device), seqs[i])
+	}
+	return nil
+}
+
+// typing passes on that somebody writes, to the devices that are there.
+func (s *Server) typing(ctx context.Context, ss *session, m *protocol.Typing) (any, error) {
+	if err := s.allowLookup(ss); err != nil {
+		return nil, err
+	}
+	_, receiver, err := s.receiver(ctx, ss, m.To)
+	if errors.Is(err, directory.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	devices, err := s.bound(ctx, receiver)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range devices {
+		s.tell(ctx, receiver, d, &protocol.Typing{From: &ss.number})
+	}
+	return nil, nil
+}

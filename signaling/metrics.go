@@ -1,0 +1,70 @@
+package signaling
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics are those of one server. Labels come from closed sets: the message
+// types, codes, close codes and reasons of the protocol, and the words below.
+type metrics struct {
+	sessions, connections            prometheus.Gauge
+	opened, closed, refused, limited *prometheus.CounterVec
+	framesIn, framesOut, errors      *prometheus.CounterVec
+	bytesIn, bytesOut                prometheus.Counter
+	handled                          *prometheus.HistogramVec
+	invites, merged                  prometheus.Counter
+	ended, paths                     *prometheus.CounterVec
+	answerSeconds, callSeconds       prometheus.Histogram
+	messages, delivered              prometheus.Counter
+	undelivered                      *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	if reg == nil {
+		reg = prometheus.NewRegistry()
+	}
+	m := &metrics{
+		sessions:    gauge("sessions", "Sessions of devices, connected or waiting for their device."),
+		connections: gauge("connections", "WebSocket connections with a session."),
+		opened:      counters("sessions_opened_total", "Sessions opened, by how much of an earlier one was there.", "resumed"),
+		closed:      counters("connections_closed_total", "Connections ended, by the name of the close code; peer is one that left by itself.", "reason"),
+		refused:     counters("connections_refused_total", "Connections that got no session, by reason.", "reason"),
+		limited:     counters("limited_total", "Requests refused by a limit, by limit.", "limit"),
+		framesIn:    counters("frames_received_total", "Frames from clients, by type; refused ones are of no type.", "type"),
+		framesOut:   counters("frames_sent_total", "Messages to clients other than answers, by type.", "type"),
+		errors:      counters("errors_total", "Errors told to clients, by code.", "code"),
+		bytesIn:     counter("received_bytes_total", "Bytes of frames from clients."),
+		bytesOut:    counter("sent_bytes_total", "Bytes of frames to clients."),
+		handled: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "switchboard", Subsystem: "signaling", Name: "request_seconds",
+			Help: "Time to handle a frame, by type.", Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9),
+		}, []string{"type"}),
+		invites:       counter("calls_total", "Calls begun."),
+		merged:        counter("calls_merged_total", "Invites merged into the other side's call (glare)."),
+		ended:         counters("calls_ended_total", "Calls ended, by reason.", "reason"),
+		paths:         counters("call_paths_total", "Paths that the media of ended calls took, by the caller's candidates.", "local", "remote", "protocol"),
+		answerSeconds: histogram("answer_seconds", "Time from invite to answer.", prometheus.ExponentialBuckets(0.25, 2, 9)),
+		callSeconds:   histogram("call_seconds", "Time from answer to end; 0 for calls never answered.", prometheus.ExponentialBuckets(1, 4, 9)),
+		messages:      counter("messages_stored_total", "Texts stored."),
+		delivered:     counter("receipts_total", "Receipts of delivery made."),
+		undelivered:   counters("undelivered_total", "Messages that found no device, by reason; devices find the state when they connect.", "reason"),
+	}
+	reg.MustRegister(m.sessions, m.connections, m.opened, m.closed, m.refused, m.limited, m.framesIn, m.framesOut,
+		m.errors, m.bytesIn, m.bytesOut, m.handled, m.invites, m.merged, m.ended, m.paths, m.answerSeconds,
+		m.callSeconds, m.messages, m.delivered, m.undelivered)
+	return m
+}
+
+func gauge(name, help string) prometheus.Gauge {
+	return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "switchboard", Subsystem: "signaling", Name: name, Help: help})
+}
+
+func counter(name, help string) prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "switchboard", Subsystem: "signaling", Name: name, Help: help})
+}
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "switchboard", Subsystem: "signaling", Name: name, Help: help}, labels)
+}
+
+func histogram(name, help string, buckets []float64) prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "switchboard", Subsystem: "signaling", Name: name, Help: help, Buckets: buckets})
+}

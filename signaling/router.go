@@ -1,0 +1,147 @@
+package signaling
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"switchboard/directory"
+	"switchboard/signaling/protocol"
+)
+
+// Kinds of requests between nodes.
+const (
+	kindTell  = "tell"  // queue a message for a device
+	kindPoke  = "poke"  // a device's mailbox has something
+	kindEvict = "evict" // a device has a newer session elsewhere
+)
+
+type tellRequest struct {
+	Device directory.Device `json:"device"`
+	Type   protocol.Type    `json:"type"`
+	Body   json.RawMessage  `json:"body"`
+}
+
+type pokeRequest struct {
+	Device directory.Device `json:"device"`
+	Seq    uint64           `json:"seq"`
+}
+
+type evictRequest struct {
+	Device  directory.Device `json:"device"`
+	Session string           `json:"session"`
+}
+
+// find returns the session of a device on this node, or nil.
+func (s *Server) find(a directory.Account, d directory.Device) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions[endpoint{a, d}]
+}
+
+// tell sends a message to a device, wherever it is connected. A device that is
+// nowhere misses it: it finds the state when it connects.
+func (s *Server) tell(ctx context.Context, a directory.Account, d directory.Device, b protocol.Body) {
+	if ss := s.find(a, d); ss != nil {
+		ss.tell(b)
+		return
+	}
+	body, err := json.Marshal(b)
+	if err != nil {
+		s.log.Error("message not encoded", "type", b.Type(), "error", err)
+		return
+	}
+	s.ask(ctx, a, d, kindTell, tellRequest{d, b.Type(), body})
+}
+
+// poke tells the node of a device that its mailbox has something up to seq.
+func (s *Server) poke(ctx context.Context, a directory.Account, d directory.Device, seq uint64) {
+	if ss := s.find(a, d); ss != nil {
+		ss.mail.poke(ss, seq)
+		return
+	}
+	s.ask(ctx, a, d, kindPoke, pokeRequest{d, seq})
+}
+
+// ask sends a request to the node that a device is bound to, if it is another.
+func (s *Server) ask(ctx context.Context, a directory.Account, d directory.Device, kind string, v any) {
+	bindings, err := s.Bindings.Bindings(ctx, a)
+	if err != nil {
+		s.metrics.undelivered.WithLabelValues("directory").Inc()
+		s.log.Warn("device not found", "kind", kind, "error", err)
+		return
+	}
+	for _, b := range bindings {
+		if b.Device != d || b.Node == s.Nodes.Incarnation() {
+			continue
+		}
+		data, err := json.Marshal(v)
+		if err != nil {
+			s.log.Error("request not encoded", "kind", kind, "error", err)
+			return
+		}
+		if _, err := s.Nodes.Ask(ctx, b.Node, directory.Request{Kind: kind, Account: a, Data: data}); err != nil {
+			s.metrics.undelivered.WithLabelValues("node").Inc()
+			s.log.Debug("node did not take a request", "kind", kind, "error", err)
+		}
+		return
+	}
+	s.metrics.undelivered.WithLabelValues("away").Inc()
+}
+
+// Answer handles a request of another node. Requests of one account must come
+// one after the other; give it to [directory.Directory.Answer].
+func (s *Server) Answer(ctx context.Context, r directory.Request) ([]byte, error) {
+	switch r.Kind {
+	case kindTell:
+		var t tellRequest
+		if err := json.Unmarshal(r.Data, &t); err != nil {
+			return nil, fmt.Errorf("tell: %w", err)
+		}
+		body, err := protocol.Decode(protocol.Frame{T: t.Type, D: t.Body}, protocol.Server)
+		if err != nil {
+			return nil, fmt.Errorf("tell: %w", err)
+		}
+		if ss := s.find(r.Account, t.Device); ss != nil {
+			ss.tell(body)
+			return nil, nil
+		}
+	case kindPoke:
+		var p pokeRequest
+		if err := json.Unmarshal(r.Data, &p); err != nil {
+			return nil, fmt.Errorf("poke: %w", err)
+		}
+		if ss := s.find(r.Account, p.Device); ss != nil {
+			ss.mail.poke(ss, p.Seq)
+			return nil, nil
+		}
+	case kindEvict:
+		var e evictRequest
+		if err := json.Unmarshal(r.Data, &e); err != nil {
+			return nil, fmt.Errorf("evict: %w", err)
+		}
+		if ss := s.find(r.Account, e.Device); ss != nil && ss.id == e.Session {
+			s.endWith(ss, protocol.CloseReplaced)
+		}
+		return nil, nil
+	default:
+		return nil, fmt.Errorf("unknown kind of request")
+	}
+	return nil, errGone
+}
+
+var errGone = errors.New("device is not here")
+
+// bound lists the devices of an account that can be told something now.
+func (s *Server) bound(ctx context.Context, a directory.Account) ([]directory.Device, error) {
+	bindings, err := s.Bindings.Bindings(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	devices := make([]directory.Device, 0, len(bindings))
+	for _, b := range bindings {
+		devices = append(devices, b.Device)
+	}
+	return devices, nil
+}

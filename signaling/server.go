@@ -1,0 +1,336 @@
+package signaling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"switchboard/directory"
+	"switchboard/directory/e164"
+	"switchboard/signaling/auth"
+	"switchboard/signaling/mailbox"
+	"switchboard/signaling/protocol"
+)
+
+// Numbers leads from a number to an account and its devices.
+type Numbers interface {
+	Resolve(ctx context.Context, n e164.Number) (directory.Account, error)
+	Devices(ctx context.Context, a directory.Account) ([]directory.DeviceRecord, error)
+	PresenceOf(ctx context.Context, a directory.Account) (directory.Presence, error)
+}
+
+// Bindings says which devices are connected, and where.
+type Bindings interface {
+	Bind(ctx context.Context, a directory.Account, d directory.Device, conn string) (fence uint64, prev *directory.Binding, err error)
+	Unbind(ctx context.Context, a directory.Account, d directory.Device, fence uint64) (bool, error)
+	Bindings(ctx context.Context, a directory.Account) ([]directory.Binding, error)
+}
+
+// Nodes carries requests to other nodes.
+type Nodes interface {
+	Incarnation() string
+	Ask(ctx context.Context, node string, r directory.Request) ([]byte, error)
+}
+
+// Mailboxes keeps what devices have not yet fetched.
+type Mailboxes interface {
+	Put(ctx context.Context, entries ...mailbox.Entry) ([]uint64, error)
+	Read(ctx context.Context, b mailbox.Box, after uint64, limit int) ([]mailbox.Item, bool, error)
+	Ack(ctx context.Context, b mailbox.Box, upto uint64) error
+}
+
+// Records keeps the records of calls, by compare-and-set.
+type Records interface {
+	Create(ctx context.Context, key string, data []byte, ttl time.Duration) (rev uint64, err error)
+	Load(ctx context.Context, key string) (data []byte, rev uint64, err error)
+	Save(ctx context.Context, key string, data []byte, rev uint64, ttl time.Duration) (uint64, error)
+	Delete(ctx context.Context, key string, rev uint64) error
+}
+
+// Authenticator tells whose a token is. An error that holds a
+// [*protocol.Error] is passed on to the client.
+type Authenticator interface {
+	Authenticate(ctx context.Context, token string) (auth.Identity, error)
+}
+
+// Relays gives the ICE servers for a call.
+type Relays interface {
+	// Open lists the servers that need no credential.
+	Open() protocol.ICE
+	// For mints credentials for one account's side of one call.
+	For(call string, account directory.Account) protocol.ICE
+}
+
+// Deps are what a [Server] works with. All but Registerer are required.
+type Deps struct {
+	Numbers   Numbers
+	Bindings  Bindings
+	Nodes     Nodes
+	Mailboxes Mailboxes
+	Records   Records
+	Auth      Authenticator
+	Relays    Relays
+	Log       *slog.Logger
+	// Registerer receives the metrics; nil keeps them to oneself.
+	Registerer prometheus.Registerer
+	// Version is told to clients.
+	Version string
+}
+
+// Server serves the sessions of one node. Its methods are safe for concurrent
+// use.
+type Server struct {
+	// Static after New.
+	cfg        Config
+	Deps       // never changed
+	log        *slog.Logger
+	metrics    *metrics
+	upgrader   websocket.Upgrader
+	calls      *calls
+	ctx        context.Context // ends with Shutdown
+	cancel     context.CancelFunc
+	goroutines tasks
+	draining   atomic.Bool
+
+	// Guarded by mu.
+	mu       sync.Mutex
+	sessions map[endpoint]*session
+	byID     map[string]*session
+	visitors int                // sessions that are in byID alone
+	opening  map[*conn]struct{} // before hello has been answered
+}
+
+// New makes a server. It starts nothing; the error names what is missing or
+// wrong.
+func New(cfg Config, d Deps) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	for name, missing := range map[string]bool{
+		"Numbers": d.Numbers == nil, "Bindings": d.Bindings == nil, "Nodes": d.Nodes == nil,
+		"Mailboxes": d.Mailboxes == nil, "Records": d.Records == nil, "Auth": d.Auth == nil,
+		"Relays": d.Relays == nil, "Log": d.Log == nil,
+	} {
+		if missing {
+			return nil, fmt.Errorf("signaling: Deps.%s is missing", name)
+		}
+	}
+	s := &Server{
+		cfg: cfg, Deps: d, log: d.Log, metrics: newMetrics(d.Registerer),
+		sessions: map[endpoint]*session{}, byID: map[string]*session{}, opening: map[*conn]struct{}{},
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.calls = newCalls(s)
+	s.upgrader = websocket.Upgrader{
+		HandshakeTimeout: cfg.HelloTimeout,
+		// Small, because an idle connection keeps its read buffer. Large frames
+		// are read past it.
+		ReadBufferSize:  512,
+		WriteBufferPool: &sync.Pool{},
+		WriteBufferSize: 4 << 10,
+		Subprotocols:    []string{protocol.Subprotocol},
+		CheckOrigin:     s.originAllowed,
+		Error: func(w http.ResponseWriter, _ *http.Request, status int, _ error) {
+			writeError(w, status, protocol.NewError(protocol.CodeMalformed, "not a WebSocket handshake that this node accepts"))
+		},
+	}
+	return s, nil
+}
+
+func validOrigin(o string) bool {
+	u, err := url.Parse(o)
+	return err == nil && u.Scheme != "" && u.Host != "" && u.Path == "" && u.RawQuery == ""
+}
+
+// originAllowed keeps pages of other sites from using a visitor's network to
+// get at a node.
+func (s *Server) originAllowed(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	if u, err := url.Parse(origin); err == nil && u.Host == r.Host {
+		return true
+	}
+	return slices.Contains(s.cfg.AllowedOrigins, origin) || slices.Contains(s.cfg.AllowedOrigins, "*")
+}
+
+// ServeHTTP accepts a WebSocket connection at [protocol.SocketPath]. It
+// returns once the connection is accepted; the connection goes on until the
+// peer leaves, breaks the protocol or [Server.Shutdown] is called.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.draining.Load() {
+		writeError(w, http.StatusServiceUnavailable, protocol.NewError(protocol.CodeUnavailable, "the node is stopping").After(time.Second))
+		return
+	}
+	if s.Sessions() >= s.cfg.MaxSessions {
+		s.metrics.refused.WithLabelValues("full").Inc()
+		writeError(w, http.StatusServiceUnavailable, protocol.NewError(protocol.CodeUnavailable, "the node is full").After(5*time.Second))
+		return
+	}
+	if websocket.IsWebSocketUpgrade(r) && !slices.Contains(websocket.Subprotocols(r), protocol.Subprotocol) {
+		s.metrics.refused.WithLabelValues("subprotocol").Inc()
+		writeError(w, http.StatusBadRequest, protocol.NewError(protocol.CodeUnsupported, "the subprotocol must be %s", protocol.Subprotocol))
+		return
+	}
+	ws, err := s.upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		s.metrics.refused.WithLabelValues("handshake").Inc()
+		return // the upgrader has answered
+	}
+	ws.SetReadLimit(protocol.MaxFrame)
+	host, _, _ := net.SplitHostPort(r.RemoteAddr)
+	c := &conn{srv: s, ws: ws, remote: host}
+	// The handler returns, so that the buffers of net/http are let go of.
+	if !s.goroutines.Go(func() { s.serve(c) }) {
+		ws.Close()
+	}
+}
+
+func writeError(w http.ResponseWriter, status int, e *protocol.Error) {
+	w.Header().Set("Content-Type", "application/json")
+	if e.AfterMS > 0 {
+		w.Header().Set("Retry-After", fmt.Sprint((e.AfterMS+999)/1000))
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(encodeHTTPError(e))
+}
+
+// Sessions is the number of sessions, connected or waiting for their device.
+func (s *Server) Sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions) + s.visitors + len(s.opening)
+}
+
+// Shutdown tells every client to connect elsewhere, closes the connections
+// over [Config.DrainFor] and waits for what runs, at most until ctx ends. Calls
+// go on: their media needs no node, and any node carries their state on. It
+// may be called once.
+func (s *Server) Shutdown(ctx context.Context) error {
+	return s.stop(ctx, protocol.CloseGoingAway, s.cfg.DrainFor)
+}
+
+// Abandon closes every connection at once, because the node has lost its lease
+// and another may serve its devices.
+func (s *Server) Abandon(ctx context.Context) error {
+	return s.stop(ctx, protocol.CloseLease, 0)
+}
+
+func (s *Server) stop(ctx context.Context, code protocol.CloseCode, over time.Duration) error {
+	s.draining.Store(true)
+	s.calls.stopTimers()
+	sessions := s.snapshot()
+	s.log.Info("sessions draining", "sessions", len(sessions), "over", over)
+	rand.Shuffle(len(sessions), func(i, j int) { sessions[i], sessions[j] = sessions[j], sessions[i] })
+	for _, ss := range sessions {
+		ss.tell(&protocol.GoingAway{AfterMS: 200 + rand.Int64N(1000+2*over.Milliseconds())})
+	}
+	pause := time.NewTicker(max(over/time.Duration(max(len(sessions), 1)), time.Microsecond))
+	defer pause.Stop()
+	for _, ss := range sessions {
+		if over > 0 {
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+				over = 0
+			}
+		}
+		s.goroutines.Go(func() { s.endWith(ss, code) })
+	}
+	s.closeOpening(code)
+	err := s.goroutines.Wait(ctx)
+	s.cancel()
+	if err != nil {
+		return fmt.Errorf("sessions still closing: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) snapshot() []*session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*session, 0, len(s.byID))
+	for _, ss := range s.byID {
+		all = append(all, ss)
+	}
+	return all
+}
+
+func (s *Server) closeOpening(code protocol.CloseCode) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.opening {
+		c.close(code)
+	}
+}
+
+// request bounds what one request may wait for.
+func (s *Server) request() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(s.ctx, s.cfg.RequestTimeout)
+}
+
+// tasks counts the goroutines of a server and keeps new ones from starting
+// once it is being waited for.
+type tasks struct {
+	mu      sync.Mutex
+	n       int
+	waiting bool
+	idle    chan struct{} // closed when n falls to 0 while waiting
+}
+
+// Go runs f and reports true, unless Wait has been called and nothing runs any
+// more: what still runs may start what it needs to finish.
+func (t *tasks) Go(f func()) bool {
+	t.mu.Lock()
+	if t.waiting && t.n == 0 {
+		t.mu.Unlock()
+		return false
+	}
+	t.n++
+	t.mu.Unlock()
+	go func() {
+		defer t.done()
+		f()
+	}()
+	return true
+}
+
+func (t *tasks) done() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.n--
+	if t.n == 0 && t.waiting {
+		close(t.idle)
+	}
+}
+
+// Wait returns when nothing runs, or with ctx's cause.
+func (t *tasks) Wait(ctx context.Context) error {
+	t.mu.Lock()
+	t.waiting, t.idle = true, make(chan struct{})
+	if t.n == 0 {
+		close(t.idle)
+	}
+	t.mu.Unlock()
+	select {
+	case <-t.idle:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+var errShutdown = errors.New("server is shut down")
