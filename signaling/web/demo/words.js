@@ -1,9 +1,9 @@
 // Words for people: reasons, errors, paths, times. The server's codes are for
 // programs; none is ever shown.
 
-/** @typedef {import('../switchboard.js').Call} Call */
-/** @typedef {import('../switchboard.js').Path} Path */
-/** @typedef {import('../switchboard.js').PastCall} PastCall */
+/** @typedef {import('./switchboard.js').Call} Call */
+/** @typedef {import('./switchboard.js').Path} Path */
+/** @typedef {import('./switchboard.js').PastCall} PastCall */
 
 /** Why a call ended: when the other side did it or nobody, and when we did. */
 const reasons = {
