@@ -29,7 +29,7 @@ const (
 	headerRollup    = "Nats-Rollup"
 )
 
-// maxTries bounds the repeats of a change that certainly did not happen.
+// maxTries bounds how often Create looks at what is in its way.
 const maxTries = 10
 
 func apiPrefix(o jetstream.JetStreamOptions) string {
@@ -67,18 +67,14 @@ func setLife(m *nats.Msg, life time.Duration) {
 
 // swap stores m if the newest message of its subject has the number expect. It
 // repeats what certainly did not happen: nobody served the bucket, or another
-// change of the key was still under way and may yet fail.
+// change of the key was still under way and may yet fail. It ends with ctx.
 func (s *Store) swap(ctx context.Context, m *nats.Msg, expect uint64) (rev uint64, err error) {
 	m.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(expect, 10)}
-	for try := range maxTries {
-		if rev, err = s.swapOnce(ctx, m); !errors.Is(err, errAgain) {
-			return rev, err
-		}
-		if err := pause(ctx, try); err != nil {
-			return 0, err
-		}
-	}
-	return 0, err
+	err = insist(ctx, func() error {
+		rev, err = s.swapOnce(ctx, m)
+		return err
+	})
+	return rev, err
 }
 
 // errAgain tells that nothing happened, and that it may be different soon.
@@ -106,14 +102,20 @@ func (s *Store) swapOnce(ctx context.Context, m *nats.Msg) (uint64, error) {
 	return 0, err
 }
 
-// pause waits before try+1: 2 to 4 ms at first, 64 to 128 ms and more at last.
-func pause(ctx context.Context, try int) error {
-	least := 2 * time.Millisecond << min(try, 6)
-	select {
-	case <-time.After(least + rand.N(least)):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// insist repeats what certainly did not happen, until ctx ends: a cluster that
+// lost the leader of a stream needs seconds to elect another.
+func insist(ctx context.Context, do func() error) error {
+	const least, most = 2 * time.Millisecond, 250 * time.Millisecond
+	for wait := least; ; wait = min(2*wait, most) {
+		err := do()
+		if !errors.Is(err, errAgain) {
+			return err
+		}
+		select {
+		case <-time.After(wait + rand.N(wait)):
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		}
 	}
 }
 
@@ -125,25 +127,29 @@ type entry struct {
 }
 
 // last asks the leader, or the only replica, which answers faster.
-func (s *Store) last(ctx context.Context, subject string) (entry, error) {
+func (s *Store) last(ctx context.Context, subject string) (e entry, err error) {
 	ask := s.lastDirect
 	if s.replicated {
 		ask = s.lastOfLeader
 	}
-	for try := range maxTries {
-		e, err := ask(ctx, subject)
-		if !errors.Is(err, nats.ErrNoResponders) {
-			return e, err
-		}
-		if err := pause(ctx, try); err != nil {
-			return entry{}, err
-		}
+	err = insist(ctx, func() error {
+		e, err = ask(ctx, subject)
+		return err
+	})
+	return e, err
+}
+
+// request asks the JetStream API.
+func (s *Store) request(ctx context.Context, what string, body []byte) (*nats.Msg, error) {
+	m, err := s.nc.RequestWithContext(ctx, s.api+what, body)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return nil, fmt.Errorf("%w: %w", errAgain, err)
 	}
-	return entry{}, nats.ErrNoResponders
+	return m, err
 }
 
 func (s *Store) lastDirect(ctx context.Context, subject string) (entry, error) {
-	m, err := s.nc.RequestWithContext(ctx, s.api+"DIRECT.GET.KV_"+s.c.Bucket+"."+subject, nil)
+	m, err := s.request(ctx, "DIRECT.GET.KV_"+s.c.Bucket+"."+subject, nil)
 	if err != nil {
 		return entry{}, err
 	}
@@ -173,7 +179,7 @@ func (s *Store) lastOfLeader(ctx context.Context, subject string) (entry, error)
 	if err != nil {
 		return entry{}, err
 	}
-	m, err := s.nc.RequestWithContext(ctx, s.api+"STREAM.MSG.GET.KV_"+s.c.Bucket, q)
+	m, err := s.request(ctx, "STREAM.MSG.GET.KV_"+s.c.Bucket, q)
 	if err != nil {
 		return entry{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -78,18 +79,17 @@ func (s *Store) ask(ctx context.Context, subject string, body any) (*nats.Msg, e
 	return msgs[0], nil
 }
 
-// insist repeats what certainly did not happen, until ctx ends or it was tried
-// often enough.
+// insist repeats what certainly did not happen, until ctx ends: a cluster that
+// lost the leader of a stream needs seconds to elect another.
 func insist(ctx context.Context, do func() error) error {
-	wait := 5 * time.Millisecond
-	for try := 0; ; try++ {
+	const least, most = 5 * time.Millisecond, 250 * time.Millisecond
+	for wait := least; ; wait = min(2*wait, most) {
 		err := do()
-		if !errors.Is(err, errNobody) || try == maxRetries {
+		if !errors.Is(err, errNobody) {
 			return err
 		}
 		select {
-		case <-time.After(wait):
-			wait *= 2
+		case <-time.After(wait + rand.N(wait)):
 		case <-ctx.Done():
 			return errors.Join(err, ctx.Err())
 		}

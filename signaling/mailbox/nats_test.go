@@ -1,6 +1,13 @@
-package mailbox_test
+package mailbox
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,32 +19,142 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// startNATS runs a server in this process, on dir. stop may be called twice.
-func startNATS(tb testing.TB, dir string) (js jetstream.JetStream, stop func()) {
+// StartNATS runs a server in this process, on dir. stop may be called twice.
+func StartNATS(tb testing.TB, dir string) (js jetstream.JetStream, stop func()) {
 	tb.Helper()
-	s, err := server.NewServer(&server.Options{
-		ServerName: "test", DontListen: true, JetStream: true, StoreDir: dir, SyncAlways: true, NoSigs: true, NoLog: true,
-	})
+	s := startServer(tb, &server.Options{ServerName: "test", DontListen: true, StoreDir: dir})
+	js = connect(tb, s)
+	return js, func() {
+		js.Conn().Close()
+		shutdown(s)
+	}
+}
+
+// Cluster is three servers in this process.
+type Cluster struct {
+	Servers [3]*server.Server
+	JS      [3]jetstream.JetStream // connected to its server, and to no other
+}
+
+// StartCluster runs three servers that know each other.
+func StartCluster(tb testing.TB) *Cluster {
+	tb.Helper()
+	var c Cluster
+	ports := freePorts(tb, len(c.Servers))
+	routes := ""
+	for _, p := range ports {
+		routes += fmt.Sprintf("nats://127.0.0.1:%d,", p)
+	}
+	dir := tb.TempDir()
+	for i := range c.Servers {
+		name := "n" + strconv.Itoa(i)
+		c.Servers[i] = startServer(tb, &server.Options{
+			ServerName: name, StoreDir: filepath.Join(dir, name),
+			Host: "127.0.0.1", Port: server.RANDOM_PORT, // routes start only once clients may come
+			Routes:  server.RoutesFromStr(strings.TrimSuffix(routes, ",")),
+			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[i]},
+		})
+	}
+	for i, s := range c.Servers {
+		c.JS[i] = connect(tb, s)
+	}
+	for _, js := range c.JS {
+		Eventually(tb, func() error {
+			_, err := js.AccountInfo(tb.Context())
+			return err
+		})
+	}
+	return &c
+}
+
+// Leader is the place of the server that leads a stream.
+func (c *Cluster) Leader(tb testing.TB, stream string) int {
+	tb.Helper()
+	s, err := c.JS[0].Stream(tb.Context(), stream)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for i, srv := range c.Servers {
+		if srv.Name() == s.CachedInfo().Cluster.Leader {
+			return i
+		}
+	}
+	tb.Fatal("no leader")
+	return 0
+}
+
+// Stop ends the server at a place.
+func (c *Cluster) Stop(i int) {
+	c.JS[i].Conn().Close()
+	shutdown(c.Servers[i])
+}
+
+// StreamOf is the name of the stream that has the items of b, among n.
+func StreamOf(b Box, n int) string { return streamName(streamOf(shardOf(b.Account), n)) }
+
+// Eventually waits for what takes real time.
+func Eventually(tb testing.TB, do func() error) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), 30*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := do()
+		if err == nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			tb.Fatal(errors.Join(ctx.Err(), err))
+		}
+	}
+}
+
+func freePorts(tb testing.TB, n int) (ports []int) {
+	tb.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
+}
+
+func startServer(tb testing.TB, o *server.Options) *server.Server {
+	tb.Helper()
+	o.JetStream, o.SyncAlways, o.NoSigs, o.NoLog = true, true, true, true
+	s, err := server.NewServer(o)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	s.Start()
+	tb.Cleanup(func() { shutdown(s) })
 	if !s.ReadyForConnections(10 * time.Second) {
 		tb.Fatal("the server does not start")
 	}
+	return s
+}
+
+func shutdown(s *server.Server) {
+	s.Shutdown()
+	s.WaitForShutdown()
+}
+
+func connect(tb testing.TB, s *server.Server) jetstream.JetStream {
+	tb.Helper()
 	nc, err := nats.Connect("", nats.InProcessServer(s))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	js, err = jetstream.New(nc)
+	tb.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	stop = func() {
-		nc.Close()
-		s.Shutdown()
-		s.WaitForShutdown()
-	}
-	tb.Cleanup(stop)
-	return js, stop
+	return js
 }

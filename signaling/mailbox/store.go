@@ -13,12 +13,11 @@ import (
 // overrunning the server: it drops every waiting API request at 10,000, and
 // disconnects a client that is behind by 64 MiB.
 const (
-	maxPuts    = 256     // calls of Put, of at most putWindow entries each
-	putWindow  = 64      // entries of one Put
-	maxReads   = 32      // answers of at most about readBytes each
-	readBytes  = 1 << 20 // after which the server ends a batch
-	maxAPI     = 256     // requests to the JetStream API
-	maxRetries = 8       // of a request that was certainly not carried out
+	maxPuts   = 256     // calls of Put, of at most putWindow entries each
+	putWindow = 64      // entries of one Put
+	maxReads  = 32      // answers of at most about readBytes each
+	readBytes = 1 << 20 // after which the server ends a batch
+	maxAPI    = 256     // requests to the JetStream API
 )
 
 // Store is the mailboxes of all devices. It is safe for concurrent use, and a
@@ -52,11 +51,15 @@ func Open(ctx context.Context, js jetstream.JetStream, c Config) (*Store, error)
 	if err != nil {
 		return nil, fmt.Errorf("open mailboxes: %w", err)
 	}
+	return newStore(c, in, apiPrefix(js.Options()), replicas > 1), nil
+}
+
+func newStore(c Config, in *inbox, api string, replicated bool) *Store {
 	return &Store{
-		c: c, in: in, api: apiPrefix(js.Options()), replicated: replicas > 1,
+		c: c, in: in, api: api, replicated: replicated,
 		metrics: newMetrics(in.pending),
 		puts:    make(chan struct{}, maxPuts), reads: make(chan struct{}, maxReads), calls: make(chan struct{}, maxAPI),
-	}, nil
+	}
 }
 
 // Close ends the subscription. Operations under way, and later ones, fail with
