@@ -1,4 +1,4 @@
-package callstore_test
+package callstore
 
 import (
 	"testing"
@@ -12,8 +12,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// startNATS runs a server in this process, on dir. stop may be called twice.
-func startNATS(tb testing.TB, dir string) (js jetstream.JetStream, stop func()) {
+// StartNATS runs a server in this process, on dir. stop may be called twice.
+func StartNATS(tb testing.TB, dir string) (js jetstream.JetStream, stop func()) {
 	tb.Helper()
 	s, err := server.NewServer(&server.Options{
 		ServerName: "test", DontListen: true, JetStream: true, StoreDir: dir, SyncAlways: true, NoSigs: true, NoLog: true,
