@@ -740,9 +740,10 @@ class Link {
     this.#arm('stable', BACKOFF.stable, () => { this.#attempt = 0 })
     this.#arm('ping', this.#heartbeat, () => this.#ping())
     this.#watch()
-    this.#to('online')
+    this.state = 'online'
     this.#config.onWelcome(d)
     for (const p of [...this.#pending.values()]) this.#try(p)
+    this.#to('online')
   }
 
   /** @param {{after_ms?: number}} d */
@@ -1596,24 +1597,31 @@ export class Call extends EventTarget {
     })
   }
 
+  #useRelays() {
+    this.#relayOnly = true
+    this.pc?.setConfiguration({ ...this.pc.getConfiguration(), iceTransportPolicy: 'relay' })
+  }
+
   // --- placing a call
 
   /** Called by the client. */
   async invite() {
+    const { id } = this
     try {
       const [, ice] = await Promise.all([
         this.#openMedia(this.media.includes('video')),
         this.#link.request('ice.get', { call: this.id }, { keep: true, timeout: ICE_TIMEOUT, retryFor: ICE_TIMEOUT / 2, tag: this.id })
       ])
-      if (this.ended_) return
+      if (this.ended_ || this.id !== id) return
       const pc = this.#connect(ice)
       this.#addTracks(pc)
       await pc.setLocalDescription()
+      if (this.ended_ || this.id !== id) return
       this.#ufrag = ufragOf(pc.localDescription?.sdp)
       const reply = await this.#link.request('call.invite', { call: this.id, to: this.peer, media: this.media, sdp: pc.localDescription?.sdp }, { keep: true, retryFor: 8000, tag: this.id })
-      this.#invited(reply)
+      if (this.id === id) this.#invited(reply)
     } catch (e) {
-      this.#finish({ error: asError(e) })
+      if (this.id === id) this.#finish({ error: asError(e) }) // else it was merged, and goes on
     }
   }
 
@@ -1736,6 +1744,7 @@ export class Call extends EventTarget {
     if (d.state === 'ringing') this.ringing()
     else if (this.answeredYet) this.#server = d.state
     if (d.restart) this.restart({ relayOnly: d.relay_only })
+    else if (d.relay_only) this.#useRelays() // the other side restarts
     this.#review()
   }
 
@@ -1869,7 +1878,9 @@ export class Call extends EventTarget {
     const restart = desc.type === 'offer' && ufrag !== this.#ufrag
     this.#ufrag = ufrag
     const d = { call: this.id, n: ++this.#sentN, kind: desc.type, sdp: desc.sdp, ...(restart && { restart }) }
-    this.#link.request('call.describe', d, { keep: true, retryFor: 30_000, tag: this.id }).catch(() => {})
+    // Candidates of a generation that the server has not heard of are lost.
+    this.#open = false
+    this.#link.request('call.describe', d, { keep: true, retryFor: 30_000, tag: this.id }).then(() => { if (d.n === this.#sentN) this.#trickle() }, () => {})
   }
 
   /** @param {{n: number, kind: string, sdp?: string}} d */

@@ -1,6 +1,7 @@
 // A conversation: texts and calls with one number.
 
 import { $, ask, h, icon, say } from './dom.js'
+import { pretty } from './countries.js'
 import { clock, dayWords, errorWords, missed, pastWords, presenceWords } from './words.js'
 import { ticks } from './lists.js'
 
@@ -19,6 +20,7 @@ export class Chat {
   #presenceTimer
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   #typingTimer
+  #atEnd = true
   /** @type {Map<string, string>} what was being written, by number */
   #drafts = new Map()
 
@@ -27,11 +29,22 @@ export class Chat {
     this.#phone = phone
     $('composer').onsubmit = (/** @type {Event} */ e) => { e.preventDefault(); this.#send() }
     $('compose').oninput = () => this.#typed()
+    let shift = false
     $('compose').onkeydown = (/** @type {KeyboardEvent} */ e) => {
-      if (e.key !== 'Enter' || e.shiftKey || e.isComposing) return
+      shift = e.shiftKey
+      if (e.key !== 'Enter' || shift || e.isComposing) return
       e.preventDefault()
       this.#send()
     }
+    // The keyboards of phones name no keys; what they insert tells.
+    $('compose').onbeforeinput = (/** @type {InputEvent} */ e) => {
+      if (e.inputType !== 'insertLineBreak' || shift) return
+      e.preventDefault()
+      this.#send()
+    }
+    const list = $('messages')
+    list.onscroll = () => { this.#atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 60 }
+    new ResizeObserver(() => this.#toEnd()).observe(list)
     $('chat-call').onclick = () => phone.dial(this.number, false)
     $('chat-video').onclick = () => phone.dial(this.number, true)
     $('chat-title').onclick = () => this.#edit()
@@ -47,10 +60,8 @@ export class Chat {
     $('welcome').hidden = number !== ''
     clearInterval(this.#presenceTimer)
     if (!number) return
-    $('chat-avatar').replaceChildren(this.#phone.people.avatar(number))
-    say($('chat-name'), this.#phone.people.name(number))
-    $('chat-title').setAttribute('aria-label', `${this.#phone.people.name(number)}: name or remove`)
     if (changed) {
+      this.#atEnd = true
       $('compose').value = this.#drafts.get(number) || ''
       this.#presence = null
       this.#typing(false)
@@ -64,13 +75,22 @@ export class Chat {
 
   render() {
     if (!this.number) return
-    const list = $('messages')
-    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80
+    const { people } = this.#phone
+    $('chat-avatar').replaceChildren(people.avatar(this.number))
+    say($('chat-name'), people.name(this.number))
+    $('chat-title').setAttribute('aria-label', `${people.name(this.number)}: name or remove`)
     const rows = this.#timeline()
-    list.replaceChildren(...(rows.length ? rows : [h('li', { class: 'day' }, 'Say hello')]))
-    if (atEnd || list.dataset.number !== this.number) list.scrollTop = list.scrollHeight
-    list.dataset.number = this.number
+    const end = this.#atEnd
+    $('messages').replaceChildren(...(rows.length ? rows : [h('li', { class: 'day' }, 'Say hello')]))
+    this.#atEnd = end
+    this.#toEnd()
     this.#read()
+  }
+
+  /** Keeps the newest in sight, unless one has scrolled back. */
+  #toEnd() {
+    const list = $('messages')
+    if (this.#atEnd) list.scrollTop = list.scrollHeight
   }
 
   /** Texts and calls in one row, with the days between. */
@@ -107,7 +127,7 @@ export class Chat {
 
   /** @param {import('./switchboard.js').PastCall} c */
   #past(c) {
-    return h('li', { class: missed(c) ? 'past missed' : 'past', 'data-call': c.call }, icon(missed(c) ? 'missed' : c.out ? 'out' : 'in'), `${c.video ? 'Video call' : 'Call'} · ${pastWords(c)} · ${clock(c.time)}`)
+    return h('li', { class: missed(c) ? 'past missed' : 'past', 'data-call': c.call }, icon(missed(c) ? 'missed' : c.out ? 'out' : 'in'), `${c.out ? 'You called' : 'They called'}${c.video ? ' with video' : ''} · ${pastWords(c)} · ${clock(c.time)}`)
   }
 
   #send() {
@@ -122,8 +142,8 @@ export class Chat {
     input.value = ''
     this.#drafts.delete(this.number)
     this.#grow()
-    const list = $('messages')
-    list.scrollTop = list.scrollHeight
+    this.#atEnd = true
+    this.#toEnd()
   }
 
   #typed() {
@@ -155,7 +175,7 @@ export class Chat {
   #showPresence(p) {
     this.#presence = p
     const words = presenceWords(p)
-    say($('chat-presence'), words || (this.#phone.people.known(this.number) ? this.number : ''))
+    say($('chat-presence'), words || (this.#phone.people.known(this.number) ? pretty(this.number) : ''))
     $('chat-presence').classList.toggle('online', Boolean(p?.online))
   }
 
@@ -167,10 +187,8 @@ export class Chat {
   /** @param {boolean} on */
   #typing(on) {
     clearTimeout(this.#typingTimer)
-    const list = $('messages')
-    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80
     $('typing').hidden = !on
-    if (atEnd) list.scrollTop = list.scrollHeight
+    this.#toEnd()
     if (on) this.#typingTimer = setTimeout(() => this.#typing(false), TYPING_SHOWN)
     if (on && this.#presence && !this.#presence.online) this.#showPresence({ ...this.#presence, online: true })
   }
@@ -188,7 +206,7 @@ export class Chat {
     const { people, store } = this.#phone
     const name = await ask({
       title: 'Who is this?',
-      text: number,
+      text: pretty(number),
       label: 'Name, kept in this browser',
       value: people.known(number) ? people.name(number) : '',
       ok: 'Save',

@@ -126,6 +126,7 @@ export class Phone {
       if (tab === this.#tab) $(`tab-${tab}`).setAttribute('aria-current', 'page')
       else $(`tab-${tab}`).removeAttribute('aria-current')
     }
+    if (number) $('toasts').replaceChildren()
     if (this.#tab === 'recents' && !number) this.store.seeCalls()
     this.chat.show(number)
     this.render()
@@ -139,10 +140,7 @@ export class Phone {
   render() {
     this.recents.render()
     this.chats.render()
-    if (this.open) {
-      say($('chat-name'), this.people.name(this.open))
-      this.chat.render()
-    }
+    this.chat.render()
     this.#title()
   }
 
@@ -241,7 +239,7 @@ export class Phone {
   async #signOff() {
     const token = this.store.device?.token || ''
     $('settings').close()
-    if (!confirm(`Remove this phone? Its texts and calls are deleted from this browser.`)) return
+    if (!window.confirm('Remove this phone? Its texts and calls are deleted from this browser.')) return
     this.client.bye()
     show($('stopped'), false)
     await revoke({ token }).catch(() => {})

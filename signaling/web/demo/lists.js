@@ -18,7 +18,7 @@ export class Keypad {
   constructor(phone) {
     this.#phone = phone
     ;[...'123456789*0#'].forEach((k, i) => $('keys').append(this.#key(k, letters[i])))
-    $('keys').append(h('button', { id: 'erase', class: 'key plain', type: 'button', 'aria-label': 'Erase', onclick: () => this.#erase() }, icon('erase')))
+    $('erase').onclick = () => this.#erase()
     $('dial-number').oninput = () => this.#changed()
     $('dial-form').onsubmit = (/** @type {Event} */ e) => { e.preventDefault(); this.#call(false) }
     $('dial-video').onclick = () => this.#call(true)
@@ -118,7 +118,7 @@ export class Recents {
         people.avatar(c.peer),
         h('span', { class: 'row-text' },
           h('b', {}, people.name(c.peer)),
-          h('small', {}, icon(bad ? 'missed' : c.out ? 'out' : 'in'), `${c.video ? 'Video · ' : ''}${pastWords(c)}`)),
+          h('small', {}, icon(bad ? 'missed' : c.out ? 'out' : 'in'), h('span', {}, `${c.video ? 'Video · ' : ''}${pastWords(c)}`))),
         h('time', {}, whenWords(c.time))),
       h('button', { class: 'icon', type: 'button', 'aria-label': `Call ${people.name(c.peer)}`, onclick: () => this.#phone.dial(c.peer, c.video) }, icon(c.video ? 'video' : 'phone')))
   }
@@ -168,7 +168,7 @@ export class Chats {
         people.avatar(c.number),
         h('span', { class: 'row-text' },
           h('b', {}, people.name(c.number)),
-          h('small', {}, last?.out && ticks(last.state), last?.body || '')),
+          h('small', {}, last?.out && ticks(last.state), h('span', {}, last?.body || ''))),
         h('span', { class: 'row-end' }, h('time', {}, whenWords(c.time)), c.unread > 0 && h('b', { class: 'badge' }, String(c.unread)))))
   }
 }

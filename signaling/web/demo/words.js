@@ -118,10 +118,11 @@ export function pathWords(path) {
 
 /** @param {PastCall} c */
 export function pastWords(c) {
-  if (c.answered) return `${c.out ? 'Outgoing' : 'Incoming'} · ${durationWords(c.duration)}`
-  if (missed(c)) return c.reason === 'busy' ? 'Missed · you were in another call' : 'Missed'
+  if (c.answered) return durationWords(c.duration)
+  if (missed(c)) return c.reason === 'busy' ? 'Missed while in a call' : 'Missed'
   if (!c.reason) return 'Not connected'
   if (c.out && c.reason === 'canceled') return 'Cancelled'
+  if (c.reason === 'unreachable') return 'Not reachable'
   const words = reasons[/** @type {keyof reasons} */ (c.reason)]
   return words ? words[c.mine ? 1 : 0] : 'Call ended'
 }
