@@ -31,7 +31,7 @@ const maxKey = 256
 func CheckKey(key string) error {
 	for part := range strings.SplitSeq(key, ".") {
 		if len(key) > maxKey || !nameOK(part, maxKey) {
-			return fmt.Errorf("%w: the key is empty, too long, or has a character outside a-z A-Z 0-9 - _ .", ErrInvalid)
+			return fmt.Errorf("%w: the key is empty, too long, or not of a-z A-Z 0-9 - _ with dots between", ErrInvalid)
 		}
 	}
 	return nil

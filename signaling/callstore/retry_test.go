@@ -2,6 +2,7 @@ package callstore
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"testing"
 	"time"
@@ -75,5 +76,51 @@ func TestAnswersOfTheServer(t *testing.T) {
 	}
 	if n := len(s.calls); n != 0 {
 		t.Errorf("%d places are still taken", n)
+	}
+}
+
+// TestLoadOfReplicasAsksTheLeader because any other replica may lag.
+func TestLoadOfReplicasAsksTheLeader(t *testing.T) {
+	js, _ := StartNATS(t, t.TempDir())
+	c := Default()
+	c.Timeout = time.Second
+	s, err := Open(t.Context(), js, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.api, s.replicated = "api.", true
+	purged := base64.StdEncoding.EncodeToString([]byte("NATS/1.0\r\nKV-Operation: PURGE\r\n\r\n"))
+	expired := base64.StdEncoding.EncodeToString([]byte("NATS/1.0\r\nNats-Marker-Reason: MaxAge\r\n\r\n"))
+	for _, test := range []struct {
+		answer string
+		rev    uint64
+		err    error
+	}{
+		{answer: `{"message":{"seq":17,"data":"b25l"}}`, rev: 17},
+		{answer: `{"message":{"seq":17,"hdrs":"` + purged + `"}}`, err: ErrNotFound},
+		{answer: `{"message":{"seq":17,"hdrs":"` + expired + `"}}`, err: ErrNotFound},
+		{answer: `{"error":{"code":404,"err_code":10037}}`, err: ErrNotFound},
+		{answer: `{"error":{"code":503,"err_code":10008}}`, err: ErrUnavailable},
+		{answer: `{"message":{"seq":17,"hdrs":"AAAA"}}`, err: ErrUnavailable},
+		{answer: `garbage`, err: ErrUnavailable},
+	} {
+		sub, err := js.Conn().Subscribe("api.STREAM.MSG.GET.KV_CALLS", func(m *nats.Msg) {
+			if got, want := string(m.Data), `{"last_by_subj":"$KV.CALLS.a"}`; got != want {
+				t.Errorf("asked %s, want %s", got, want)
+			}
+			if err := m.Respond([]byte(test.answer)); err != nil {
+				t.Error(err)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, rev, err := s.Load(t.Context(), "a")
+		if rev != test.rev || !errors.Is(err, test.err) || err == nil && string(data) != "one" {
+			t.Errorf("%s: got %q, revision %d, err %v", test.answer, data, rev, err)
+		}
+		if err := sub.Unsubscribe(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

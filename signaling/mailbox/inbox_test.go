@@ -156,3 +156,46 @@ func TestStoreGivesUp(t *testing.T) {
 		}
 	}
 }
+
+// TestTailOfReplicasAsksTheLeader because any other replica may lag.
+func TestTailOfReplicasAsksTheLeader(t *testing.T) {
+	js, _ := StartNATS(t, t.TempDir())
+	nc := js.Conn()
+	in, err := newInbox(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := Box{Account: "a", Device: 1}
+	for _, test := range []struct {
+		answer string
+		want   uint64
+		err    bool
+	}{
+		{answer: `{"message":{"seq":17}}`, want: 17},
+		{answer: `{"error":{"code":404,"err_code":10037}}`, want: 0},
+		{answer: `{"error":{"code":503,"err_code":10008}}`, err: true},
+		{answer: `{}`, err: true},
+		{answer: `garbage`, err: true},
+	} {
+		sub, err := nc.Subscribe("api.STREAM.MSG.GET.INBOX_2", func(m *nats.Msg) {
+			if got, want := string(m.Data), `{"last_by_subj":"inbox.2c.a.1"}`; got != want {
+				t.Errorf("asked %s, want %s", got, want)
+			}
+			if err := m.Respond([]byte(test.answer)); err != nil {
+				t.Error(err)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := Default()
+		c.Timeout = time.Second
+		got, err := newStore(c, in, "api.", true).Tail(t.Context(), b)
+		if got != test.want || (err != nil) != test.err || err != nil && !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%s: got %d, err %v", test.answer, got, err)
+		}
+		if err := sub.Unsubscribe(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
