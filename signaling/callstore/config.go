@@ -8,11 +8,11 @@ import (
 
 // Config is how the records are kept.
 type Config struct {
-	// Bucket is the name of the bucket: letters, digits, - and _.
-	Bucket string `yaml:"bucket"`
+	// Bucket is the name of the bucket: 1 to 64 of a-z A-Z 0-9 - and _.
+	Bucket string `yaml:"-"`
 	// Replicas is the number of servers that keep the bucket: 1, 3 or 5. A
-	// bucket that has more keeps them.
-	Replicas int `yaml:"replicas"`
+	// bucket that has more keeps them. The program sets it from what NATS is.
+	Replicas int `yaml:"-"`
 	// RecordBytes is the largest record, in bytes.
 	RecordBytes int `yaml:"record_bytes"`
 	// Timeout bounds every operation whose context ends later, or never.

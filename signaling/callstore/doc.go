@@ -12,11 +12,13 @@
 // # Durability
 //
 // In a cluster a change is on a quorum when it is reported. On a single server
-// it is written to the file by the server in the background, without the sync
-// that a mailbox has: calls change too often, and live too short, for one each.
-// A server that stops in order loses nothing; one that is killed may lose
-// the changes of its last moments, and a loss of power more than that. A call
-// that is lost so is rebuilt or ended by its devices.
+// it is in that server's memory, which writes it to the file within about 15 ms
+// and leaves syncing to the system: calls change too often, and live too short,
+// for a sync each. A server that stops in order loses nothing. One that is
+// killed loses those 15 ms, which were several hundred changes when tried under
+// full load; a loss of power costs what the system had not written. Such a call
+// is as it was a moment before, or unknown; devices that come back repeat what
+// they wanted.
 //
 // A Store has no goroutines. Package callstoretest has the contract as a test,
 // and a fake in memory.

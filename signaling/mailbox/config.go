@@ -26,8 +26,8 @@ type Config struct {
 	// ItemBytes is the largest item, in bytes.
 	ItemBytes int `yaml:"item_bytes"`
 	// Replicas is the number of servers that keep each stream: 1, 3 or 5. A
-	// stream that has more keeps them.
-	Replicas int `yaml:"replicas"`
+	// stream that has more keeps them. The program sets it from what NATS is.
+	Replicas int `yaml:"-"`
 	// Timeout bounds every operation whose context ends later, or never.
 	Timeout time.Duration `yaml:"timeout"`
 }
