@@ -1,0 +1,205 @@
+package directory
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// bucket is a key-value bucket, spoken to directly: the client's own API
+// neither renews a key with a life nor reads several at once.
+type bucket struct {
+	name    string
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	replies *replies
+	timeout time.Duration
+}
+
+// entry is a value and its revision.
+type entry struct {
+	key  string
+	data []byte
+	rev  uint64
+}
+
+// Error codes of JetStream.
+const (
+	codeWrongLast jetstream.ErrorCode = 10071 // the key has another revision
+	codeInFlight  jetstream.ErrorCode = 10164 // a change of the key is under way
+	codeNoMessage jetstream.ErrorCode = 10037
+)
+
+// errRevision says that the key has another revision than expected.
+var errRevision = errors.New("another revision")
+
+func openBucket(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, r *replies, timeout time.Duration, c jetstream.KeyValueConfig) (*bucket, error) {
+	if _, err := js.CreateOrUpdateKeyValue(ctx, c); err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", c.Bucket, err)
+	}
+	return &bucket{name: c.Bucket, nc: nc, js: js, replies: r, timeout: timeout}, nil
+}
+
+func (b *bucket) subject(key string) string { return "$KV." + b.name + "." + key }
+
+// get reads a key from any replica, which in a cluster may lag.
+func (b *bucket) get(ctx context.Context, key string) (entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	m, err := b.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET.KV_"+b.name+"."+b.subject(key), nil)
+	if err != nil {
+		return entry{}, unavailable(err)
+	}
+	return b.entryOf(m)
+}
+
+// getLeader reads a key as the leader has it.
+func (b *bucket) getLeader(ctx context.Context, key string) (entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	req, _ := json.Marshal(map[string]string{"last_by_subj": b.subject(key)})
+	m, err := b.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET.KV_"+b.name, req)
+	if err != nil {
+		return entry{}, unavailable(err)
+	}
+	var resp struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Seq  uint64 `json:"seq"`
+			Hdrs []byte `json:"hdrs"`
+			Data []byte `json:"data"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(m.Data, &resp); err != nil {
+		return entry{}, fmt.Errorf("answer of %s: %w", b.name, err)
+	}
+	switch {
+	case resp.Error != nil && resp.Error.ErrorCode == codeNoMessage:
+		return entry{}, ErrNotFound
+	case resp.Error != nil:
+		return entry{}, unavailable(resp.Error)
+	}
+	h, err := nats.DecodeHeadersMsg(resp.Message.Hdrs)
+	if len(resp.Message.Hdrs) > 0 && err == nil && removed(h) {
+		return entry{}, ErrNotFound
+	}
+	return entry{key, resp.Message.Data, resp.Message.Seq}, nil
+}
+
+// list reads every key that matches pattern, at most 1,024, in one request.
+func (b *bucket) list(ctx context.Context, pattern string) ([]entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	req, _ := json.Marshal(map[string][]string{"multi_last": {b.subject(pattern)}})
+	msgs, err := b.replies.collect(ctx, "$JS.API.DIRECT.GET.KV_"+b.name, req)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	var all []entry
+	for _, m := range msgs {
+		e, err := b.entryOf(m)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
+	}
+	return all, nil
+}
+
+func (b *bucket) entryOf(m *nats.Msg) (entry, error) {
+	switch status := m.Header.Get("Status"); {
+	case status == "404" || removed(m.Header):
+		return entry{}, ErrNotFound
+	case status != "":
+		return entry{}, fmt.Errorf("%w: status %s", ErrUnavailable, status)
+	}
+	rev, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
+	if err != nil {
+		return entry{}, fmt.Errorf("answer of %s: no sequence", b.name)
+	}
+	key := m.Header.Get(jetstream.SubjectHeader)[len("$KV.")+len(b.name)+1:]
+	return entry{key, m.Data, rev}, nil
+}
+
+// removed reports whether a message marks that its key is gone.
+func removed(h nats.Header) bool {
+	return h.Get("KV-Operation") != "" || h.Get(jetstream.MarkerReasonHeader) != ""
+}
+
+// put writes a key, whatever was there, and returns its revision.
+func (b *bucket) put(ctx context.Context, key string, data []byte) (uint64, error) {
+	m := nats.NewMsg(b.subject(key))
+	m.Data = data
+	return b.publish(ctx, m)
+}
+
+// swap writes a key whose revision must be rev; 0 means that there must be
+// none. life is how long it lives, 0 for ever. Another revision is errRevision.
+func (b *bucket) swap(ctx context.Context, key string, data []byte, rev uint64, life time.Duration) (uint64, error) {
+	m := nats.NewMsg(b.subject(key))
+	m.Data = data
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(rev, 10))
+	if life > 0 {
+		m.Header.Set(jetstream.MsgTTLHeader, life.String())
+	}
+	return b.publish(ctx, m)
+}
+
+// remove deletes a key whose revision must be rev. The mark that it leaves
+// lives for half a minute.
+func (b *bucket) remove(ctx context.Context, key string, rev uint64) error {
+	m := nats.NewMsg(b.subject(key))
+	m.Header.Set("KV-Operation", "PURGE")
+	m.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	m.Header.Set(jetstream.MsgTTLHeader, "30s")
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(rev, 10))
+	_, err := b.publish(ctx, m)
+	return err
+}
+
+func (b *bucket) publish(ctx context.Context, m *nats.Msg) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.timeout)
+	defer cancel()
+	for {
+		ack, err := b.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+		if err == nil {
+			return ack.Sequence, nil
+		}
+		var ae *jetstream.APIError
+		if !errors.As(err, &ae) {
+			return 0, unavailable(err)
+		}
+		switch ae.ErrorCode {
+		case codeWrongLast:
+			return 0, errRevision
+		case codeInFlight:
+			if err := sleep(ctx, 5*time.Millisecond); err != nil {
+				return 0, unavailable(err)
+			}
+		default:
+			return 0, unavailable(err)
+		}
+	}
+}
+
+func unavailable(err error) error { return fmt.Errorf("%w: %w", ErrUnavailable, err) }
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

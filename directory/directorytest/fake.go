@@ -1,0 +1,270 @@
+package directorytest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"switchboard/directory"
+	"switchboard/directory/e164"
+)
+
+// World is what the fakes of several nodes share. It starts no goroutine and
+// reads the clock only through package time, so it lives inside a
+// testing/synctest bubble.
+type World struct {
+	mu       sync.Mutex
+	numbers  map[e164.Number]directory.Account
+	accounts map[directory.Account]*account
+	nodes    map[string]*Fake
+	revision uint64
+}
+
+type account struct {
+	record   directory.AccountRecord
+	devices  map[directory.Device]directory.DeviceRecord
+	bindings map[directory.Device]directory.Binding
+	seen     time.Time
+}
+
+// NewWorld returns an empty world.
+func NewWorld() *World {
+	return &World{
+		numbers: map[e164.Number]directory.Account{}, accounts: map[directory.Account]*account{}, nodes: map[string]*Fake{},
+	}
+}
+
+// Fake is one node's view of a [World].
+type Fake struct {
+	world  *World
+	name   string
+	answer func(context.Context, directory.Request) ([]byte, error)
+	dead   bool // guarded by world.mu
+}
+
+// New returns the only node of a world of its own.
+func New() *Fake { return NewWorld().Node("fake") }
+
+// Node adds a node whose lease holds until [Fake.Die].
+func (w *World) Node(name string) *Fake {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := &Fake{world: w, name: name}
+	w.nodes[name] = f
+	return f
+}
+
+// Die lets the node's lease lapse: its bindings are void, and nobody reaches
+// it.
+func (f *Fake) Die() {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	f.dead = true
+}
+
+// Incarnation is the node's name.
+func (f *Fake) Incarnation() string { return f.name }
+
+// Answer sets who handles requests. They are handled by who asks.
+func (f *Fake) Answer(h func(context.Context, directory.Request) ([]byte, error)) { f.answer = h }
+
+// Ask calls the handler of another node.
+func (f *Fake) Ask(ctx context.Context, node string, r directory.Request) ([]byte, error) {
+	f.world.mu.Lock()
+	other := f.world.nodes[node]
+	gone := other == nil || other.dead || other.answer == nil
+	f.world.mu.Unlock()
+	if gone {
+		return nil, directory.ErrGone
+	}
+	return other.answer(ctx, r)
+}
+
+// Register finds or makes the account of a number.
+func (f *Fake) Register(_ context.Context, n e164.Number) (directory.AccountRecord, error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	if a, ok := f.world.numbers[n]; ok {
+		return f.world.accounts[a].record, nil
+	}
+	a := directory.Account(fmt.Sprintf("%013d", len(f.world.numbers)+1))
+	f.world.numbers[n] = a
+	rec := directory.AccountRecord{V: 1, Account: a, Number: n, Created: time.Now()}
+	f.world.accounts[a] = &account{record: rec, devices: map[directory.Device]directory.DeviceRecord{}, bindings: map[directory.Device]directory.Binding{}}
+	return rec, nil
+}
+
+// Resolve finds the account of a number.
+func (f *Fake) Resolve(_ context.Context, n e164.Number) (directory.Account, error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	a, ok := f.world.numbers[n]
+	if !ok {
+		return "", directory.ErrNotFound
+	}
+	return a, nil
+}
+
+// AccountOf returns an account's record.
+func (f *Fake) AccountOf(_ context.Context, a directory.Account) (directory.AccountRecord, error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	if acct := f.world.accounts[a]; acct != nil {
+		return acct.record, nil
+	}
+	return directory.AccountRecord{}, directory.ErrNotFound
+}
+
+// AddDevice gives an account a device.
+func (f *Fake) AddDevice(_ context.Context, a directory.Account, name, external string) (directory.DeviceRecord, error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	acct := f.world.accounts[a]
+	if acct == nil {
+		return directory.DeviceRecord{}, directory.ErrNotFound
+	}
+	for _, d := range acct.devices {
+		if external != "" && d.External == external {
+			return d, nil
+		}
+	}
+	if len(acct.devices) >= directory.MaxDevices {
+		return directory.DeviceRecord{}, directory.ErrTooMany
+	}
+	acct.record.LastDevice++
+	d := directory.DeviceRecord{
+		V: 1, Account: a, Device: acct.record.LastDevice, Name: name, External: external, Created: time.Now(),
+		Token: directory.TokenState{Generation: 1, Rotated: time.Now()},
+	}
+	acct.devices[d.Device] = d
+	return d, nil
+}
+
+// DeviceOf returns a device's record.
+func (f *Fake) DeviceOf(_ context.Context, a directory.Account, dev directory.Device) (directory.DeviceRecord, error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	return f.world.device(a, dev)
+}
+
+func (w *World) device(a directory.Account, dev directory.Device) (directory.DeviceRecord, error) {
+	if acct := w.accounts[a]; acct != nil {
+		if d, ok := acct.devices[dev]; ok {
+			return d, nil
+		}
+	}
+	return directory.DeviceRecord{}, directory.ErrNotFound
+}
+
+// Devices lists an account's devices.
+func (f *Fake) Devices(_ context.Context, a directory.Account) ([]directory.DeviceRecord, error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	acct := f.world.accounts[a]
+	if acct == nil {
+		return nil, nil
+	}
+	var all []directory.DeviceRecord
+	for _, d := range acct.devices {
+		all = append(all, d)
+	}
+	slices.SortFunc(all, func(x, y directory.DeviceRecord) int { return int(x.Device) - int(y.Device) })
+	return all, nil
+}
+
+// UpdateDevice changes a device's record.
+func (f *Fake) UpdateDevice(_ context.Context, a directory.Account, dev directory.Device, change func(*directory.DeviceRecord) error) (directory.DeviceRecord, error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	d, err := f.world.device(a, dev)
+	if err != nil {
+		return directory.DeviceRecord{}, err
+	}
+	if err := change(&d); err != nil {
+		return directory.DeviceRecord{}, err
+	}
+	f.world.accounts[a].devices[dev] = d
+	return d, nil
+}
+
+// RemoveDevice removes a device.
+func (f *Fake) RemoveDevice(_ context.Context, a directory.Account, dev directory.Device) error {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	if acct := f.world.accounts[a]; acct != nil {
+		delete(acct.devices, dev)
+	}
+	return nil
+}
+
+// Bind records that a device is connected to this node.
+func (f *Fake) Bind(_ context.Context, a directory.Account, dev directory.Device, conn string) (uint64, *directory.Binding, error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	acct := f.world.accounts[a]
+	if acct == nil {
+		return 0, nil, directory.ErrNotFound
+	}
+	var prev *directory.Binding
+	if b, ok := acct.bindings[dev]; ok {
+		prev = &b
+	}
+	f.world.revision++
+	acct.bindings[dev] = directory.Binding{
+		V: 1, Account: a, Device: dev, Node: f.name, Conn: conn, Since: time.Now(), Fence: f.world.revision,
+	}
+	return f.world.revision, prev, nil
+}
+
+// Unbind removes a binding if it is still the newest.
+func (f *Fake) Unbind(_ context.Context, a directory.Account, dev directory.Device, fence uint64) (bool, error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	acct := f.world.accounts[a]
+	if acct == nil || acct.bindings[dev].Fence != fence {
+		return false, nil
+	}
+	delete(acct.bindings, dev)
+	acct.seen = time.Now()
+	return true, nil
+}
+
+// Bindings lists the bindings whose nodes live.
+func (f *Fake) Bindings(_ context.Context, a directory.Account) ([]directory.Binding, error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	return f.world.bindings(a), nil
+}
+
+func (w *World) bindings(a directory.Account) []directory.Binding {
+	acct := w.accounts[a]
+	if acct == nil {
+		return nil
+	}
+	var all []directory.Binding
+	for _, b := range acct.bindings {
+		if n := w.nodes[b.Node]; n != nil && !n.dead {
+			all = append(all, b)
+		}
+	}
+	slices.SortFunc(all, func(x, y directory.Binding) int { return int(x.Device) - int(y.Device) })
+	return all
+}
+
+// BindingsConfirmed is the same: the fake is never stale.
+func (f *Fake) BindingsConfirmed(ctx context.Context, a directory.Account) ([]directory.Binding, error) {
+	return f.Bindings(ctx, a)
+}
+
+// PresenceOf tells whether any device of an account is connected.
+func (f *Fake) PresenceOf(_ context.Context, a directory.Account) (directory.Presence, error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	p := directory.Presence{Online: len(f.world.bindings(a)) > 0}
+	if acct := f.world.accounts[a]; acct != nil {
+		p.LastSeen = acct.seen
+	}
+	return p, nil
+}

@@ -1,0 +1,9 @@
+package directory
+
+var (
+	DecodeAccount  = decodeAccount
+	DecodeDevice   = decodeDevice
+	DecodeBinding  = decodeBinding
+	DeviceKey      = deviceKey
+	ParseDeviceKey = parseDeviceKey
+)

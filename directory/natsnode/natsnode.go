@@ -1,0 +1,249 @@
+// Package natsnode gives the process its NATS: a server of its own, embedded,
+// or a connection to a cluster. The rest of the program cannot tell which.
+//
+// The embedded server opens no port: it is reached inside the process. Its
+// files lie under one directory, which it keeps for itself by a lock, and every
+// write is synced before it is acknowledged, because NATS by default loses
+// what it has acknowledged when the power fails.
+package natsnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Config says where NATS is.
+type Config struct {
+	// URL lists the servers of a cluster, separated by commas. Empty embeds a
+	// server.
+	URL string `yaml:"url"`
+	// CredsFile holds the credentials for the cluster.
+	CredsFile string `yaml:"creds_file"`
+	// CAFile, CertFile and KeyFile are for TLS to the cluster, PEM.
+	CAFile   string `yaml:"ca_file"`
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+	// Replicas is how many servers of a cluster keep each record. The embedded
+	// server is one.
+	Replicas int `yaml:"replicas"`
+	// Dir is where the embedded server keeps its files. The program sets it
+	// from its data directory.
+	Dir string `yaml:"-"`
+}
+
+// Default embeds a server.
+func Default() Config { return Config{Replicas: 3} }
+
+// Validate reports every key that has a value which cannot be.
+func (c Config) Validate() error {
+	var errs []error
+	need := func(ok bool, key, problem string) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("nats.%s: %s", key, problem))
+		}
+	}
+	need(c.Replicas == 1 || c.Replicas == 3 || c.Replicas == 5, "replicas", "must be 1, 3 or 5")
+	need(c.URL != "" || c.CredsFile == "", "creds_file", "is for a cluster, but url is empty")
+	need(c.URL != "" || c.CAFile == "", "ca_file", "is for a cluster, but url is empty")
+	need((c.CertFile == "") == (c.KeyFile == ""), "cert_file", "goes together with key_file")
+	return errors.Join(errs...)
+}
+
+// Node is the process's NATS. Its methods may be called concurrently.
+type Node struct {
+	config  Config
+	options []nats.Option
+	server  *server.Server // nil with a cluster
+	lock    *os.File       // held on Dir
+	conn    *nats.Conn
+	js      jetstream.JetStream
+}
+
+// ErrInUse says that another process has the data directory.
+var ErrInUse = errors.New("the data directory is in use by another process")
+
+// startWithin bounds how long the embedded server may take to load its files.
+const startWithin = time.Minute
+
+// Open starts the embedded server, or connects to the cluster, and returns
+// when JetStream answers, or with ctx's error.
+func Open(ctx context.Context, c Config, log *slog.Logger) (*Node, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{config: c}
+	opts := []nats.Option{
+		nats.Name("switchboard"), nats.MaxReconnects(-1), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(500*time.Millisecond, time.Second),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("NATS is away", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { log.Info("NATS is back") }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS", "error", err) }),
+	}
+	var err error
+	if c.URL == "" {
+		err = n.embed(c, &opts, log)
+	} else {
+		opts = append(opts, c.remote()...)
+	}
+	if err == nil {
+		err = n.connect(ctx, opts)
+	}
+	if err != nil {
+		return nil, errors.Join(err, n.Close(ctx))
+	}
+	return n, nil
+}
+
+func (c Config) remote() []nats.Option {
+	var opts []nats.Option
+	if c.CredsFile != "" {
+		opts = append(opts, nats.UserCredentials(c.CredsFile))
+	}
+	if c.CAFile != "" {
+		opts = append(opts, nats.RootCAs(c.CAFile))
+	}
+	if c.CertFile != "" {
+		opts = append(opts, nats.ClientCert(c.CertFile, c.KeyFile))
+	}
+	return opts
+}
+
+func (n *Node) embed(c Config, opts *[]nats.Option, log *slog.Logger) error {
+	if c.Dir == "" {
+		return errors.New("nats: no directory for the embedded server")
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return fmt.Errorf("nats: %w", err)
+	}
+	lock, err := lockDir(c.Dir)
+	if err != nil {
+		return err
+	}
+	n.lock = lock
+	s, err := server.NewServer(&server.Options{
+		ServerName: "switchboard", DontListen: true, JetStream: true, StoreDir: c.Dir,
+		SyncAlways: true, NoSigs: true, JetStreamMaxMemory: 4 << 30, JetStreamMaxStore: 1 << 42,
+	})
+	if err != nil {
+		return fmt.Errorf("embedded NATS: %w", err)
+	}
+	s.SetLoggerV2(serverLog{log}, false, false, false)
+	n.server = s
+	go s.Start() // ends with Shutdown, which Close waits for
+	if !s.ReadyForConnections(startWithin) {
+		return errors.New("embedded NATS: not ready in time")
+	}
+	*opts = append(*opts, nats.InProcessServer(s))
+	return nil
+}
+
+// lockDir keeps a second process from writing the same files.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("nats: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("nats: %w", ErrInUse)
+	}
+	return f, nil
+}
+
+func (n *Node) connect(ctx context.Context, opts []nats.Option) error {
+	n.options = opts
+	var err error
+	if n.conn, err = n.Connect(); err != nil {
+		return err
+	}
+	if n.js, err = jetstream.New(n.conn); err != nil {
+		return fmt.Errorf("connect to NATS: %w", err)
+	}
+	if _, err := n.js.AccountInfo(ctx); err != nil {
+		return fmt.Errorf("NATS without JetStream: %w", err)
+	}
+	return nil
+}
+
+// Connect makes another connection, for work that must not stand in line with
+// the rest. Whoever asks closes it.
+func (n *Node) Connect() (*nats.Conn, error) {
+	nc, err := nats.Connect(n.config.URL, n.options...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	return nc, nil
+}
+
+// Conn is the connection. It reconnects by itself.
+func (n *Node) Conn() *nats.Conn { return n.conn }
+
+// JetStream is the connection's JetStream.
+func (n *Node) JetStream() jetstream.JetStream { return n.js }
+
+// Embedded reports whether the server is part of the process.
+func (n *Node) Embedded() bool { return n.config.URL == "" }
+
+// Replicas is how many servers keep each record.
+func (n *Node) Replicas() int {
+	if n.Embedded() {
+		return 1
+	}
+	return n.config.Replicas
+}
+
+// Ready tells why NATS cannot be used at the moment, or nil.
+func (n *Node) Ready() error {
+	if st := n.conn.Status(); st != nats.CONNECTED {
+		return fmt.Errorf("NATS is %s", st)
+	}
+	return nil
+}
+
+// Close closes the connection and ends the embedded server, after its files
+// are written.
+func (n *Node) Close(context.Context) error {
+	if n.conn != nil {
+		n.conn.Close()
+	}
+	if n.server != nil {
+		n.server.Shutdown()
+		n.server.WaitForShutdown()
+	}
+	if n.lock != nil {
+		return n.lock.Close() // lets go of the lock
+	}
+	return nil
+}
+
+// serverLog passes the embedded server's log on.
+type serverLog struct{ log *slog.Logger }
+
+func (l serverLog) Noticef(format string, v ...any) {
+	l.log.Debug("NATS", "says", fmt.Sprintf(format, v...))
+}
+func (l serverLog) Warnf(format string, v ...any) {
+	l.log.Debug("NATS", "warns", fmt.Sprintf(format, v...))
+}
+func (l serverLog) Fatalf(format string, v ...any) {
+	l.log.Error("NATS", "fails", fmt.Sprintf(format, v...))
+}
+func (l serverLog) Errorf(format string, v ...any) {
+	l.log.Error("NATS", "fails", fmt.Sprintf(format, v...))
+}
+func (l serverLog) Debugf(string, ...any) {}
+func (l serverLog) Tracef(string, ...any) {}
