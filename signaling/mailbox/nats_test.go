@@ -15,19 +15,17 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
+
+	"switchboard/directory/directorytest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// StartNATS runs a server in this process, on dir. stop may be called twice.
+// StartNATS runs an embedded server on dir. stop may be called twice.
 func StartNATS(tb testing.TB, dir string) (js jetstream.JetStream, stop func()) {
 	tb.Helper()
-	s := startServer(tb, &server.Options{ServerName: "test", DontListen: true, StoreDir: dir})
-	js = connect(tb, s)
-	return js, func() {
-		js.Conn().Close()
-		shutdown(s)
-	}
+	n := directorytest.NATSIn(tb, dir)
+	return n.JetStream(), func() { n.Close(tb.Context()) }
 }
 
 // Cluster is three servers in this process.
