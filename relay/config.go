@@ -1,0 +1,359 @@
+package relay
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// Config is how a relay listens, whom it serves and what it relays to.
+type Config struct {
+	// Realm is the realm of the credentials (RFC 8489 section 9.2), 1 to 24
+	// bytes. It is part of every answer to who has no credentials yet, and a
+	// longer one would make the relay worth abusing as an amplifier.
+	Realm string `yaml:"realm"`
+	// Listen is where clients reach the relay over UDP and over TCP: an IP
+	// address and a port, or a port alone as in ":3478" for all addresses. A
+	// machine with several addresses of one family must name one, or answers
+	// over UDP may leave from another.
+	Listen string `yaml:"listen"`
+	// TLS is where clients reach the relay over TLS.
+	TLS TLSConfig `yaml:"tls"`
+	// PublicAddresses are the addresses that clients' peers see, at most one
+	// of each family. Empty takes the one in Listen, or else the address from
+	// which this machine reaches the internet.
+	PublicAddresses []netip.Addr `yaml:"public_addresses"`
+	// BindAddresses are the addresses of this machine that relay sockets are
+	// bound to, at most one of each family. Empty takes the public ones where
+	// they are this machine's own, and else the address from which it reaches
+	// the internet, as behind the one-to-one NAT of a cloud.
+	BindAddresses []netip.Addr `yaml:"bind_addresses"`
+	// Ports are the ports of relay sockets. Firewalls must let UDP to them in.
+	Ports PortRange `yaml:"relay_ports"`
+	// Secrets are the keys of credentials, at most two. The first one mints;
+	// both are accepted, so that secrets rotate without a gap.
+	Secrets []Secret `yaml:"secrets"`
+	// CredentialTTL is how long after minting credentials may open allocations.
+	CredentialTTL time.Duration `yaml:"credential_ttl"`
+	// MaxCall is how long after they expired credentials may keep what they
+	// opened, and so the longest relayed call.
+	MaxCall time.Duration `yaml:"max_call"`
+	// Quotas bound what exists at the same time.
+	Quotas Quotas `yaml:"quotas"`
+	// Limits bound what clients without credentials can do.
+	Limits Limits `yaml:"limits"`
+	// Peers are exceptions to whom packets may be relayed to.
+	Peers PeerConfig `yaml:"peers"`
+	// Development allows peers with loopback and private addresses, and the
+	// relay to be on one. Everyone with credentials then reaches what listens
+	// on this machine and in its network.
+	Development bool `yaml:"development"`
+}
+
+// TLSConfig is the TLS listener. Without a certificate there is none.
+type TLSConfig struct {
+	// Listen is an address like [Config.Listen].
+	Listen string `yaml:"listen"`
+	// CertFile and KeyFile are the certificate with its chain, and its key, as
+	// PEM. They are read again when they change.
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// PortRange is a range of ports with both its ends.
+type PortRange struct {
+	Min uint16 `yaml:"min"`
+	Max uint16 `yaml:"max"`
+}
+
+func (r PortRange) contains(p uint16) bool { return r.Min <= p && p <= r.Max }
+func (r PortRange) size() int              { return int(r.Max) - int(r.Min) + 1 }
+
+// Secret is a key that signaling mints credentials with and relays check them
+// with.
+type Secret struct {
+	// ID names the secret inside usernames: 1 to 16 of a-z, 0-9.
+	ID string `yaml:"id"`
+	// Key is at least 16 random bytes; in YAML, in hexadecimal.
+	Key Key `yaml:"key"`
+}
+
+// Key is the key of a [Secret]. It does not print.
+type Key []byte
+
+// UnmarshalText reads hexadecimal.
+func (k *Key) UnmarshalText(text []byte) error {
+	b := make([]byte, hex.DecodedLen(len(text)))
+	if _, err := hex.Decode(b, text); err != nil {
+		return errors.New("key: not hexadecimal")
+	}
+	*k = b
+	return nil
+}
+
+// MarshalText hides the key, as String does.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// String keeps the key out of whatever prints a value that holds it.
+func (k Key) String() string { return "[key]" }
+
+// GoString keeps %#v from printing the key.
+func (k Key) GoString() string { return k.String() }
+
+// Quotas bound what exists at the same time, against clients that take all.
+type Quotas struct {
+	// AllocationsPerUser is for one user over all of the user's calls. A
+	// browser opens one for each transport and network it has.
+	AllocationsPerUser int `yaml:"allocations_per_user"`
+	// AllocationsPerSource is for one IPv4 address or IPv6 /56. Offices and
+	// mobile networks have many users behind one.
+	AllocationsPerSource int `yaml:"allocations_per_source"`
+	// Allocations is for the relay. Each takes a port, a socket, and some
+	// 12 KiB.
+	Allocations int `yaml:"allocations"`
+	// Permissions and Channels are for one allocation. Who needs more of them
+	// scans networks.
+	Permissions int `yaml:"permissions"`
+	Channels    int `yaml:"channels"`
+}
+
+// Limits bound what clients can do who have not shown credentials.
+type Limits struct {
+	// UnauthenticatedPerSecond is how many answers without authentication an
+	// IPv4 address or IPv6 /56 is sent, so that the relay is of no use to flood
+	// an address that an attacker claims to have. Twice as many may come at once.
+	UnauthenticatedPerSecond int `yaml:"unauthenticated_per_second"`
+	// Connections and ConnectionsPerSource bound open TCP and TLS connections.
+	Connections          int `yaml:"connections"`
+	ConnectionsPerSource int `yaml:"connections_per_source"`
+	// HandshakeTimeout bounds the TLS handshake, and then the time to the first
+	// complete message.
+	HandshakeTimeout time.Duration `yaml:"handshake_timeout"`
+	// IdleTimeout is how long a connection without an allocation may be silent,
+	// and how long any may take to send the rest of a message.
+	IdleTimeout time.Duration `yaml:"idle_timeout"`
+}
+
+// PeerConfig are exceptions to the rule that peers are public unicast
+// addresses.
+type PeerConfig struct {
+	// Allow are networks that may be relayed to though they are not public,
+	// such as that of an own media server. Never loopback, link-local or
+	// multicast, and never this relay's own services.
+	Allow []netip.Prefix `yaml:"allow"`
+	// Deny are networks that may not be relayed to. It wins over Allow.
+	Deny []netip.Prefix `yaml:"deny"`
+}
+
+// Default returns the settings that hold where nothing else is said.
+func Default() Config {
+	return Config{
+		Realm:         "switchboard",
+		Listen:        ":3478",
+		TLS:           TLSConfig{Listen: ":5349"},
+		Ports:         PortRange{Min: 49152, Max: 65535},
+		CredentialTTL: time.Hour,
+		MaxCall:       24 * time.Hour,
+		Quotas: Quotas{
+			AllocationsPerUser:   12,
+			AllocationsPerSource: 512,
+			Allocations:          8000,
+			Permissions:          64,
+			Channels:             64,
+		},
+		Limits: Limits{
+			UnauthenticatedPerSecond: 50,
+			Connections:              10000,
+			ConnectionsPerSource:     512,
+			HandshakeTimeout:         5 * time.Second,
+			IdleTimeout:              30 * time.Second,
+		},
+	}
+}
+
+// maxRealm is such that the answer to the smallest Allocate request is at most
+// 1.9 times as long as it, headers counted; a test measures it.
+const maxRealm = 24
+
+// Validate returns every problem at once, each naming its key. Secrets may
+// still be missing; [New] wants one.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	bad(c.Realm == "" || len(c.Realm) > maxRealm || !printable(c.Realm), "realm: %q is not 1 to %d printable ASCII characters", c.Realm, maxRealm)
+	errs = append(errs, checkListen("listen", c.Listen))
+	if c.TLS.CertFile != "" || c.TLS.KeyFile != "" {
+		errs = append(errs, checkListen("tls.listen", c.TLS.Listen))
+	}
+	bad((c.TLS.CertFile == "") != (c.TLS.KeyFile == ""), "tls: cert_file and key_file go together; one of them is empty")
+	errs = append(errs, checkFile("tls.cert_file", c.TLS.CertFile), checkFile("tls.key_file", c.TLS.KeyFile))
+	errs = append(errs, checkAddresses("public_addresses", c.PublicAddresses), checkAddresses("bind_addresses", c.BindAddresses))
+	bad(c.Ports.Min < 1024 || c.Ports.Max < c.Ports.Min, "relay_ports: %d to %d is not a range above 1023", c.Ports.Min, c.Ports.Max)
+	errs = append(errs, checkSecrets(c.Secrets))
+	bad(c.CredentialTTL < time.Minute || c.CredentialTTL > 48*time.Hour, "credential_ttl: %v is not within 1m to 48h", c.CredentialTTL)
+	bad(c.MaxCall < time.Minute || c.MaxCall > 30*24*time.Hour, "max_call: %v is not within 1m to 720h", c.MaxCall)
+	errs = append(errs, c.Quotas.validate(c.Ports), c.Limits.validate(), c.Peers.validate())
+	return errors.Join(errs...)
+}
+
+func (q Quotas) validate(ports PortRange) error {
+	return errors.Join(
+		between("quotas.allocations_per_user", q.AllocationsPerUser, 1, 1000),
+		between("quotas.allocations_per_source", q.AllocationsPerSource, 1, 65536),
+		between("quotas.allocations", q.Allocations, 1, 2*max(ports.size(), 1)),
+		between("quotas.permissions", q.Permissions, 1, 1024),
+		between("quotas.channels", q.Channels, 1, 1024),
+	)
+}
+
+func (l Limits) validate() error {
+	var errs []error
+	for _, d := range []struct {
+		key string
+		d   time.Duration
+	}{{"handshake_timeout", l.HandshakeTimeout}, {"idle_timeout", l.IdleTimeout}} {
+		if d.d <= 0 || d.d > 10*time.Minute {
+			errs = append(errs, fmt.Errorf("limits.%s: %v is not within 1ns to 10m", d.key, d.d))
+		}
+	}
+	return errors.Join(append(errs,
+		between("limits.unauthenticated_per_second", l.UnauthenticatedPerSecond, 1, 100000),
+		between("limits.connections", l.Connections, 1, 1000000),
+		between("limits.connections_per_source", l.ConnectionsPerSource, 1, 1000000),
+	)...)
+}
+
+func (p PeerConfig) validate() error {
+	var errs []error
+	for _, list := range []struct {
+		key      string
+		prefixes []netip.Prefix
+	}{{"peers.allow", p.Allow}, {"peers.deny", p.Deny}} {
+		for _, n := range list.prefixes {
+			switch {
+			case !n.IsValid():
+				errs = append(errs, fmt.Errorf("%s: not a network such as 10.0.0.0/8", list.key))
+			case n.Addr().Is4In6():
+				errs = append(errs, fmt.Errorf("%s: %v: write the IPv4 network itself; IPv4 in IPv6 is always judged as IPv4", list.key, n))
+			case n != n.Masked():
+				errs = append(errs, fmt.Errorf("%s: %v has bits beyond its mask; %v is the network", list.key, n, n.Masked()))
+			}
+		}
+	}
+	for _, n := range p.Allow {
+		for _, f := range forbidden {
+			if n.IsValid() && n.Overlaps(f) {
+				errs = append(errs, fmt.Errorf("peers.allow: %v includes addresses of %v, which are never relayed to", n, f))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+var isSecretID = regexp.MustCompile(`^[a-z0-9]{1,16}$`)
+
+// minKey is the least length of a key, in bytes: nobody guesses 128 bits.
+const minKey = 16
+
+func checkSecrets(secrets []Secret) error {
+	var errs []error
+	if len(secrets) > 2 {
+		errs = append(errs, fmt.Errorf("secrets: %d; one mints and at most one more is accepted", len(secrets)))
+	}
+	seen := make(map[string]bool)
+	for i, s := range secrets {
+		if !isSecretID.MatchString(s.ID) {
+			errs = append(errs, fmt.Errorf("secrets[%d].id: %q is not 1 to 16 of a-z, 0-9", i, s.ID))
+		}
+		if seen[s.ID] {
+			errs = append(errs, fmt.Errorf("secrets[%d].id: %q is there twice", i, s.ID))
+		}
+		seen[s.ID] = true
+		if len(s.Key) < minKey {
+			errs = append(errs, fmt.Errorf("secrets[%d].key: shorter than %d bytes", i, minKey))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func checkListen(key, listen string) error {
+	if _, err := parseListen(listen); err != nil {
+		return fmt.Errorf("%s: %q is not a port such as :3478, or an IP address with one", key, listen)
+	}
+	return nil
+}
+
+// parseListen returns the address to listen on; unspecified stands for all.
+func parseListen(listen string) (netip.AddrPort, error) {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	p, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	addr := netip.IPv6Unspecified()
+	if host != "" {
+		if addr, err = netip.ParseAddr(host); err != nil {
+			return netip.AddrPort{}, err
+		}
+	}
+	return netip.AddrPortFrom(addr.Unmap(), uint16(p)), nil
+}
+
+func checkFile(key, file string) error {
+	if file == "" {
+		return nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return f.Close()
+}
+
+func checkAddresses(key string, addrs []netip.Addr) error {
+	var errs []error
+	var four, six int
+	for _, a := range addrs {
+		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Zone() != "" {
+			errs = append(errs, fmt.Errorf("%s: %v is not the address of a machine", key, a))
+		}
+		if a.Unmap().Is4() {
+			four++
+		} else {
+			six++
+		}
+	}
+	if four > 1 || six > 1 {
+		errs = append(errs, fmt.Errorf("%s: more than one address of a family", key))
+	}
+	return errors.Join(errs...)
+}
+
+func between(key string, n, least, most int) error {
+	if n < least || n > most {
+		return fmt.Errorf("%s: %d is not within %d to %d", key, n, least, most)
+	}
+	return nil
+}
+
+func printable(s string) bool {
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}

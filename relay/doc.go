@@ -1,0 +1,46 @@
+// Package relay is a TURN and STUN server (RFC 8656, RFC 8489) for calls whose
+// peers cannot reach each other.
+//
+// Clients reach it over UDP and TCP on one port and over TLS on another. They
+// have credentials that a [Minter] made for one user in one call; the relay
+// checks them without asking anybody. What it relays is UDP, over IPv4 and IPv6.
+//
+// # Parts
+//
+// The TURN library (pion/turn) parses messages, authenticates them, and keeps
+// allocations, permissions and channels. Everything around it is here, put in
+// where the library lets its users do so:
+//
+//   - guard sees every message before the library and every answer after it. It
+//     drops what is no message, refuses what the library would leave without an
+//     answer, and lets each source have only so many answers without
+//     authentication. The library's listeners would not survive errors of the
+//     kernel; those of the guard do.
+//   - policy says whom packets are relayed to: public unicast addresses, in
+//     whatever way an address is written. It is asked for every permission, every
+//     channel and every packet.
+//   - table counts the allocations that exist, against quotas.
+//   - generator opens relay sockets, on ports that nobody can predict.
+//
+// # What it promises
+//
+//   - Nobody without credentials has it relay anything, is sent more than 1.9
+//     times what it sent, or more answers than the limit.
+//   - Who has credentials reaches public addresses, and other allocations; never
+//     this machine, its network, or a cloud's metadata, unless the operator has
+//     allowed that.
+//   - Errors of the network and of the kernel, and clients that send garbage or
+//     read nothing, end at most the connection that they belong to.
+//   - Logs have no addresses of clients or peers, metrics no names of anybody.
+//
+// # Goroutines
+//
+// [Server.Serve] owns all of them and returns when they have ended: one reads
+// the UDP listener, one accepts for each of TCP and TLS, one serves each
+// connection, and one reads each allocation's relay socket.
+//
+// # What it leaves out
+//
+// TCP to peers (RFC 6062), reserved even ports, DTLS to clients, mobility (RFC
+// 8016), third-party authorization (RFC 7635), and NAT discovery (RFC 5780).
+package relay

@@ -1,0 +1,209 @@
+package relay
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Deps is what a relay is given beside its settings.
+type Deps struct {
+	// Log receives what an operator should know. Nil discards it.
+	Log *slog.Logger
+	// Registerer receives the metrics. Nil keeps them to the relay.
+	Registerer prometheus.Registerer
+}
+
+// Addrs are the addresses that a relay listens on, with their real ports. TLS
+// is nil when there is no certificate.
+type Addrs struct{ UDP, TCP, TLS net.Addr }
+
+// Why a relay is not ready.
+var (
+	ErrNotServing = errors.New("relay: not serving")
+	ErrDraining   = errors.New("relay: draining")
+)
+
+// Server is a TURN and STUN server. Its methods may be called from any
+// goroutine.
+type Server struct {
+	// Static after New.
+	config      Config
+	log         *slog.Logger
+	metrics     *metrics
+	table       *table
+	policy      *policy
+	keys        *keyring
+	guard       *guard
+	generator   *generator
+	connections *connections
+	tls         *tls.Config // nil without a certificate
+	started     chan struct{}
+
+	served atomic.Bool
+	ended  atomic.Bool
+	addrs  atomic.Pointer[Addrs]
+}
+
+// New returns a relay that [Server.Serve] will run. It reads the certificate
+// and this machine's addresses, and fails when the settings cannot work: every
+// wrong key is named.
+func New(c Config, d Deps) (*Server, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if len(c.Secrets) == 0 {
+		return nil, errors.New("secrets: none; nobody could use this relay")
+	}
+	around, err := here()
+	if err != nil {
+		return nil, err
+	}
+	at, err := c.resolve(around)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{config: c, log: d.Log, metrics: newMetrics(), started: make(chan struct{})}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.build(at)
+	s.policy.setOwn(around.own)
+	if c.TLS.CertFile != "" {
+		cert, err := newCertificate(c.TLS, s.metrics, s.log)
+		if err != nil {
+			return nil, err
+		}
+		s.tls = tlsConfig(cert)
+	}
+	return s, s.metrics.register(d.Registerer)
+}
+
+func (s *Server) build(at addresses) {
+	c, free := s.config, newPorts(s.config.Ports)
+	s.table = newTable(c.Quotas, s.metrics)
+	s.policy = newPolicy(c, at.all(), free.inUse)
+	s.keys = &keyring{realm: c.Realm, secrets: c.Secrets, maxCall: c.MaxCall}
+	s.connections = newConnections(c.Limits, s.metrics)
+	s.generator = &generator{addresses: at, ports: free, table: s.table, policy: s.policy, metrics: s.metrics}
+	s.guard = &guard{
+		keys: s.keys, table: s.table, policy: s.policy, addresses: at,
+		answers: newLimiter(c.Limits.UnauthenticatedPerSecond), metrics: s.metrics,
+	}
+}
+
+// Serve listens and relays until ctx ends, and then ends every allocation. It
+// returns nil after that, and otherwise what kept it from listening. It can be
+// called once.
+func (s *Server) Serve(ctx context.Context) error {
+	if s.served.Swap(true) {
+		return errors.New("relay: served already")
+	}
+	l, err := s.listen()
+	if err != nil {
+		return err
+	}
+	fronts, err := s.open(l)
+	if err != nil {
+		return errors.Join(err, s.close(l, fronts))
+	}
+	s.announce(l)
+	s.watchAddresses(ctx)
+	s.ended.Store(true)
+	return s.close(l, fronts)
+}
+
+func (s *Server) announce(l *listeners) {
+	if s.config.Development {
+		s.log.Warn("development: who has credentials reaches what listens on this machine and in its network; never let others use this relay")
+	}
+	addrs := l.addrs()
+	s.addrs.Store(&addrs)
+	at := s.generator.addresses
+	s.log.Info("relay serves", "udp", addrs.UDP, "tcp", addrs.TCP, "tls", addrs.TLS,
+		"public", valid(at.four.public, at.six.public), "bound", valid(at.four.bind, at.six.bind),
+		"ports", fmt.Sprintf("%d-%d", s.config.Ports.Min, s.config.Ports.Max))
+	close(s.started)
+}
+
+func valid(addrs ...netip.Addr) (out []netip.Addr) {
+	for _, a := range addrs {
+		if a.IsValid() {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// addressesEvery is how often this machine is asked what its addresses are.
+const addressesEvery = time.Minute
+
+// watchAddresses keeps the policy informed of this machine's addresses until
+// ctx ends.
+func (s *Server) watchAddresses(ctx context.Context) {
+	t := time.NewTicker(addressesEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		own, err := interfaceAddresses()
+		if err != nil {
+			s.log.Warn("own addresses unknown; the last known ones hold", "error", err)
+			continue
+		}
+		s.policy.setOwn(own)
+	}
+}
+
+// Started is closed when the relay listens.
+func (s *Server) Started() <-chan struct{} { return s.started }
+
+// Addrs returns what the relay listens on; nothing before it has started.
+func (s *Server) Addrs() Addrs {
+	if a := s.addrs.Load(); a != nil {
+		return *a
+	}
+	return Addrs{}
+}
+
+// Allocations returns how many allocations exist.
+func (s *Server) Allocations() int { return s.table.len() }
+
+// Ready returns nil while the relay opens allocations, and otherwise
+// [ErrNotServing] or [ErrDraining].
+func (s *Server) Ready() error {
+	switch {
+	case s.addrs.Load() == nil || s.ended.Load():
+		return ErrNotServing
+	case s.table.draining.Load():
+		return ErrDraining
+	}
+	return nil
+}
+
+// Shutdown drains the relay: it refuses new allocations, with 508 (Insufficient
+// Capacity), and waits for the last one to end. Those that exist are served as
+// before, and STUN is. When ctx ends first, Shutdown returns why. Either way the
+// relay stays until the context of [Server.Serve] ends, and never opens
+// allocations again.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if !s.table.draining.Swap(true) {
+		s.metrics.draining.Set(1)
+		s.log.Info("relay drains", "allocations", s.Allocations())
+	}
+	if err := s.table.wait(ctx); err != nil {
+		return fmt.Errorf("relay: %d allocations left: %w", s.Allocations(), err)
+	}
+	return nil
+}
