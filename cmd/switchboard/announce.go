@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"switchboard/relay"
 )
 
 // Addrs are the addresses that a process really listens on, which a test that
@@ -19,6 +21,16 @@ type Addrs struct {
 	URL string `json:"url,omitempty"`
 	// Codes is the file that one-time codes are appended to, in development.
 	Codes string `json:"codes,omitempty"`
+}
+
+func relayAddrs(a relay.Addrs) map[string]string {
+	addrs := make(map[string]string)
+	for transport, addr := range map[string]net.Addr{"udp": a.UDP, "tcp": a.TCP, "tls": a.TLS} {
+		if addr != nil {
+			addrs[transport] = addr.String()
+		}
+	}
+	return addrs
 }
 
 // announce tells that the process is ready, to whoever waits for it.

@@ -29,6 +29,9 @@ Usage:
   switchboard gen-secret [-out FILE]
       Make the master secret of an installation and print it, or write it to a
       new file that only its owner can read.
+  switchboard gen-secret -relay [-config FILE] [-out FILE]
+      The same with the key that relays on machines of their own need, which is
+      derived from the master secret.
   switchboard version
   switchboard help
 
@@ -126,7 +129,8 @@ func (p program) load(file string) (Config, error) {
 	for _, w := range warnings {
 		fmt.Fprintf(p.stderr, "switchboard: warning: %s\n", w)
 	}
-	if err != nil {
+	c = c.implied()
+	if err = errors.Join(err, c.Complete()); err != nil {
 		err = usageError{err}
 	}
 	return c, err
@@ -172,15 +176,27 @@ func (p program) checkConfig(args []string) error {
 
 func (p program) genSecret(args []string) error {
 	f := flags("gen-secret")
+	file := p.configFlag(f)
+	forRelay := f.Bool("relay", false, "the key for relays")
 	out := f.String("out", "", "new `file` to write to")
 	if err := parse(f, args); err != nil {
 		return err
 	}
+	text := newSecret()
+	if *forRelay {
+		c, _, err := Load(*file, p.environ)
+		if err != nil {
+			return usageError{err}
+		}
+		if text, err = relayKeyText(c.SecretPath()); err != nil {
+			return err
+		}
+	}
 	if *out == "" {
-		fmt.Fprint(p.stdout, newSecret())
+		fmt.Fprint(p.stdout, text)
 		return nil
 	}
-	return createSecret(*out)
+	return writeSecret(*out, text)
 }
 
 func (p program) version(args []string) error {

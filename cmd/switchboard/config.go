@@ -13,6 +13,14 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"switchboard/directory"
+	"switchboard/directory/natsnode"
+	"switchboard/relay"
+	"switchboard/signaling"
+	"switchboard/signaling/auth"
+	"switchboard/signaling/callstore"
+	"switchboard/signaling/mailbox"
 )
 
 // Role is a part that one process can play.
@@ -38,6 +46,17 @@ type Config struct {
 	Log           LogConfig     `yaml:"log"`
 	HTTP          HTTPConfig    `yaml:"http"`
 	Ops           OpsConfig     `yaml:"ops"`
+
+	RelaySecretFile string `yaml:"relay_secret_file"`
+
+	NATS      natsnode.Config  `yaml:"nats"`
+	Directory directory.Config `yaml:"directory"`
+	Relay     relay.Config     `yaml:"relay"`
+	ICE       ICEConfig        `yaml:"ice"`
+	Auth      auth.Config      `yaml:"auth"`
+	Signaling signaling.Config `yaml:"signaling"`
+	Mailbox   mailbox.Config   `yaml:"mailbox"`
+	Calls     callstore.Config `yaml:"calls"`
 }
 
 // LogConfig says what is logged and how.
@@ -75,6 +94,15 @@ func Default() Config {
 		Log:           LogConfig{Level: slog.LevelInfo, Format: "text"},
 		HTTP:          HTTPConfig{Listen: ":8080"},
 		Ops:           OpsConfig{Listen: "127.0.0.1:8081"},
+
+		NATS:      natsnode.Default(),
+		Directory: directory.Default(),
+		Relay:     relay.Default(),
+		ICE:       ICEConfig{STUNURLs: []string{}, TURNURLs: []string{}},
+		Auth:      auth.Default(),
+		Signaling: signaling.Default(),
+		Mailbox:   mailbox.Default(),
+		Calls:     callstore.Default(),
 	}
 }
 
@@ -117,7 +145,58 @@ func (c Config) Validate() error {
 		c.HTTP.validate(),
 		c.Log.validate(),
 		checkListen("ops.listen", c.Ops.Listen),
+		inSection("nats", c.NATS.Validate()),
+		inSection("directory", c.Directory.Validate()),
+		inSection("relay", c.Relay.Validate()),
+		c.ICE.validate(),
+		inSection("auth", c.Auth.Validate()),
+		inSection("signaling", c.Signaling.Validate()),
+		inSection("mailbox", c.Mailbox.Validate()),
+		inSection("calls", c.Calls.Validate()),
 	)
+}
+
+// Complete returns what an operator must still say before a process can run
+// with c: what no default can know.
+func (c Config) Complete() error {
+	var errs []error
+	if c.Has(RoleSignaling) {
+		errs = append(errs, c.Auth.ValidateSender(c.Development))
+	} else if len(c.Relay.Secrets) == 0 && c.RelaySecretFile == "" && !c.Development {
+		errs = append(errs, errors.New("relay_secret_file: empty, and no relay.secrets either; a relay needs the key of its signaling nodes: see gen-secret -relay"))
+	}
+	return errors.Join(errs...)
+}
+
+// implied returns c with what its other settings imply.
+func (c Config) implied() Config {
+	if c.Development && c.Auth.Webhook.URL == "" {
+		c.Auth.Sender = "log"
+	}
+	c.Relay.Development = c.Relay.Development || c.Development
+	c.NATS.Dir = filepath.Join(c.DataDir, "nats")
+	c.Node = c.NodeName()
+	c.SecretFile = c.SecretPath()
+	return c
+}
+
+// inSection puts a section's name before the keys that a package found wrong,
+// where it has not done so itself.
+func inSection(name string, err error) error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	switch {
+	case err == nil:
+		return nil
+	case ok:
+		var errs []error
+		for _, e := range joined.Unwrap() {
+			errs = append(errs, inSection(name, e))
+		}
+		return errors.Join(errs...)
+	case strings.HasPrefix(err.Error(), name+"."):
+		return err
+	}
+	return fmt.Errorf("%s.%w", name, err)
 }
 
 func (c Config) validateProcess() error {

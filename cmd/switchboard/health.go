@@ -14,11 +14,11 @@ import (
 type health struct {
 	// Guarded by mu.
 	mu    sync.Mutex
-	parts []part
+	needs []need
 }
 
-// part is something that must be ready before devices may come.
-type part struct {
+// need is something that must be ready before devices may come.
+type need struct {
 	name  string
 	ready func() error
 }
@@ -28,17 +28,11 @@ var (
 	errDraining = errors.New("draining")
 )
 
-// require adds a part. Where one of that name stands already, it is replaced.
+// require adds a need.
 func (h *health) require(name string, ready func() error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for i := range h.parts {
-		if h.parts[i].name == name {
-			h.parts[i].ready = ready
-			return
-		}
-	}
-	h.parts = append(h.parts, part{name, ready})
+	h.needs = append(h.needs, need{name, ready})
 }
 
 // readiness is the answer of /readyz.
@@ -47,14 +41,14 @@ type readiness struct {
 	Parts map[string]string `json:"parts"`
 }
 
-// check asks every part. Without detail, the reasons stay with the operators:
+// check asks for every need. Without detail, the reasons stay with the operators:
 // they may name machines.
 func (h *health) check(detail bool) readiness {
 	h.mu.Lock()
-	parts := slices.Clone(h.parts)
+	needs := slices.Clone(h.needs)
 	h.mu.Unlock()
 	r := readiness{Ready: true, Parts: make(map[string]string)}
-	for _, p := range parts {
+	for _, p := range needs {
 		word := "ok"
 		if err := p.ready(); err != nil {
 			r.Ready, word = false, "not ready"

@@ -24,13 +24,15 @@ type node struct {
 	metrics *prometheus.Registry
 	health  health
 
-	// Owned by Serve's goroutine. The parts stand in the order in which they
-	// are drained; closers run last first.
-	parts     []runner
-	closers   []func(context.Context) error
-	publicLn  net.Listener // nil without the signaling role
+	// Owned by serve's goroutine.
+	parts     []part                        // in the order in which they start
+	atDrain   []ending                      // in order, when the process is asked to end
+	atFailure []ending                      // in order, when a part has failed
+	closers   []func(context.Context) error // last first
+	publicLn  net.Listener                  // nil without the signaling role
 	opsLn     net.Listener
 	addrs     Addrs
+	relays    *relays
 	group     *errgroup.Group
 	life      context.Context // ends when the process does, or when a part has failed
 	codesFile string          // where one-time codes are written in development
@@ -39,13 +41,18 @@ type node struct {
 	draining atomic.Bool
 }
 
-// runner is a part of the process that runs. All but name and run may be nil.
-type runner struct {
+// part is something that runs until the life of the process ends.
+type part struct {
 	name    string
 	run     func(life context.Context) error
-	started func() <-chan struct{}
-	drain   func(ctx context.Context) error // when the process is asked to end
-	abandon func(ctx context.Context) error // when another part has failed
+	started <-chan struct{} // closed when the next part may start; nil: at once
+	then    func()          // called before that, if not nil
+}
+
+// ending is how a part lets go of those whom it serves.
+type ending struct {
+	part string
+	end  func(context.Context) error
 }
 
 func newNode(c Config, o Options) *node {

@@ -1,8 +1,188 @@
 package main
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
 
-// open builds the parts that the roles ask for.
+	"github.com/prometheus/client_golang/prometheus"
+
+	"switchboard/directory"
+	"switchboard/directory/natsnode"
+	"switchboard/relay"
+	"switchboard/signaling"
+	"switchboard/signaling/auth"
+	"switchboard/signaling/callstore"
+	"switchboard/signaling/mailbox"
+	"switchboard/signaling/protocol"
+	"switchboard/signaling/web"
+)
+
+// open builds the parts that the roles ask for, in the order in which they
+// start.
 func (n *node) open(ctx context.Context) error {
+	if n.config.Development {
+		n.log.Warn("development settings: codes are not sent, the secret may be new, relays reach private addresses")
+	}
+	secrets, err := openSecrets(n.config)
+	if err != nil {
+		return err
+	}
+	n.relays, err = newRelays(n.config.ICE, secrets.relay, n.config.Relay.CredentialTTL)
+	if err != nil {
+		return err
+	}
+	if n.config.Has(RoleRelay) {
+		if err := n.openRelay(secrets); err != nil {
+			return err
+		}
+	}
+	if n.config.Has(RoleSignaling) {
+		return n.openSignaling(ctx, secrets)
+	}
 	return nil
+}
+
+func (n *node) openRelay(s secrets) error {
+	c := n.config.Relay
+	c.Secrets = s.relay
+	r, err := relay.New(c, relay.Deps{Log: n.log, Registerer: n.metrics})
+	if err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	n.parts = append(n.parts, part{name: "relay", run: r.Serve, started: r.Started(), then: func() {
+		n.relays.add(relayHosts(c), r.Addrs())
+		n.addrs.Relay = relayAddrs(r.Addrs())
+	}})
+	n.health.require("relay", r.Ready)
+	n.atDrain = append(n.atDrain, ending{"relay", r.Shutdown})
+	return nil
+}
+
+func (n *node) openSignaling(ctx context.Context, s secrets) error {
+	d, err := n.openStores(ctx, s)
+	if err != nil {
+		return err
+	}
+	registrar, err := n.openAuth(&d, s)
+	if err != nil {
+		return err
+	}
+	server, err := signaling.New(n.config.Signaling, signaling.Deps{
+		Numbers: d.directory, Bindings: d.directory, Nodes: d.directory, Mailboxes: d.mailboxes, Records: d.calls,
+		Auth: d.authenticator, Relays: n.relays, Log: n.log, Registerer: n.metrics, Version: codeVersion(),
+	})
+	if err != nil {
+		return err
+	}
+	d.directory.Answer(server.Answer)
+	n.parts = append(n.parts, part{name: "directory", run: d.directory.Run, started: d.directory.Started()})
+	n.health.require("directory", d.directory.Ready)
+	// Sessions go first: their calls need the relay until they have moved.
+	n.atDrain = append([]ending{{"sessions", server.Shutdown}}, n.atDrain...)
+	n.atFailure = append(n.atFailure, ending{"sessions", server.Abandon})
+	n.openPublic(server, registrar)
+	return nil
+}
+
+// stores are what signaling keeps its state in.
+type stores struct {
+	directory     *directory.Directory
+	mailboxes     *mailbox.Store
+	calls, codes  *callstore.Store
+	authenticator *auth.Authenticator
+}
+
+func (n *node) openStores(ctx context.Context, s secrets) (stores, error) {
+	nats, err := natsnode.Open(ctx, n.config.NATS, n.log)
+	if err != nil {
+		return stores{}, err
+	}
+	n.closers = append(n.closers, nats.Close)
+	n.health.require("nats", nats.Ready)
+
+	var d stores
+	dc := n.config.Directory
+	dc.Secret, dc.Node, dc.Region, dc.Replicas = s.master.Key(forNumbers), n.config.Node, n.config.Region, nats.Replicas()
+	mc, cc := n.config.Mailbox, n.config.Calls
+	mc.Replicas, cc.Replicas = nats.Replicas(), nats.Replicas()
+	oc := cc
+	oc.Bucket = codesBucket
+	if d.directory, err = directory.Open(ctx, nats.Conn(), nats.JetStream(), dc, n.log); err != nil {
+		return stores{}, err
+	}
+	if d.mailboxes, err = mailbox.Open(ctx, nats.JetStream(), mc); err != nil {
+		return stores{}, fmt.Errorf("mailboxes: %w", err)
+	}
+	if d.calls, err = callstore.Open(ctx, nats.JetStream(), cc); err != nil {
+		return stores{}, fmt.Errorf("records of calls: %w", err)
+	}
+	if d.codes, err = callstore.Open(ctx, nats.JetStream(), oc); err != nil {
+		return stores{}, fmt.Errorf("records of codes: %w", err)
+	}
+	n.metrics.MustRegister(d.mailboxes)
+	for bucket, store := range map[string]*callstore.Store{"calls": d.calls, "codes": d.codes} {
+		prometheus.WrapRegistererWith(prometheus.Labels{"bucket": bucket}, n.metrics).MustRegister(store)
+	}
+	return d, nil
+}
+
+// codesBucket holds one-time codes while they are good.
+const codesBucket = "CODES"
+
+func (n *node) openAuth(d *stores, s secrets) (*auth.Registrar, error) {
+	sender, err := n.openSender()
+	if err != nil {
+		return nil, err
+	}
+	tokens := s.master.Key(forTokens)
+	d.authenticator, err = auth.NewAuthenticator(n.life, n.config.Auth, []auth.Key{{ID: keyID(tokens), Secret: tokens}}, d.directory)
+	if err != nil {
+		return nil, err
+	}
+	return auth.NewRegistrar(n.config.Auth, auth.Deps{
+		Authenticator: d.authenticator, Records: d.codes, Sender: sender, Key: s.master.Key(forCodes), Log: n.log, Registerer: n.metrics,
+	})
+}
+
+// openSender returns what brings codes to people. In development they are
+// written to a file as well as to the log, where programs find them.
+func (n *node) openSender() (auth.Sender, error) {
+	if n.config.Auth.Sender == "webhook" {
+		secret, err := os.ReadFile(n.config.Auth.Webhook.SecretFile)
+		if err != nil {
+			return nil, fmt.Errorf("auth.webhook.secret_file: %w", err)
+		}
+		return auth.NewWebhookSender(n.config.Auth.Webhook, secret)
+	}
+	sender := &auth.LogSender{Log: n.log}
+	if !n.config.Development {
+		return sender, nil
+	}
+	n.codesFile = filepath.Join(n.config.DataDir, "codes.log")
+	f, err := os.OpenFile(n.codesFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	n.closers = append(n.closers, func(context.Context) error { return f.Close() })
+	sender.To = f
+	return sender, nil
+}
+
+// openPublic puts what the public may use behind the public listener.
+func (n *node) openPublic(sessions, registration http.Handler) {
+	mux := http.NewServeMux()
+	mux.Handle(protocol.SocketPath, sessions)
+	for _, path := range []string{protocol.PathRegister, protocol.PathConfirm, protocol.PathRefresh, protocol.PathRevoke} {
+		mux.Handle(path, registration)
+	}
+	mux.Handle("/", web.Handler())
+	n.health.mount(mux, false)
+	s := httpServer(behindProxies(n.config.HTTP.TrustedProxies, mux), n.log)
+	n.parts = append(n.parts, part{name: "public HTTP", run: func(life context.Context) error {
+		return serveHTTP(life, s, n.publicLn)
+	}})
+	n.atDrain = append(n.atDrain, ending{"public HTTP", s.Shutdown})
 }

@@ -52,21 +52,24 @@ func (s Secret) GoString() string { return "Secret" }
 
 var errNoSecret = errors.New("no such file")
 
-// readSecret reads the file that newSecret wrote.
-func readSecret(file string) (Secret, error) {
+// readSecret reads a file that gen-secret wrote, which key names.
+func readSecret(key, file string) (Secret, error) {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Secret{}, fmt.Errorf("secret_file: %s: %w; make one with: switchboard gen-secret -out %s", file, errNoSecret, file)
+		return Secret{}, fmt.Errorf("%s: %s: %w; make it with: switchboard gen-secret %s", key, file, errNoSecret, secretFlags[key]+file)
 	}
 	if err != nil {
-		return Secret{}, fmt.Errorf("secret_file: %w", err)
+		return Secret{}, fmt.Errorf("%s: %w", key, err)
 	}
 	b, err := hex.DecodeString(string(bytes.TrimSpace(text)))
 	if err != nil || len(b) != secretSize {
-		return Secret{}, fmt.Errorf("secret_file: %s: not %d bytes in hexadecimal, as gen-secret writes them", file, secretSize)
+		return Secret{}, fmt.Errorf("%s: %s: not %d bytes in hexadecimal, as gen-secret writes them", key, file, secretSize)
 	}
 	return Secret{b}, nil
 }
+
+// secretFlags are those of gen-secret that make the file of a key.
+var secretFlags = map[string]string{"secret_file": "-out ", "relay_secret_file": "-relay -out "}
 
 // newSecret returns a new master secret in the form in which it is kept.
 func newSecret() string {
@@ -75,29 +78,35 @@ func newSecret() string {
 	return hex.EncodeToString(b) + "\n"
 }
 
-// createSecret writes a new master secret, readable to its owner alone. It
-// never replaces a file: what is keyed by the old secret would be lost.
-func createSecret(file string) error {
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+// writeSecret writes a secret to a new file, readable to its owner alone, whole
+// or not at all. It never replaces a file: what is keyed by the old secret would
+// be lost.
+func writeSecret(file, text string) error {
+	dir := filepath.Dir(file)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.CreateTemp(dir, ".secret-*") // with mode 0600
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(newSecret())
-	return errors.Join(err, f.Sync(), f.Close())
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Link(f.Name(), file) // which fails where there is one
 }
 
 // openSecret reads the master secret. In development, and only there, a
 // missing one is made.
 func openSecret(file string, development bool) (Secret, error) {
-	s, err := readSecret(file)
+	s, err := readSecret("secret_file", file)
 	if !development || !errors.Is(err, errNoSecret) {
 		return s, err
 	}
-	if err := createSecret(file); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := writeSecret(file, newSecret()); err != nil && !errors.Is(err, fs.ErrExist) {
 		return Secret{}, fmt.Errorf("secret_file: %w", err)
 	}
-	return readSecret(file)
+	return readSecret("secret_file", file)
 }

@@ -33,7 +33,10 @@ const closeWithin = 3 * time.Second
 // then all closed, within c.DrainDeadline and a few seconds. When a part fails,
 // all end, and its error is returned.
 func Serve(ctx context.Context, c Config, o Options) error {
-	n := newNode(c, o)
+	return newNode(c, o).serve(ctx)
+}
+
+func (n *node) serve(ctx context.Context) error {
 	defer n.close()
 	if err := n.listen(); err != nil {
 		return err
@@ -57,10 +60,12 @@ func Serve(ctx context.Context, c Config, o Options) error {
 // when one of them has failed.
 func (n *node) run(ctx context.Context) error {
 	for _, p := range n.parts {
-		n.start(p.name, p.run)
-	}
-	if !n.waitStarted(ctx) {
-		return nil // ctx or a part ended
+		if n.start(p.name, p.run); !n.waitStarted(ctx, p) {
+			return nil // ctx or a part ended
+		}
+		if p.then != nil {
+			p.then()
+		}
 	}
 	n.serving.Store(true)
 	if err := n.announce(); err != nil {
@@ -89,21 +94,18 @@ func (n *node) start(name string, run func(context.Context) error) {
 	})
 }
 
-// waitStarted waits for the parts that tell when they have started.
-func (n *node) waitStarted(ctx context.Context) bool {
-	for _, p := range n.parts {
-		if p.started == nil {
-			continue
-		}
-		select {
-		case <-p.started():
-		case <-ctx.Done():
-			return false
-		case <-n.life.Done():
-			return false
-		}
+// waitStarted waits for a part that tells when it has started.
+func (n *node) waitStarted(ctx context.Context, p part) bool {
+	if p.started == nil {
+		return true
 	}
-	return true
+	select {
+	case <-p.started:
+		return true
+	case <-ctx.Done():
+	case <-n.life.Done():
+	}
+	return false
 }
 
 // drain ends what the process does for others, in order, so that as little as
@@ -113,12 +115,9 @@ func (n *node) drain() {
 	n.log.Info("draining", "deadline", n.config.DrainDeadline)
 	ctx, cancel := context.WithTimeout(context.Background(), n.config.DrainDeadline)
 	defer cancel()
-	for _, p := range n.parts {
-		if p.drain == nil {
-			continue
-		}
-		if err := p.drain(ctx); err != nil {
-			n.log.Warn("not drained in time", "part", p.name, "error", err)
+	for _, e := range n.atDrain {
+		if err := e.end(ctx); err != nil {
+			n.log.Warn("not drained in time", "part", e.part, "error", err)
 		}
 	}
 }
@@ -129,12 +128,9 @@ func (n *node) abandon() {
 	n.draining.Store(true)
 	ctx, cancel := context.WithTimeout(context.Background(), closeWithin)
 	defer cancel()
-	for _, p := range n.parts {
-		if p.abandon == nil {
-			continue
-		}
-		if err := p.abandon(ctx); err != nil {
-			n.log.Warn("not ended in time", "part", p.name, "error", err)
+	for _, e := range n.atFailure {
+		if err := e.end(ctx); err != nil {
+			n.log.Warn("not ended in time", "part", e.part, "error", err)
 		}
 	}
 }

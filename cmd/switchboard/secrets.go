@@ -1,0 +1,56 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"switchboard/relay"
+)
+
+// secrets are all that a process needs for its roles.
+type secrets struct {
+	master Secret         // of signaling
+	relay  []relay.Secret // the first one mints
+}
+
+// openSecrets reads the secrets that c names. A relay on a machine of its own
+// is not given the master secret, and does not look for it.
+func openSecrets(c Config) (s secrets, err error) {
+	if c.Has(RoleSignaling) || c.Development {
+		if s.master, err = openSecret(c.SecretFile, c.Development); err != nil {
+			return s, err
+		}
+	}
+	switch {
+	case len(c.Relay.Secrets) > 0:
+		s.relay = c.Relay.Secrets
+	case c.RelaySecretFile != "":
+		key, err := readSecret("relay_secret_file", c.RelaySecretFile)
+		if err != nil {
+			return s, err
+		}
+		s.relay = []relay.Secret{relaySecret(key.b)}
+	default:
+		s.relay = []relay.Secret{relaySecret(s.master.Key(forRelays))}
+	}
+	return s, nil
+}
+
+func relaySecret(key []byte) relay.Secret { return relay.Secret{ID: keyID(key), Key: key} }
+
+// keyID names a key, the same wherever the key is, without telling it.
+func keyID(key []byte) string {
+	sum := sha256.Sum256(append([]byte("switchboard key id v1 "), key...))
+	return hex.EncodeToString(sum[:4])
+}
+
+// relayKeyText is the key for relays, derived from the master secret in file,
+// in the form in which a secret is kept.
+func relayKeyText(file string) (string, error) {
+	master, err := readSecret("secret_file", file)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%x\n", master.Key(forRelays)), nil
+}
