@@ -79,6 +79,7 @@ func (s *Server) do(ss *session, body protocol.Body) (any, error) {
 	switch m := body.(type) {
 	case *protocol.Ping:
 		ss.tell(&protocol.Pong{})
+		ss.mail.check(ss)
 		return nil, nil
 	case *protocol.Ack:
 		return nil, nil

@@ -125,19 +125,19 @@ func entriesFor(boxes []mailbox.Box, id string, it stored) []mailbox.Entry {
 	return entries
 }
 
-// put stores entries and then tells the devices' nodes.
+// put stores entries and then tells the devices' nodes. On error some may have
+// been stored; those devices are told, too.
 func (s *Server) put(ctx context.Context, entries []mailbox.Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
 	seqs, err := s.Mailboxes.Put(ctx, entries...)
-	if err != nil {
-		return err
-	}
 	for i, e := range entries {
-		s.poke(ctx, directory.Account(e.Box.Account), directory.Device(e.Box.Device), seqs[i])
+		if i < len(seqs) && seqs[i] != 0 {
+			s.poke(ctx, directory.Account(e.Box.Account), directory.Device(e.Box.Device), seqs[i])
+		}
 	}
-	return nil
+	return err
 }
 
 // typing passes on that somebody writes, to the devices that are there.

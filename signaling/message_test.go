@@ -236,3 +236,23 @@ func TestTypingAndPresence(t *testing.T) {
 		}
 	})
 }
+
+// A poke that was lost between nodes delays an item; it does not lose it.
+func TestLostPoke(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.node("n1")
+		a := n.connect(w.device(n, alice))
+		expect[*protocol.MailboxDrained](a)
+		box := mailbox.Box{Account: a.welcome.Account, Device: a.welcome.Device}
+		it := stored{MailboxItem: protocol.MailboxItem{Kind: protocol.KindMessage, ID: "m1", Body: "secret text", Time: 1}}
+		if _, err := w.boxes.Put(t.Context(), entriesFor([]mailbox.Box{box}, "x", it)...); err != nil {
+			t.Fatal(err)
+		}
+		nothing[*protocol.MailboxItem](a)
+		start := time.Now()
+		item(a, protocol.KindMessage)
+		if d := time.Since(start); d > 2*time.Minute {
+			t.Errorf("it came after %v", d)
+		}
+	})
+}

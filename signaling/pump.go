@@ -20,11 +20,12 @@ type pump struct {
 	// Guarded by mu.
 	mu       sync.Mutex
 	running  bool
-	again    bool   // something has happened since the running one looked
-	epoch    uint64 // counts connections, so that a run for an old one ends
-	wanted   uint64 // the mailbox is known to reach to here
-	sent     uint64 // the last item sent on this connection
-	drained  bool   // the marker has been sent on this connection
+	again    bool      // something has happened since the running one looked
+	epoch    uint64    // counts connections, so that a run for an old one ends
+	wanted   uint64    // the mailbox is known to reach to here
+	sent     uint64    // the last item sent on this connection
+	drained  bool      // the marker has been sent on this connection
+	checked  time.Time // when the mailbox's end was last looked up
 	inFlight []flight
 	bytes    int // of what is in flight
 }
@@ -46,6 +47,9 @@ const (
 	// there.
 	pumpTries = 5
 	pumpRetry = 200 * time.Millisecond
+	// pumpCheck is how often the end of a quiet device's mailbox is looked up, in
+	// case a poke has been lost between nodes.
+	pumpCheck = time.Minute
 )
 
 func (ss *session) box() mailbox.Box {
@@ -68,6 +72,15 @@ func (p *pump) poke(ss *session, seq uint64) {
 	defer p.mu.Unlock()
 	p.wanted = max(p.wanted, seq)
 	if p.epoch > 0 {
+		p.start(ss)
+	}
+}
+
+// check looks for what no poke has told of, if that was long ago.
+func (p *pump) check(ss *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(p.checked) >= pumpCheck && p.drained {
 		p.start(ss)
 	}
 }
@@ -138,10 +151,21 @@ func (p *pump) send(ss *session, epoch, after uint64, limit int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	end := !more && len(items) < limit
+	var tail uint64
+	if end {
+		// A replica may lag: only the leader knows where the mailbox ends.
+		if tail, err = ss.srv.Mailboxes.Tail(ctx, ss.box()); err != nil {
+			return false, err
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.epoch != epoch {
 		return true, nil // another connection: begin anew
+	}
+	if end {
+		p.wanted, p.checked = max(p.wanted, tail), time.Now()
 	}
 	for _, it := range items {
 		if p.bytes += len(it.Data); p.bytes > ss.srv.cfg.Limits.QueueBytes/2 && len(p.inFlight) > 0 {
@@ -157,7 +181,7 @@ func (p *pump) send(ss *session, epoch, after uint64, limit int) (bool, error) {
 		p.inFlight = append(p.inFlight, f)
 		ss.tell(m)
 	}
-	if !more && len(items) < limit && !p.drained {
+	if end && p.sent >= tail && !p.drained {
 		p.drained = true
 		ss.tell(&protocol.MailboxDrained{Seq: p.sent})
 	}

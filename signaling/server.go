@@ -48,6 +48,7 @@ type Nodes interface {
 type Mailboxes interface {
 	Put(ctx context.Context, entries ...mailbox.Entry) ([]uint64, error)
 	Read(ctx context.Context, b mailbox.Box, after uint64, limit int) ([]mailbox.Item, bool, error)
+	Tail(ctx context.Context, b mailbox.Box) (uint64, error)
 	Ack(ctx context.Context, b mailbox.Box, upto uint64) error
 }
 
