@@ -1,0 +1,280 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"switchboard/directory/e164"
+	"switchboard/signaling/protocol"
+)
+
+var (
+	// ErrClosed says that the client was closed.
+	ErrClosed = errors.New("client: closed")
+	// ErrDisconnected says that the connection was lost before the answer came.
+	// Intents do not end so: they are sent again.
+	ErrDisconnected = errors.New("client: connection lost")
+)
+
+// EndError says that the server ended the session for good; connecting again
+// would not help.
+type EndError struct {
+	Code protocol.CloseCode
+	// Cause is what the server said before, or nil.
+	Cause *protocol.Error
+}
+
+func (e *EndError) Error() string {
+	if e.Cause != nil {
+		return fmt.Sprintf("client: session ended: %s: %s", e.Code, e.Cause.Message)
+	}
+	return fmt.Sprintf("client: session ended: %s", e.Code)
+}
+
+// Unwrap returns the cause.
+func (e *EndError) Unwrap() error {
+	if e.Cause == nil {
+		return nil
+	}
+	return e.Cause
+}
+
+// Client is a device's session. Make one with [Dial].
+type Client struct {
+	// Static after Dial.
+	options Options
+	events  chan Event // closed when the client has ended
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	ended   chan struct{}
+	first   chan struct{} // closed at the first welcome
+
+	// Owned by run.
+	lastS uint64
+
+	// Guarded by mu.
+	mu       sync.Mutex
+	link     *link // nil while disconnected
+	welcome  protocol.Welcome
+	nextID   uint64
+	requests map[string]*request
+	order    []string // ids of requests, oldest first
+	calls    map[string]*Call
+	box      mailbox
+}
+
+// eventQueue is how many events may wait for the program. Then nothing more is
+// read, and the server will close the connection as slow.
+const eventQueue = 256
+
+// Dial opens a session and returns once the server has welcomed it. If the
+// server cannot be reached it tries again until ctx ends; if it refuses for
+// good, the error holds an [*EndError]. ctx bounds only Dial.
+func Dial(ctx context.Context, o Options) (*Client, error) {
+	o, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		options: o, events: make(chan Event, eventQueue), ended: make(chan struct{}), first: make(chan struct{}),
+		requests: map[string]*request{}, calls: map[string]*Call{}, box: newMailbox(),
+	}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	go c.run()
+	select {
+	case <-c.first:
+		return c, nil
+	case <-c.ended:
+		return nil, c.Err()
+	case <-ctx.Done():
+		c.Close()
+		return nil, fmt.Errorf("client: no session: %w", context.Cause(ctx))
+	}
+}
+
+// Events brings what the server tells, beginning with [Connected]. It is
+// closed when the client has ended; [Client.Err] says why.
+func (c *Client) Events() <-chan Event { return c.events }
+
+// Err is why the client has ended: [ErrClosed], an [*EndError], or nil while
+// it goes on.
+func (c *Client) Err() error { return context.Cause(c.ctx) }
+
+// Welcome is what the server said at the last connection.
+func (c *Client) Welcome() protocol.Welcome {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.welcome
+}
+
+// Number is the account's number.
+func (c *Client) Number() e164.Number { return c.Welcome().Number }
+
+// Close says bye and ends the client. Calls are not hung up by it.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	if l != nil {
+		c.flushAcks(l)
+		l.bye()
+	}
+	c.cancel(ErrClosed)
+	<-c.ended
+	return nil
+}
+
+// run keeps a connection until the client ends.
+func (c *Client) run() {
+	defer close(c.ended)
+	defer close(c.events)
+	defer c.failAll()
+	bound := c.options.MinBackoff
+	for {
+		began := time.Now()
+		err := c.connect()
+		if c.ctx.Err() != nil {
+			return
+		}
+		var end *EndError
+		if errors.As(err, &end) {
+			c.cancel(end)
+			return
+		}
+		if time.Since(began) > c.options.MaxBackoff {
+			bound = c.options.MinBackoff
+		}
+		wait := time.Duration(rand.Int64N(int64(bound) + 1))
+		var later *goingAway
+		if errors.As(err, &later) {
+			wait = later.after
+		}
+		bound = min(2*bound, c.options.MaxBackoff)
+		c.options.Log.Debug("disconnected", "error", err, "retry", wait)
+		if !c.emit(Disconnected{err, wait}) || !c.pause(wait) {
+			return
+		}
+	}
+}
+
+func (c *Client) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-c.ctx.Done():
+		return false
+	}
+}
+
+// emit hands an event to the program. It reports false if the client ended
+// first.
+func (c *Client) emit(e Event) bool {
+	select {
+	case c.events <- e:
+		return true
+	case <-c.ctx.Done():
+		return false
+	}
+}
+
+// goingAway is why a connection ended that the server announced to end.
+type goingAway struct{ after time.Duration }
+
+func (g *goingAway) Error() string { return "client: the node stops" }
+
+// connect opens one connection and serves it until it ends.
+func (c *Client) connect() error {
+	ws, resp, err := c.options.Dialer.DialContext(c.ctx, c.options.URL, nil)
+	if err != nil {
+		if resp != nil {
+			return fmt.Errorf("client: the server answered %s", resp.Status)
+		}
+		return fmt.Errorf("client: %w", err)
+	}
+	l := newLink(c, ws)
+	defer l.close()
+	return l.serve(c.hello())
+}
+
+func (c *Client) hello() *protocol.Hello {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := &protocol.Hello{Token: c.options.Token, Client: c.options.Name, Away: c.options.Away}
+	if c.welcome.Session != "" {
+		h.Resume = &protocol.Resume{Session: c.welcome.Session, Key: c.welcome.Key, S: c.lastS}
+	}
+	return h
+}
+
+// welcomed takes up the session on a new connection.
+func (c *Client) welcomed(l *link, w protocol.Welcome) bool {
+	c.mu.Lock()
+	again := c.welcome.Session != ""
+	if w.Resumed != protocol.ResumedFull {
+		c.lastS = 0
+	}
+	c.welcome, c.link = w, l
+	c.box.reconnected()
+	resend := c.intents()
+	c.mu.Unlock()
+	if !c.emit(Connected{w}) {
+		return false
+	}
+	if !again {
+		close(c.first)
+	}
+	if w.Resumed != protocol.ResumedFull {
+		c.takeUp(w.Calls)
+	}
+	for _, raw := range resend {
+		l.send(raw)
+	}
+	return true
+}
+
+// lost is told that the connection is gone.
+func (c *Client) lost(l *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link == l {
+		c.link = nil
+	}
+	for id, r := range c.requests {
+		if !r.intent {
+			r.finish(protocol.Frame{}, ErrDisconnected)
+			delete(c.requests, id)
+		}
+	}
+}
+
+func (c *Client) failAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, r := range c.requests {
+		r.finish(protocol.Frame{}, c.Err())
+		delete(c.requests, id)
+	}
+	for _, k := range c.calls {
+		k.queue.close()
+	}
+}
+
+// closeError turns the end of a connection into what is to be done about it.
+func closeError(err error, cause *protocol.Error) error {
+	var ce *websocket.CloseError
+	if errors.As(err, &ce) && ce.Code >= 4000 && !protocol.CloseCode(ce.Code).Reconnect() {
+		return &EndError{Code: protocol.CloseCode(ce.Code), Cause: cause}
+	}
+	if cause != nil {
+		return cause
+	}
+	return err
+}

@@ -1,0 +1,256 @@
+package client
+
+import (
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"switchboard/signaling/protocol"
+)
+
+// link is one connection: a reader, which is the client's own goroutine, and a
+// writer.
+type link struct {
+	client *Client
+	ws     *websocket.Conn
+	out    chan []byte // never closed
+	done   chan struct{}
+	once   sync.Once
+	writer sync.WaitGroup
+
+	// Owned by the reader.
+	cause   *protocol.Error // the last err without re
+	away    *goingAway
+	unacked int
+
+	// Guarded by mu.
+	mu    sync.Mutex
+	ackS  uint64 // to be acknowledged; 0 for nothing
+	beat  time.Duration
+	acked chan struct{} // wakes the writer when something is to be acknowledged at once
+}
+
+const (
+	// linkQueue is how many frames may wait to be written.
+	linkQueue = 256
+	// helloTimeout bounds the wait for welcome.
+	helloTimeout = 10 * time.Second
+	writeTimeout = 10 * time.Second
+	// ackDelay is how long an acknowledgement may wait for something to ride on.
+	ackDelay = 500 * time.Millisecond
+	// ackAfter is how many frames are acknowledged at once.
+	ackAfter = 32
+)
+
+func newLink(c *Client, ws *websocket.Conn) *link {
+	ws.SetReadLimit(protocol.MaxFrame)
+	return &link{client: c, ws: ws, out: make(chan []byte, linkQueue), done: make(chan struct{}), beat: time.Minute, acked: make(chan struct{}, 1)}
+}
+
+func (l *link) close() {
+	l.once.Do(func() { close(l.done) })
+	l.ws.Close()
+	l.writer.Wait()
+}
+
+// send queues a frame. A server that does not read gets the connection closed.
+func (l *link) send(raw []byte) {
+	select {
+	case l.out <- raw:
+	case <-l.done:
+	default:
+		l.ws.Close()
+	}
+}
+
+// serve says hello and reads until the connection ends.
+func (l *link) serve(h *protocol.Hello) error {
+	l.writer.Go(l.write)
+	l.writer.Go(func() { // a client that is closed closes its connection
+		select {
+		case <-l.client.ctx.Done():
+			select { // after bye has been written
+			case <-l.done:
+			case <-time.After(time.Second):
+			}
+			l.ws.Close()
+		case <-l.done:
+		}
+	})
+	raw, err := protocol.Encode(protocol.Frame{}, h)
+	if err != nil {
+		return err
+	}
+	l.send(raw)
+	defer l.client.lost(l)
+	patience := helloTimeout
+	for {
+		if err := l.ws.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			return err
+		}
+		_, b, err := l.ws.ReadMessage()
+		if err != nil {
+			if l.away != nil {
+				return l.away
+			}
+			return closeError(err, l.cause)
+		}
+		f, err := protocol.DecodeFrame(b)
+		if err != nil {
+			return err
+		}
+		if ok, err := l.receive(f); !ok {
+			return err
+		}
+		patience = l.patience()
+	}
+}
+
+func (l *link) patience() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.beat*2 + l.beat/2
+}
+
+// receive handles a frame. It reports false when the connection is to end.
+func (l *link) receive(f protocol.Frame) (bool, error) {
+	c := l.client
+	if f.S > 0 {
+		if f.S <= c.lastS {
+			l.acknowledge(c.lastS)
+			return true, nil // had before
+		}
+		defer func() {
+			c.mu.Lock()
+			c.lastS = f.S
+			c.mu.Unlock()
+			l.acknowledge(f.S)
+		}()
+	}
+	switch {
+	case f.Re != "":
+		c.answered(f)
+		return true, nil
+	case f.T == protocol.TypeErr:
+		var e protocol.Error
+		if protocol.DecodeReply(f, &e) == nil {
+			l.cause = &e
+		}
+		return true, nil
+	}
+	body, err := protocol.Decode(f, protocol.Server)
+	if err != nil {
+		c.options.Log.Debug("frame not understood", "type", string(f.T), "error", err)
+		return true, nil // of a newer server, perhaps
+	}
+	switch m := body.(type) {
+	case *protocol.Welcome:
+		l.mu.Lock()
+		l.beat = time.Duration(m.HeartbeatMS) * time.Millisecond
+		l.mu.Unlock()
+		return c.welcomed(l, *m), ErrClosed
+	case *protocol.GoingAway:
+		l.away = &goingAway{time.Duration(m.AfterMS) * time.Millisecond}
+	case *protocol.Pong:
+	default:
+		return c.told(m), ErrClosed
+	}
+	return true, nil
+}
+
+// acknowledge notes what has been handled. It goes with the next frame, or by
+// itself soon.
+func (l *link) acknowledge(s uint64) {
+	l.mu.Lock()
+	l.ackS = s
+	l.unacked++
+	now := l.unacked >= ackAfter
+	l.mu.Unlock()
+	if now {
+		select {
+		case l.acked <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// takeAck returns what is to be acknowledged, once.
+func (l *link) takeAck() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.ackS
+	l.ackS, l.unacked = 0, 0
+	return s
+}
+
+// write is the only writer.
+func (l *link) write() {
+	ack := time.NewTicker(ackDelay)
+	defer ack.Stop()
+	last := time.Now()
+	for {
+		var raw []byte
+		select {
+		case <-l.done:
+			return
+		case raw = <-l.out:
+		case <-l.acked:
+			raw = l.ackFrame()
+		case <-ack.C:
+			l.client.flushAcks(l)
+			if raw = l.ackFrame(); raw == nil && time.Since(last) >= l.heartbeat() {
+				raw = []byte(`{"t":"ping"}`)
+			}
+		}
+		if raw == nil {
+			continue
+		}
+		if err := l.writeOne(raw); err != nil {
+			l.ws.Close() // the reader sees it
+			return
+		}
+		last = time.Now()
+		if string(raw) == byeFrame {
+			_ = l.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
+		}
+	}
+}
+
+// heartbeat is a little sooner than the server asks for.
+func (l *link) heartbeat() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.beat - l.beat/8
+}
+
+func (l *link) ackFrame() []byte {
+	s := l.takeAck()
+	if s == 0 {
+		return nil
+	}
+	raw, err := protocol.Encode(protocol.Frame{A: s}, &protocol.Ack{})
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+func (l *link) writeOne(raw []byte) error {
+	if err := l.ws.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	return l.ws.WriteMessage(websocket.TextMessage, raw)
+}
+
+const byeFrame = `{"t":"bye"}`
+
+// bye asks the server to end the session, and waits for that a little.
+func (l *link) bye() {
+	l.send([]byte(byeFrame))
+	select {
+	case <-l.done:
+	case <-time.After(time.Second):
+	}
+}
+

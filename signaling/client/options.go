@@ -1,0 +1,86 @@
+package client
+
+import (
+	"errors"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"switchboard/signaling/protocol"
+)
+
+// Options say how to connect. URL and Token are required.
+type Options struct {
+	// URL is the server's: https://host or http://host, or the same with wss
+	// and ws.
+	URL   string
+	Token string
+	// Name is the program and its version, for operators.
+	Name string
+	// Away asks for a session beside the device's own; see protocol.Hello.
+	Away bool
+	// Dialer makes connections; nil is websocket.DefaultDialer's settings.
+	Dialer *websocket.Dialer
+	// MinBackoff and MaxBackoff bound the wait before a reconnect, which is
+	// random between nothing and a bound that doubles. Zero means 250 ms and
+	// 15 s.
+	MinBackoff, MaxBackoff time.Duration
+	// Log receives what a developer would want to know, at debug level; nil
+	// discards it.
+	Log *slog.Logger
+}
+
+func (o Options) complete() (Options, error) {
+	u, err := socketURL(o.URL)
+	if err != nil {
+		return o, err
+	}
+	o.URL = u
+	if o.Token == "" {
+		return o, errors.New("client: no token")
+	}
+	if o.MinBackoff <= 0 {
+		o.MinBackoff = 250 * time.Millisecond
+	}
+	if o.MaxBackoff < o.MinBackoff {
+		o.MaxBackoff = max(15*time.Second, o.MinBackoff)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	d := websocket.Dialer{HandshakeTimeout: 10 * time.Second}
+	if o.Dialer != nil {
+		d = *o.Dialer
+	}
+	d.Subprotocols = []string{protocol.Subprotocol}
+	o.Dialer = &d
+	return o, nil
+}
+
+var errURL = errors.New("client: the server's URL must be http, https, ws or wss, with a host and no path")
+
+// socketURL is where sessions of a server are.
+func socketURL(server string) (string, error) {
+	u, err := baseURL(server)
+	if err != nil {
+		return "", err
+	}
+	u.Scheme = map[string]string{"http": "ws", "https": "wss"}[u.Scheme]
+	u.Path = protocol.SocketPath
+	return u.String(), nil
+}
+
+// baseURL is the server's as http or https.
+func baseURL(server string) (*url.URL, error) {
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" || (u.Path != "" && u.Path != "/") || u.RawQuery != "" {
+		return nil, errURL
+	}
+	scheme, ok := map[string]string{"http": "http", "ws": "http", "https": "https", "wss": "https"}[u.Scheme]
+	if !ok {
+		return nil, errURL
+	}
+	return &url.URL{Scheme: scheme, Host: u.Host}, nil
+}
