@@ -1,0 +1,302 @@
+package relay_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/pion/stun/v4"
+
+	"switchboard/relay"
+)
+
+func TestAllocateIsRefused(t *testing.T) {
+	s := start(t, nil)
+	for _, over := range everyTransport {
+		for _, test := range []struct {
+			name       string
+			attributes []stun.Setter
+			code       int
+			counted    string
+		}{
+			{"TCP to peers", []stun.Setter{tcpRelay}, 442, "tcp_relay"},
+			{"an even port", []stun.Setter{udpRelay, attribute{stun.AttrEvenPort, []byte{0x80}}}, 508, "even_port"},
+			{"a reserved port", []stun.Setter{udpRelay, attribute{stun.AttrReservationToken, make([]byte, 8)}}, 508, "even_port"},
+			{"IPv6 where there is none", []stun.Setter{udpRelay, family(2)}, 440, "family"},
+			{"no transport", nil, 400, ""},
+			{"another transport", []stun.Setter{attribute{stun.AttrRequestedTransport, []byte{132, 0, 0, 0}}}, 442, ""},
+			{"no lifetime", []stun.Setter{udpRelay, attribute{stun.AttrLifetime, make([]byte, 4)}}, 508, ""},
+		} {
+			r := s.raw(t, over, mint(t, "call", "alice", time.Now())).greet(t)
+			if got := r.do(t, stun.MethodAllocate, test.attributes...); got != test.code {
+				t.Errorf("%s over %s: %d, want %d", test.name, over, got, test.code)
+			}
+			if test.counted != "" && s.count(t, "refusals_total", test.counted) == 0 {
+				t.Errorf("%s: not counted", test.name)
+			}
+		}
+	}
+	if n := s.Allocations(); n != 0 {
+		t.Errorf("%d allocations", n)
+	}
+}
+
+// A client hears at once that its allocation is gone, as after a restart of the
+// relay, and not after all its repeats.
+func TestRequestsWithoutAllocation(t *testing.T) {
+	s := start(t, nil)
+	for _, over := range everyTransport {
+		r := s.raw(t, over, mint(t, "call", "alice", time.Now())).greet(t)
+		for _, method := range []stun.Method{stun.MethodRefresh, stun.MethodCreatePermission, stun.MethodChannelBind} {
+			if got := r.do(t, method, peer("127.0.0.1:5000"), channel(0x4000)); got != 437 {
+				t.Errorf("%v over %s: %d, want 437", method, over, got)
+			}
+		}
+		r.as = mint(t, "call", "alice", time.Now(), relay.Secret{ID: "one", Key: []byte("of somebody else")})
+		if got := r.do(t, stun.MethodRefresh); got != 401 {
+			t.Errorf("with a forged password over %s: %d, want 401", over, got)
+		}
+	}
+}
+
+func TestAllocationBelongsToWhoOpenedIt(t *testing.T) {
+	s := start(t, nil)
+	r := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).allocated(t)
+	r.as = mint(t, "call", "bob", time.Now())
+	for _, method := range []stun.Method{stun.MethodRefresh, stun.MethodCreatePermission, stun.MethodChannelBind} {
+		if got := r.do(t, method, peer("127.0.0.1:5000"), channel(0x4000)); got != 441 {
+			t.Errorf("%v: %d, want 441", method, got)
+		}
+	}
+	r.as = mint(t, "call", "alice", time.Now().Add(time.Minute)) // minted anew
+	if got := r.do(t, stun.MethodRefresh); got != 0 {
+		t.Errorf("refresh: %d", got)
+	}
+}
+
+// Credentials keep what they opened, until the longest call is over.
+func TestCredentialsThatExpiredDuringTheCall(t *testing.T) {
+	s := start(t, func(c *relay.Config) { c.MaxCall = 2 * time.Hour })
+	r := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).allocated(t)
+	r.as = mint(t, "call", "alice", time.Now().Add(-150*time.Minute))
+	if got := r.do(t, stun.MethodRefresh); got != 0 {
+		t.Errorf("refresh with credentials that expired 90 minutes ago: %d", got)
+	}
+	r.as = mint(t, "call", "alice", time.Now().Add(-190*time.Minute))
+	if got := r.do(t, stun.MethodRefresh); got != 401 {
+		t.Errorf("refresh with credentials that expired 130 minutes ago: %d, want 401", got)
+	}
+}
+
+func TestPeersAreRefused(t *testing.T) {
+	s := start(t, nil)
+	r := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).allocated(t)
+	for _, p := range []string{"169.254.169.254:5000", "224.0.0.1:5000", "0.0.0.0:5000", "198.51.100.1:5000"} {
+		if got := r.do(t, stun.MethodCreatePermission, peer(p)); got != 403 {
+			t.Errorf("permission for %s: %d, want 403", p, got)
+		}
+		if got := r.do(t, stun.MethodChannelBind, channel(0x4000), peer(p)); got != 403 {
+			t.Errorf("channel to %s: %d, want 403", p, got)
+		}
+	}
+	for _, p := range []string{"127.0.0.1:53", "127.0.0.1:0", "8.8.8.8:123", s.address("udp"), s.address("tls")} {
+		if got := r.do(t, stun.MethodChannelBind, channel(0x4000), peer(p)); got != 403 {
+			t.Errorf("channel to %s: %d, want 403", p, got)
+		}
+	}
+	for _, n := range []uint16{0x3fff, 0x5000, 0x7fff, 0xffff} {
+		if got := r.do(t, stun.MethodChannelBind, channel(n), peer("127.0.0.1:5000")); got != 400 {
+			t.Errorf("channel %#x: %d, want 400", n, got)
+		}
+	}
+	if got := r.do(t, stun.MethodChannelBind, channel(0x4fff), peer("127.0.0.1:5000")); got != 0 {
+		t.Errorf("channel 0x4fff: %d", got)
+	}
+}
+
+// Permissions have no port; so each packet is judged.
+func TestPacketsAreDenied(t *testing.T) {
+	s := start(t, nil)
+	listening, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listening.Close()
+	r := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).allocated(t)
+	if got := r.do(t, stun.MethodCreatePermission, peer("127.0.0.1:0")); got != 0 {
+		t.Fatalf("permission: %d", got)
+	}
+	for i, p := range []string{"127.0.0.1:53", s.address("udp"), "127.0.0.1:0"} {
+		m := stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodSend, stun.ClassIndication), peer(p), attribute{stun.AttrData, []byte("hello")})
+		r.send(t, m.Raw)
+		s.until(t, "denied_peers_total", "", float64(i+1))
+	}
+	if up := s.count(t, "packets_total", "up"); up != 0 {
+		t.Errorf("%v packets were relayed", up)
+	}
+	m := stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodSend, stun.ClassIndication), peer(listening.LocalAddr().String()), attribute{stun.AttrData, []byte("hello")})
+	r.send(t, m.Raw)
+	b := make([]byte, 10)
+	listening.SetReadDeadline(time.Now().Add(patience))
+	if n, _, err := listening.ReadFrom(b); err != nil || string(b[:n]) != "hello" {
+		t.Errorf("an allowed packet: %q, %v", b[:n], err)
+	}
+}
+
+func TestQuotas(t *testing.T) {
+	now := time.Now()
+	for _, test := range []struct {
+		name   string
+		quotas func(*relay.Quotas)
+		user   func(i int) string
+		want   string
+	}{
+		{"user", func(q *relay.Quotas) { q.AllocationsPerUser = 3 }, func(int) string { return "alice" }, "quota_user"},
+		{"source", func(q *relay.Quotas) { q.AllocationsPerSource = 3 }, func(i int) string { return fmt.Sprint(i) }, "quota_source"},
+		{"total", func(q *relay.Quotas) { q.Allocations = 3 }, func(i int) string { return fmt.Sprint(i) }, "quota_total"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := start(t, func(c *relay.Config) { test.quotas(&c.Quotas) })
+			var open []*raw
+			for i := range 3 {
+				open = append(open, s.raw(t, everyTransport[i], mint(t, fmt.Sprint("call", i), test.user(i), now)).allocated(t))
+			}
+			r := s.raw(t, "udp", mint(t, "call4", test.user(4), now)).greet(t)
+			if got := r.do(t, stun.MethodAllocate, udpRelay); got != 486 {
+				t.Fatalf("one too many: %d, want 486", got)
+			}
+			if s.count(t, "refusals_total", test.want) != 1 {
+				t.Errorf("not counted as %s", test.want)
+			}
+			if got := open[1].do(t, stun.MethodRefresh, attribute{stun.AttrLifetime, make([]byte, 4)}); got != 0 {
+				t.Fatalf("refresh: %d", got)
+			}
+			eventually(t, "one ended", func() bool { return s.Allocations() == 2 })
+			if got := r.do(t, stun.MethodAllocate, udpRelay); got != 0 {
+				t.Errorf("after one has ended: %d", got)
+			}
+		})
+	}
+}
+
+// Requests that fail count for nothing, so that they cannot use up a quota.
+func TestQuotasCountWhatExists(t *testing.T) {
+	s := start(t, func(c *relay.Config) {
+		c.Quotas.AllocationsPerUser, c.Quotas.AllocationsPerSource, c.Quotas.Allocations = 1, 1, 1
+	})
+	r := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).greet(t)
+	for range 20 {
+		for _, a := range [][]stun.Setter{{udpRelay, attribute{stun.AttrLifetime, make([]byte, 4)}}, {udpRelay, family(2)}, {tcpRelay}} {
+			if got := r.do(t, stun.MethodAllocate, a...); got < 400 {
+				t.Fatalf("allocate: %d", got)
+			}
+		}
+	}
+	for range 3 {
+		if got := r.do(t, stun.MethodAllocate, udpRelay); got != 0 {
+			t.Fatalf("allocate: %d", got)
+		}
+		if got := r.do(t, stun.MethodRefresh, attribute{stun.AttrLifetime, make([]byte, 4)}); got != 0 {
+			t.Fatalf("refresh: %d", got)
+		}
+		eventually(t, "the allocation ended", func() bool { return s.count(t, "allocations", "") == 0 })
+	}
+}
+
+func TestQuotasOfAnAllocation(t *testing.T) {
+	s := start(t, func(c *relay.Config) { c.Quotas.Permissions, c.Quotas.Channels = 2, 3 })
+	r := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).allocated(t)
+	for i, want := range []int{0, 0, 403} {
+		if got := r.do(t, stun.MethodCreatePermission, peer(fmt.Sprintf("127.0.0.%d:5000", i+1))); got != want {
+			t.Errorf("permission %d: %d, want %d", i, got, want)
+		}
+	}
+	if got := r.do(t, stun.MethodCreatePermission, peer("127.0.0.1:5000")); got != 0 {
+		t.Errorf("the first permission again: %d", got)
+	}
+	for i, want := range []int{0, 0, 0, 508} {
+		if got := r.do(t, stun.MethodChannelBind, channel(uint16(0x4000+i)), peer(fmt.Sprintf("127.0.0.1:%d", 5000+i))); got != want {
+			t.Errorf("channel %d: %d, want %d", i, got, want)
+		}
+	}
+	if got := r.do(t, stun.MethodChannelBind, channel(0x4000), peer("127.0.0.1:5000")); got != 0 {
+		t.Errorf("the first channel again: %d", got)
+	}
+}
+
+func TestDrain(t *testing.T) {
+	s := start(t, nil)
+	if err := s.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	as := mint(t, "call", "alice", time.Now())
+	_, conn := s.allocate(t, "udp", as)
+	r := s.raw(t, "tcp", as).allocated(t)
+
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.Shutdown(now); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Shutdown without time: %v", err)
+	}
+	if err := s.Ready(); !errors.Is(err, relay.ErrDraining) {
+		t.Errorf("Ready: %v", err)
+	}
+	drained := make(chan error, 1)
+	go func() { drained <- s.Shutdown(context.Background()) }()
+
+	exchange(t, conn, echo(t), "still relayed")
+	if got := r.do(t, stun.MethodRefresh); got != 0 {
+		t.Errorf("refresh: %d", got)
+	}
+	if got := s.raw(t, "udp", as).greet(t).do(t, stun.MethodAllocate, udpRelay); got != 508 {
+		t.Errorf("a new allocation: %d, want 508", got)
+	}
+	if _, err := s.client(t, "udp", credentials{}).SendBindingRequest(); err != nil {
+		t.Errorf("STUN: %v", err)
+	}
+	conn.Close()
+	eventually(t, "one ended", func() bool { return s.Allocations() == 1 })
+	select {
+	case err := <-drained:
+		t.Fatalf("drained with an allocation left: %v", err)
+	default:
+	}
+	r.conn.Close() // a connection that ends takes its allocation with it
+	select {
+	case err := <-drained:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("not drained")
+	}
+}
+
+// Serve ends with its context and leaves nothing behind, whatever is open.
+func TestServeEnds(t *testing.T) {
+	s := start(t, nil)
+	for _, over := range everyTransport {
+		s.raw(t, over, mint(t, "call", "alice", time.Now())).allocated(t)
+	}
+	s.dialStream(t, "tls") // says nothing
+	s.dialStream(t, "tcp")
+	s.until(t, "connections", "tcp", 2)
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+	if n := s.Allocations(); n != 0 {
+		t.Errorf("%d allocations", n)
+	}
+	if n := s.count(t, "connections", ""); n != 0 {
+		t.Errorf("%v connections", n)
+	}
+	if err := s.Ready(); !errors.Is(err, relay.ErrNotServing) {
+		t.Errorf("Ready: %v", err)
+	}
+	if err := s.Serve(context.Background()); err == nil {
+		t.Error("serves twice")
+	}
+}
