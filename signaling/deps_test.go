@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -141,6 +143,7 @@ func matchesAny(patterns []string, path string) bool {
 // need are the standard library's.
 func list(t *testing.T) (ours []listed, standard map[string]bool) {
 	t.Helper()
+	lookAtAll(t)
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-deps", "-json=ImportPath,Standard,Imports,Deps", "./...")
 	cmd.Dir = ".."
 	out, err := cmd.StdoutPipe()
@@ -169,4 +172,19 @@ func list(t *testing.T) (ours []listed, standard map[string]bool) {
 		t.Fatalf("go list: %v", err)
 	}
 	return ours, standard
+}
+
+// lookAtAll lets go test see that this test depends on every file of the house,
+// so that it does not take an old result for a new one.
+func lookAtAll(t *testing.T) {
+	t.Helper()
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != ".." {
+			return fs.SkipDir
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -36,12 +36,12 @@ func relayAddrs(a relay.Addrs) map[string]string {
 // announce tells that the process is ready, to whoever waits for it.
 func (n *node) announce() error {
 	n.addrs.URL, n.addrs.Codes = n.url(), n.codesFile
-	n.log.Info("ready", "node", n.config.NodeName(), "roles", n.config.Roles, "http", n.addrs.HTTP, "ops", n.addrs.Ops, "relay", n.addrs.Relay)
 	if n.options.AddrFile != "" {
 		if err := writeAddrs(n.options.AddrFile, n.addrs); err != nil {
 			return fmt.Errorf("-addr-file: %w", err)
 		}
 	}
+	n.log.Info("ready", "node", n.config.NodeName(), "roles", n.config.Roles, "http", n.addrs.HTTP, "ops", n.addrs.Ops, "relay", n.addrs.Relay)
 	if n.options.OnReady != nil {
 		n.options.OnReady(n.addrs)
 	}

@@ -148,6 +148,7 @@ func (c Config) Validate() error {
 		inSection("nats", c.NATS.Validate()),
 		inSection("directory", c.Directory.Validate()),
 		inSection("relay", c.Relay.Validate()),
+		c.validateDrain(),
 		c.ICE.validate(),
 		inSection("auth", c.Auth.Validate()),
 		inSection("signaling", c.Signaling.Validate()),
@@ -219,10 +220,17 @@ func (c Config) validateProcess() error {
 	if c.DataDir == "" {
 		errs = append(errs, errors.New("data_dir: empty; name a folder that this process may write to"))
 	}
-	if c.DrainDeadline <= 0 || c.DrainDeadline > 24*time.Hour {
-		errs = append(errs, fmt.Errorf("drain_deadline: %v is not between 1ns and 24h", c.DrainDeadline))
-	}
 	return errors.Join(errs...)
+}
+
+func (c Config) validateDrain() error {
+	switch {
+	case c.DrainDeadline <= 0 || c.DrainDeadline > 24*time.Hour:
+		return fmt.Errorf("drain_deadline: %v is not within 1ns to 24h", c.DrainDeadline)
+	case c.Has(RoleSignaling) && c.DrainDeadline <= c.Signaling.DrainFor:
+		return fmt.Errorf("drain_deadline: %v is not longer than signaling.drain_for, %v", c.DrainDeadline, c.Signaling.DrainFor)
+	}
+	return nil
 }
 
 func checkName(key, name string) error {

@@ -78,19 +78,18 @@ func newNode(c Config, o Options) *node {
 // before anything else is touched. What comes before the parts are ready waits
 // in the kernel's queue.
 func (n *node) listen() (err error) {
+	if n.config.Has(RoleSignaling) {
+		if n.publicLn, err = listenTLS("http.listen", n.config.HTTP.Listen, n.config.HTTP.TLS); err != nil {
+			return err
+		}
+		n.closers = append(n.closers, closed(n.publicLn))
+		n.addrs.HTTP = n.publicLn.Addr().String()
+	}
 	if n.opsLn, err = listen("ops.listen", n.config.Ops.Listen); err != nil {
 		return err
 	}
 	n.closers = append(n.closers, closed(n.opsLn))
 	n.addrs.Ops = n.opsLn.Addr().String()
-	if !n.config.Has(RoleSignaling) {
-		return nil
-	}
-	if n.publicLn, err = listenTLS("http.listen", n.config.HTTP.Listen, n.config.HTTP.TLS); err != nil {
-		return err
-	}
-	n.closers = append(n.closers, closed(n.publicLn))
-	n.addrs.HTTP = n.publicLn.Addr().String()
 	return nil
 }
 

@@ -144,6 +144,9 @@ func (n *node) close() {
 			n.log.Warn("not closed cleanly", "error", err)
 		}
 	}
+	if n.serving.Load() {
+		n.log.Info("stopped")
+	}
 }
 
 // newLogger is the process's log, as c wants it.
