@@ -6,202 +6,290 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math/big"
-	"strings"
+	mrand "math/rand/v2"
 	"time"
 
+	"switchboard/directory"
 	"switchboard/directory/e164"
 	"switchboard/signaling/callstore"
 	"switchboard/signaling/protocol"
 )
 
-// Records keeps records with a life, by compare-and-set. Errors are those of
-// package callstore.
+// Records keeps records with a life, shared by the nodes and changed by
+// compare-and-set. Errors are those of package callstore, whose Store is one.
 type Records interface {
 	Create(ctx context.Context, key string, data []byte, ttl time.Duration) (rev uint64, err error)
 	Load(ctx context.Context, key string) (data []byte, rev uint64, err error)
 	Save(ctx context.Context, key string, data []byte, rev uint64, ttl time.Duration) (uint64, error)
 }
 
-// codeDigits is the length of a code: short enough to keep in mind, and with
-// the few attempts there are, long enough.
-const codeDigits = 6
+const (
+	// codeDigits is the length of a code: short enough to keep in mind, and
+	// with the few attempts there are, long enough.
+	codeDigits = 6
+	// historyLife is how long a code counts against its number.
+	historyLife = 24 * time.Hour
+	// claimLife is how long a request that makes a device is waited for, before
+	// another takes over. It is longer than any request takes.
+	claimLife = requestTimeout + 10*time.Second
+)
 
-// maxTries bounds how often a change is tried anew because another was faster.
-const maxTries = 32
-
-// codes issues one-time codes and checks them.
+// codes issues one-time codes and judges them.
 type codes struct {
 	config  Config
 	key     []byte // of the HMACs
 	records Records
 }
 
-// verification is a code that was sent. Its key is an HMAC of its id.
-type verification struct {
-	Number  e164.Number `json:"number"`
-	Code    []byte      `json:"code"` // HMAC
-	Left    int         `json:"left"` // attempts
-	Expires time.Time   `json:"expires"`
-}
-
-// history is when codes were sent to a number, and the newest of them. Its key
-// is an HMAC of the number.
-type history struct {
-	Sent   []time.Time `json:"sent"`
-	Newest string      `json:"newest"` // key of the verification
-}
-
+// mac is unambiguous in its parts.
 func (c *codes) mac(parts ...string) []byte {
 	m := hmac.New(sha256.New, c.key)
-	m.Write([]byte(strings.Join(parts, "\x00")))
+	for _, p := range parts {
+		m.Write(binary.BigEndian.AppendUint32(nil, uint32(len(p))))
+		m.Write([]byte(p))
+	}
 	return m.Sum(nil)
 }
 
 var keyEncoding = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
 
 func (c *codes) recordKey(kind, of string) string {
-	return kind + "." + keyEncoding.EncodeToString(c.mac(kind, of)[:16])
+	return kind + "-" + keyEncoding.EncodeToString(c.mac(kind, of)[:16])
 }
 
-// issue makes a code for a number, in place of an earlier one. A number that
-// has had enough of them gets a [*protocol.Error] that says when again.
-func (c *codes) issue(ctx context.Context, n e164.Number) (id, code string, err error) {
-	id, code = rand.Text(), newCode()
-	key := c.recordKey("v", id)
-	if err := c.note(ctx, n, key); err != nil {
-		return "", "", err
-	}
-	data, err := json.Marshal(verification{
-		Number: n, Code: c.mac("code", id, code), Left: c.config.CodeAttempts, Expires: time.Now().Add(c.config.CodeLife).UTC(),
-	})
-	if err != nil {
-		return "", "", fmt.Errorf("issue code: %w", err)
-	}
-	if _, err := c.records.Create(ctx, key, data, c.config.CodeLife); err != nil {
-		return "", "", fmt.Errorf("issue code: %w", err)
-	}
-	return id, code, nil
-}
+func (c *codes) numberKey(n e164.Number) string { return c.recordKey("number", n.E164()) }
 
-// newCode returns six random digits.
-func newCode() string {
-	n, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
-	if err != nil {
-		panic(err) // never: rand.Reader does not fail
-	}
-	return fmt.Sprintf("%0*d", codeDigits, n)
-}
+func (c *codes) verificationKey(id string) string { return c.recordKey("verification", id) }
 
-// note counts a code for the number, if it may have one.
-func (c *codes) note(ctx context.Context, n e164.Number, newest string) error {
-	key := c.recordKey("n", n.E164())
-	for range maxTries {
-		h, rev, err := c.loadHistory(ctx, key)
-		if err != nil {
+// change replaces a record by what f makes of it, nil standing for none. f may
+// run more than once, each time on the newest record; if it returns nil, the
+// record stays as it is.
+func (c *codes) change(ctx context.Context, key string, life time.Duration, f func(old []byte) ([]byte, error)) error {
+	const maxTries = 32
+	for try := range maxTries {
+		old, rev, err := c.records.Load(ctx, key)
+		if err != nil && !errors.Is(err, callstore.ErrNotFound) {
 			return err
 		}
-		now := time.Now().UTC()
-		if err := c.mayHave(&h, now); err != nil {
+		data, err := f(old)
+		if err != nil || data == nil {
 			return err
 		}
-		h.Sent, h.Newest = append(h.Sent, now), newest
-		data, err := json.Marshal(h)
-		if err != nil {
-			return fmt.Errorf("issue code: %w", err)
-		}
-		if rev == 0 {
-			_, err = c.records.Create(ctx, key, data, time.Hour)
+		if old == nil {
+			_, err = c.records.Create(ctx, key, data, life)
 		} else {
-			_, err = c.records.Save(ctx, key, data, rev, time.Hour)
+			_, err = c.records.Save(ctx, key, data, rev, life)
 		}
 		if !errors.Is(err, callstore.ErrConflict) && !errors.Is(err, callstore.ErrExists) {
 			return err
 		}
-	}
-	return callstore.ErrConflict
-}
-
-func (c *codes) loadHistory(ctx context.Context, key string) (history, uint64, error) {
-	data, rev, err := c.records.Load(ctx, key)
-	if errors.Is(err, callstore.ErrNotFound) {
-		return history{}, 0, nil
-	}
-	if err != nil {
-		return history{}, 0, err
-	}
-	var h history
-	if err := json.Unmarshal(data, &h); err != nil {
-		return history{}, 0, fmt.Errorf("record of codes: %w", err)
-	}
-	return h, rev, nil
-}
-
-// mayHave drops what is older than an hour and reports when the number may have
-// another code, if not now.
-func (c *codes) mayHave(h *history, now time.Time) error {
-	for len(h.Sent) > 0 && now.Sub(h.Sent[0]) >= time.Hour {
-		h.Sent = h.Sent[1:]
-	}
-	var wait time.Duration
-	if n := len(h.Sent); n > 0 {
-		wait = c.config.CodeResend - now.Sub(h.Sent[n-1])
-		if n >= c.config.CodesPerHour {
-			wait = max(wait, time.Hour-now.Sub(h.Sent[0]))
+		if err := pause(ctx, mrand.N(time.Millisecond<<min(try, 6))); err != nil {
+			return err
 		}
 	}
-	if wait > 0 {
-		return protocol.NewError(protocol.CodeRate, "a code was sent to this number a short while ago").After(wait)
+	return fmt.Errorf("%w: a record changes too fast", callstore.ErrUnavailable)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// history is the record of a number.
+type history struct {
+	Sent []time.Time `json:"sent"` // when codes were, of the last day, oldest first
+}
+
+// wait is how long until the number may have another code, 0 if it may now.
+func (h history) wait(now time.Time, c Config) time.Duration {
+	wait := time.Duration(0)
+	atMost := func(n int, within time.Duration) {
+		if len(h.Sent) >= n {
+			wait = max(wait, h.Sent[len(h.Sent)-n].Add(within).Sub(now))
+		}
+	}
+	atMost(1, c.CodeResend)
+	atMost(c.CodesPerHour, time.Hour)
+	atMost(2*c.CodesPerHour, historyLife)
+	return wait
+}
+
+// add counts a code that is sent now and drops those of too long ago.
+func (h history) add(now time.Time) history {
+	var kept []time.Time
+	for _, t := range h.Sent {
+		if t.After(now) { // a clock was wrong; nobody waits for it
+			t = now
+		}
+		if now.Sub(t) < historyLife {
+			kept = append(kept, t)
+		}
+	}
+	return history{append(kept, now)}
+}
+
+// issue makes a code for a number and returns how long until the number may
+// have another. A number that has had enough of them gets a [*protocol.Error]
+// that says when again.
+func (c *codes) issue(ctx context.Context, n e164.Number) (id, code string, again time.Duration, err error) {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	err = c.change(ctx, c.numberKey(n), historyLife, func(old []byte) ([]byte, error) {
+		h := history{}
+		if err := decode(old, &h); err != nil {
+			return nil, err
+		}
+		if wait := h.wait(now, c.config); wait > 0 {
+			return nil, protocol.NewError(protocol.CodeRate, "a code was sent to this number a short while ago").After(wait)
+		}
+		h = h.add(now)
+		again = h.wait(now, c.config)
+		return json.Marshal(h)
+	})
+	if err != nil {
+		return "", "", 0, err
+	}
+	id = rand.Text()
+	if code, err = newCode(); err != nil {
+		return "", "", 0, err
+	}
+	v := verification{Number: n, Code: c.mac("code", id, code), Expires: now.Add(c.config.CodeLife)}
+	err = c.change(ctx, c.verificationKey(id), c.config.CodeLife, func([]byte) ([]byte, error) { return json.Marshal(v) })
+	return id, code, again, err
+}
+
+// newCode returns six random digits, each code as likely as any other.
+func newCode() (string, error) {
+	n, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
+	if err != nil {
+		return "", fmt.Errorf("random code: %w", err)
+	}
+	return fmt.Sprintf("%0*d", codeDigits, n), nil
+}
+
+// verification is the record of a code that was sent.
+type verification struct {
+	Number  e164.Number `json:"number"`
+	Code    []byte      `json:"code"` // HMAC
+	Wrong   int         `json:"wrong"`
+	Expires time.Time   `json:"expires"`
+
+	// Claim names the request that makes the device, since Claimed.
+	Claim   string    `json:"claim,omitempty"`
+	Claimed time.Time `json:"claimed,omitzero"`
+
+	// What the code was used for; Device 0 if it was not.
+	Account    directory.Account `json:"account,omitempty"`
+	Device     directory.Device  `json:"device,omitempty"`
+	Generation uint64            `json:"generation,omitempty"` // of the device's first token
+}
+
+// verdict is what a code is worth that somebody gives.
+type verdict int
+
+const (
+	codeDead    verdict = iota // too old, or guessed at too often
+	codeWrong                  // and counted
+	codeBusy                   // right; another request makes the device
+	codeClaimed                // right; this request makes the device
+	codeUsed                   // right; the device is there
+)
+
+// judge judges a code, given as its HMAC. It may change the record, which must
+// then be saved before anybody hears the verdict.
+func (v *verification) judge(mac []byte, claim string, now time.Time, attempts int) verdict {
+	switch {
+	case !now.Before(v.Expires) || v.Wrong >= attempts:
+		return codeDead
+	case !hmac.Equal(mac, v.Code):
+		v.Wrong++
+		return codeWrong
+	case v.Device != 0:
+		return codeUsed
+	case v.Claim != "" && now.Sub(v.Claimed) < claimLife:
+		return codeBusy
+	}
+	v.Claim, v.Claimed = claim, now
+	return codeClaimed
+}
+
+// check judges a code that somebody gives for a verification. Without an error
+// the code is right: the verification either has a device, or the caller has
+// its claim and must settle it.
+func (c *codes) check(ctx context.Context, id, code, claim string) (verification, error) {
+	var v verification
+	var is verdict
+	mac := c.mac("code", id, code)
+	err := c.change(ctx, c.verificationKey(id), c.config.CodeLife, func(old []byte) ([]byte, error) {
+		v, is = verification{}, codeDead
+		if old == nil {
+			return nil, nil
+		}
+		if err := decode(old, &v); err != nil {
+			return nil, err
+		}
+		is = v.judge(mac, claim, time.Now().UTC(), c.config.CodeAttempts)
+		if is == codeWrong || is == codeClaimed {
+			return json.Marshal(v)
+		}
+		return nil, nil
+	})
+	if err != nil {
+		return verification{}, err
+	}
+	switch is {
+	case codeDead:
+		return v, codeExpired()
+	case codeWrong:
+		return v, wrongCode(c.config.CodeAttempts - v.Wrong)
+	case codeBusy:
+		return v, protocol.NewError(protocol.CodeUnavailable, "another request is using this code").After(time.Second)
+	}
+	return v, nil
+}
+
+// settle ends a claim: with the device that was made, or, if d is zero, such
+// that the code can be given again.
+func (c *codes) settle(ctx context.Context, id, claim string, d directory.DeviceRecord) error {
+	return c.change(ctx, c.verificationKey(id), c.config.CodeLife, func(old []byte) ([]byte, error) {
+		var v verification
+		if err := decode(old, &v); err != nil || v.Claim != claim {
+			return nil, err // gone, or taken over: the device is found by its external key
+		}
+		v.Claim, v.Claimed = "", time.Time{}
+		v.Account, v.Device, v.Generation = d.Account, d.Device, d.Token.Generation
+		return json.Marshal(v)
+	})
+}
+
+func codeExpired() *protocol.Error {
+	return protocol.NewError(protocol.CodeCodeExpired, "the code is too old, used up, or was never asked for")
+}
+
+func wrongCode(left int) *protocol.Error {
+	e := protocol.NewError(protocol.CodeCode, "the code is wrong").With("attempts_left", fmt.Sprint(left))
+	e.Retry = left > 0
+	return e
+}
+
+// decode reads a record; nothing leaves v as it is. What a broken record holds
+// is nobody's business.
+func decode(data []byte, v any) error {
+	if data == nil {
+		return nil
+	}
+	if json.Unmarshal(data, v) != nil {
+		return errors.New("a record of codes cannot be read")
 	}
 	return nil
-}
-
-var errCodeExpired = protocol.NewError(protocol.CodeCodeExpired, "the code is too old, used up, or was never asked for")
-
-// check takes an attempt and returns the number whose code it is. Attempts are
-// counted before the code is compared, so that many at once are no more than
-// many in a row.
-func (c *codes) check(ctx context.Context, id, code string) (e164.Number, error) {
-	key := c.recordKey("v", id)
-	for range maxTries {
-		data, rev, err := c.records.Load(ctx, key)
-		if errors.Is(err, callstore.ErrNotFound) {
-			return e164.Number{}, errCodeExpired
-		}
-		if err != nil {
-			return e164.Number{}, err
-		}
-		var v verification
-		if err := json.Unmarshal(data, &v); err != nil {
-			return e164.Number{}, fmt.Errorf("record of a code: %w", err)
-		}
-		if v.Left <= 0 || !time.Now().Before(v.Expires) || !c.newest(ctx, v.Number, key) {
-			return e164.Number{}, errCodeExpired
-		}
-		v.Left--
-		if data, err = json.Marshal(v); err != nil {
-			return e164.Number{}, fmt.Errorf("check code: %w", err)
-		}
-		_, err = c.records.Save(ctx, key, data, rev, time.Until(v.Expires))
-		if errors.Is(err, callstore.ErrConflict) {
-			continue
-		}
-		if err != nil {
-			return e164.Number{}, err
-		}
-		if !hmac.Equal(v.Code, c.mac("code", id, code)) {
-			return e164.Number{}, protocol.NewError(protocol.CodeCode, "the code is wrong").With("attempts_left", fmt.Sprint(v.Left))
-		}
-		return v.Number, nil
-	}
-	return e164.Number{}, callstore.ErrConflict
-}
-
-// newest reports whether no other code has been sent to the number since.
-func (c *codes) newest(ctx context.Context, n e164.Number, key string) bool {
-	h, _, err := c.loadHistory(ctx, c.recordKey("n", n.E164()))
-	return err == nil && (h.Newest == key || h.Newest == "")
 }

@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"time"
 )
@@ -18,15 +19,16 @@ type Config struct {
 
 	// CodeLife is how long a code is good.
 	CodeLife time.Duration `yaml:"code_life"`
-	// CodeAttempts is how many codes may be tried against one that was sent.
+	// CodeAttempts is how many wrong codes are taken for one that was sent.
 	CodeAttempts int `yaml:"code_attempts"`
 	// CodeResend is how long a number waits for another code.
 	CodeResend time.Duration `yaml:"code_resend"`
-	// CodesPerHour is how many codes are sent to one number: each costs money,
-	// and somebody's sleep.
+	// CodesPerHour is how many codes are sent to one number, and half of how
+	// many a day: each costs money, and somebody's sleep.
 	CodesPerHour int `yaml:"codes_per_hour"`
-	// AddressPerHour is how many requests one source address may make, of IPv6
-	// a /56, with AddressBurst at once.
+	// AddressPerHour is how many requests for codes and with codes, and how many
+	// bad tokens, one source address may send to a node, of IPv6 a /56, with
+	// AddressBurst at once.
 	AddressPerHour int `yaml:"address_per_hour"`
 	AddressBurst   int `yaml:"address_burst"`
 
@@ -41,10 +43,10 @@ type Config struct {
 // WebhookConfig is where codes are sent by HTTP. REGISTRATION.md has the
 // format.
 type WebhookConfig struct {
-	URL string `yaml:"url"`
+	URL string `yaml:"url"` // https, or http to this machine
 	// SecretFile holds the secret that signs requests.
 	SecretFile string        `yaml:"secret_file"`
-	Timeout    time.Duration `yaml:"timeout"`
+	Timeout    time.Duration `yaml:"timeout"` // of one attempt
 	Attempts   int           `yaml:"attempts"`
 }
 
@@ -54,8 +56,8 @@ type External struct {
 	// JWKSFile or JWKSURL, one of them, turns it on.
 	JWKSFile string `yaml:"jwks_file"`
 	JWKSURL  string `yaml:"jwks_url"`
-	// Refresh is how often JWKSURL is read again. A key that is not known makes
-	// it read sooner.
+	// Refresh is how often the keys are read again. A key that is not known has
+	// them read sooner.
 	Refresh time.Duration `yaml:"refresh"`
 	// Issuer and Audience must be in the token.
 	Issuer   string `yaml:"issuer"`
@@ -98,7 +100,7 @@ func (c Config) Validate() error {
 		}
 	}
 	need(c.Sender == "webhook" || c.Sender == "log", "sender", "must be webhook or log")
-	need(c.Webhook.URL == "" || isURL(c.Webhook.URL), "webhook.url", "must be an http or https URL")
+	need(c.Webhook.URL == "" || isPrivate(c.Webhook.URL), "webhook.url", "must be https, or http to this machine")
 	need(c.Webhook.Timeout > 0 && c.Webhook.Timeout <= time.Minute, "webhook.timeout", "must be between 0s and 1m")
 	need(c.Webhook.Attempts >= 1 && c.Webhook.Attempts <= 10, "webhook.attempts", "must be between 1 and 10")
 	need(c.CodeLife >= time.Minute && c.CodeLife <= time.Hour, "code_life", "must be between 1m and 1h")
@@ -111,8 +113,9 @@ func (c Config) Validate() error {
 	need(c.TokenLife >= time.Hour && c.TokenLife <= 366*24*time.Hour, "token_life", "must be between 1h and 8784h")
 	e := c.External
 	need(e.JWKSFile == "" || e.JWKSURL == "", "external.jwks_url", "is given beside jwks_file; give one of them")
-	need(e.JWKSURL == "" || isURL(e.JWKSURL), "external.jwks_url", "must be an http or https URL")
+	need(e.JWKSURL == "" || isPrivate(e.JWKSURL), "external.jwks_url", "must be https, or http to this machine")
 	need(!e.Enabled() || e.Issuer != "", "external.issuer", "is needed with external tokens")
+	need(!e.Enabled() || e.Issuer != c.Issuer, "external.issuer", "is that of this installation's own tokens")
 	need(!e.Enabled() || e.Audience != "", "external.audience", "is needed with external tokens, so that those for other services are refused")
 	need(!e.Enabled() || e.NumberClaim != "", "external.number_claim", "must not be empty")
 	need(!e.Enabled() || e.DeviceClaim != "", "external.device_claim", "must not be empty")
@@ -134,7 +137,14 @@ func (c Config) ValidateSender(development bool) error {
 	return nil
 }
 
-func isURL(s string) bool {
-	u, err := url.Parse(s)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+// isPrivate reports whether nobody on the way learns or changes what is sent to
+// a URL.
+func isPrivate(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" {
+		return false
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	here := u.Hostname() == "localhost" || err == nil && addr.IsLoopback()
+	return u.Scheme == "https" || u.Scheme == "http" && here
 }

@@ -2,126 +2,138 @@ package auth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"net/http"
-	"os"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/MicahParks/jwkset"
-	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"switchboard/directory/e164"
-	"switchboard/signaling/protocol"
 )
 
 // external checks the tokens of the operator's identity system.
 type external struct {
 	config External
-	keys   keyfunc.Keyfunc
+	keys   *keySet
 	parser *jwt.Parser
 	peek   *jwt.Parser
 }
 
 const (
-	// jwksTimeout bounds one request for the keys.
-	jwksTimeout = 5 * time.Second
-	// maxJWKS bounds what is read of them, in bytes.
-	maxJWKS = 1 << 20
 	// maxDeviceClaim bounds the device's name in a token, in bytes.
 	maxDeviceClaim = 128
+	// verifiedClaim is of OpenID Connect Core §5.1. It need not be there, but
+	// must not be false.
+	verifiedClaim = "phone_number_verified"
 )
 
-func newExternal(ctx context.Context, c External) (*external, error) {
-	storage, err := openJWKS(ctx, c)
-	if err != nil {
-		return nil, fmt.Errorf("keys of external tokens: %w", err)
-	}
-	keys, err := keyfunc.New(keyfunc.Options{Ctx: ctx, Storage: storage})
-	if err != nil {
-		return nil, fmt.Errorf("keys of external tokens: %w", err)
-	}
-	return &external{
-		config: c, keys: keys, peek: jwt.NewParser(),
-		parser: jwt.NewParser(
-			// Public keys alone: a token signed with HMAC by a public key is a
-			// known way in.
-			jwt.WithValidMethods([]string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}),
-			jwt.WithIssuer(c.Issuer), jwt.WithAudience(c.Audience), jwt.WithExpirationRequired(), jwt.WithLeeway(leeway)),
-	}, nil
-}
+// publicAlgorithms have keys that can be public: with HMAC among them, a token
+// signed with the text of a public key would be accepted.
+var publicAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 
-func openJWKS(ctx context.Context, c External) (jwkset.Storage, error) {
-	if c.JWKSURL != "" {
-		return jwkset.NewStorageFromHTTP(c.JWKSURL, jwkset.HTTPClientStorageOptions{
-			Ctx: ctx, HTTPTimeout: jwksTimeout, RefreshInterval: c.Refresh,
-			Client: &http.Client{Timeout: jwksTimeout, Transport: limitedBodies{http.DefaultTransport}},
-		})
-	}
-	data, err := os.ReadFile(c.JWKSFile)
+func newExternal(ctx context.Context, c External, loads *prometheus.CounterVec) (*external, error) {
+	keys, err := openKeySet(ctx, c, loads)
 	if err != nil {
 		return nil, err
 	}
-	var set jwkset.JWKSMarshal
-	if err := json.Unmarshal(data, &set); err != nil {
-		return nil, fmt.Errorf("%s is no JWK set: %w", c.JWKSFile, err)
-	}
-	return set.ToStorage()
-}
-
-// limitedBodies bounds the bodies of answers.
-type limitedBodies struct{ next http.RoundTripper }
-
-func (l limitedBodies) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := l.next.RoundTrip(r)
-	if err == nil {
-		resp.Body = http.MaxBytesReader(nil, resp.Body, maxJWKS)
-	}
-	return resp, err
+	return &external{
+		config: c, keys: keys, peek: jwt.NewParser(),
+		parser: jwt.NewParser(jwt.WithValidMethods(publicAlgorithms), jwt.WithIssuer(c.Issuer), jwt.WithAudience(c.Audience),
+			jwt.WithExpirationRequired(), jwt.WithLeeway(leeway)),
+	}, nil
 }
 
 // issued reports whether a token says that it is from the identity system. It
 // proves nothing.
 func (x *external) issued(token string) bool {
+	if len(token) > maxToken {
+		return false
+	}
 	var c jwt.RegisteredClaims
 	_, _, err := x.peek.ParseUnverified(token, &c)
 	return err == nil && c.Issuer == x.config.Issuer
 }
 
-// authenticateExternal finds or makes the account and the device that a token
-// of the identity system names.
-func (a *Authenticator) authenticateExternal(ctx context.Context, token string) (Identity, error) {
-	x := a.external
-	c := jwt.MapClaims{}
-	_, err := x.parser.ParseWithClaims(token, c, x.keys.Keyfunc)
-	switch {
-	case errors.Is(err, jwt.ErrTokenExpired):
-		return Identity{}, badToken("has expired")
-	case err != nil:
-		return Identity{}, badToken("is not signed by a known key, or not for this service")
+// parse checks a token. If its key is not known, the keys are read anew: the
+// system may have changed them. Errors are bad_token, or tell that the keys are
+// not to be had.
+func (x *external) parse(ctx context.Context, token string) (jwt.MapClaims, error) {
+	set, err := x.keys.current(ctx)
+	if err != nil {
+		return nil, err
 	}
+	c := jwt.MapClaims{}
+	_, err = x.parser.ParseWithClaims(token, c, set.keys.KeyfuncCtx(ctx))
+	if errors.Is(err, jwkset.ErrKeyNotFound) {
+		if set, err = x.keys.newer(ctx, set); err != nil {
+			return nil, err
+		}
+		c = jwt.MapClaims{}
+		_, err = x.parser.ParseWithClaims(token, c, set.keys.KeyfuncCtx(ctx))
+	}
+	if err != nil {
+		return nil, badToken(whyBad(err))
+	}
+	return c, nil
+}
+
+// subject is whom an external token is for.
+type subject struct {
+	number  e164.Number
+	device  string
+	expires time.Time
+}
+
+func (x *external) subject(c jwt.MapClaims) (subject, error) {
 	text, _ := c[x.config.NumberClaim].(string)
 	n, err := e164.Parse(text, "")
 	if err != nil {
-		return Identity{}, badToken("names no phone number")
+		return subject{}, badToken(tokenNumber)
+	}
+	if v, ok := c[verifiedClaim]; ok && v != true && v != "true" {
+		return subject{}, badToken(tokenUnverified)
 	}
 	device, _ := c[x.config.DeviceClaim].(string)
-	if device == "" || len(device) > maxDeviceClaim {
-		return Identity{}, badToken("names no device")
-	}
-	rec, err := a.accounts.Register(ctx, n)
-	if err != nil {
-		return Identity{}, err
-	}
-	d, err := a.addDevice(ctx, rec.Account, device, "ext:"+device)
-	if err != nil {
-		return Identity{}, err
+	if device == "" || len(device) > maxDeviceClaim || !printable(device) {
+		return subject{}, badToken(tokenClaims)
 	}
 	expires, err := c.GetExpirationTime()
-	if err != nil {
-		return Identity{}, protocol.NewError(protocol.CodeToken, "the token has no end")
+	if err != nil || expires == nil {
+		return subject{}, badToken(tokenClaims)
 	}
-	return Identity{Account: rec.Account, Device: d.Device, Number: n, Expires: expires.Time}, nil
+	return subject{n, device, expires.Time}, nil
+}
+
+func printable(s string) bool {
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return utf8.ValidString(s)
+}
+
+// authenticateExternal finds or makes the account and the device that a token
+// of the identity system names.
+func (a *Authenticator) authenticateExternal(ctx context.Context, token string) (Identity, error) {
+	c, err := a.external.parse(ctx, token)
+	if err != nil {
+		return Identity{}, err
+	}
+	s, err := a.external.subject(c)
+	if err != nil {
+		return Identity{}, err
+	}
+	rec, err := a.accounts.Register(ctx, s.number)
+	if err != nil {
+		return Identity{}, err
+	}
+	d, err := a.addDevice(ctx, rec.Account, s.device, externalToken+s.device)
+	if err != nil {
+		return Identity{}, err
+	}
+	return Identity{Account: rec.Account, Device: d.Device, Number: s.number, Expires: s.expires}, nil
 }

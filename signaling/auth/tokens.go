@@ -13,72 +13,67 @@ import (
 	"switchboard/signaling/protocol"
 )
 
-// Accounts is the part of the directory that tokens are about.
-type Accounts interface {
-	Register(ctx context.Context, n e164.Number) (directory.AccountRecord, error)
-	AccountOf(ctx context.Context, a directory.Account) (directory.AccountRecord, error)
-	AddDevice(ctx context.Context, a directory.Account, name, external string) (directory.DeviceRecord, error)
-	DeviceOf(ctx context.Context, a directory.Account, dev directory.Device) (directory.DeviceRecord, error)
-	Devices(ctx context.Context, a directory.Account) ([]directory.DeviceRecord, error)
-	UpdateDevice(ctx context.Context, a directory.Account, dev directory.Device, change func(*directory.DeviceRecord) error) (directory.DeviceRecord, error)
-	RemoveDevice(ctx context.Context, a directory.Account, dev directory.Device) error
-}
-
-// Identity is who a token belongs to.
-type Identity struct {
-	Account directory.Account
-	Device  directory.Device
-	Number  e164.Number
-	Expires time.Time
-}
-
-// Key signs tokens. Its ID stands in them, so that an old key is still accepted
-// while a new one signs.
-type Key struct {
-	ID     string
-	Secret []byte
-}
-
 const (
 	// refreshGrace is how long a token that was refreshed still works, for a
 	// client to which the answer did not get through.
 	refreshGrace = 2 * time.Minute
 	// leeway is how far clocks may be apart.
 	leeway = 30 * time.Second
+	// maxToken bounds a token, in bytes.
+	maxToken = 8 << 10
 )
+
+// Refreshes of one device, so that none makes the directory write without end.
+const (
+	refreshesPerHour = 12
+	refreshBurst     = 6
+)
+
+type device struct {
+	account directory.Account
+	device  directory.Device
+}
 
 // Authenticator issues and checks tokens. Its methods may be called
 // concurrently.
 type Authenticator struct {
-	config   Config
-	keys     []Key // the first one signs
-	accounts Accounts
-	parser   *jwt.Parser
-	external *external // nil if external tokens are not accepted
+	config    Config
+	keys      Keys
+	accounts  Accounts
+	parser    *jwt.Parser
+	external  *external // nil if external tokens are not accepted
+	refreshes *limits[device]
+	metrics   *tokenMetrics
+	removed   func(context.Context, directory.Account, directory.Device)
 }
 
 // NewAuthenticator returns an authenticator that signs with the first key and
-// accepts all. If external tokens come by URL, their keys are fetched now and,
-// until ctx ends, again.
-func NewAuthenticator(ctx context.Context, c Config, keys []Key, accounts Accounts) (*Authenticator, error) {
-	if len(keys) == 0 {
-		return nil, errors.New("auth: no key to sign tokens with")
-	}
-	for _, k := range keys {
-		if k.ID == "" || len(k.Secret) < 32 {
-			return nil, errors.New("auth: a key needs an id and at least 32 bytes")
-		}
+// accepts all. The keys of external tokens are read now: from a file they must
+// be there, from a URL they may come later, when a token needs them.
+func NewAuthenticator(ctx context.Context, c Config, keys Keys, accounts Accounts) (*Authenticator, error) {
+	if err := errors.Join(c.Validate(), keys.Validate()); err != nil {
+		return nil, fmt.Errorf("auth: %w", err)
 	}
 	a := &Authenticator{
-		config: c, keys: keys, accounts: accounts,
+		config: c, keys: keys, accounts: accounts, metrics: newTokenMetrics(),
 		parser: jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuer(c.Issuer),
 			jwt.WithExpirationRequired(), jwt.WithLeeway(leeway)),
+		refreshes: newLimits[device](refreshesPerHour, refreshBurst, maxSources),
 	}
-	var err error
 	if c.External.Enabled() {
-		a.external, err = newExternal(ctx, c.External)
+		var err error
+		if a.external, err = newExternal(ctx, c.External, a.metrics.keys); err != nil {
+			return nil, err
+		}
 	}
-	return a, err
+	return a, nil
+}
+
+// OnRemoved has f called after a device was removed, by a revocation or
+// because its account has too many, so that its mailbox and its session can go,
+// too. It must be called before the Authenticator is used.
+func (a *Authenticator) OnRemoved(f func(context.Context, directory.Account, directory.Device)) {
+	a.removed = f
 }
 
 // claims are those of a token of ours.
@@ -103,60 +98,70 @@ func (a *Authenticator) sign(d directory.DeviceRecord) (string, time.Time, error
 	return s, expires, err
 }
 
-func badToken(why string) error { return protocol.NewError(protocol.CodeToken, "the token %s", why) }
-
 // parse checks what a token of ours says without asking the directory.
 func (a *Authenticator) parse(token string) (claims, error) {
+	if len(token) > maxToken {
+		return claims{}, badToken(tokenMalformed)
+	}
 	var c claims
 	_, err := a.parser.ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) {
-		for _, k := range a.keys {
-			if t.Header["kid"] == k.ID {
-				return k.Secret, nil
-			}
+		if secret, ok := a.keys.find(t.Header["kid"]); ok {
+			return secret, nil
 		}
-		return nil, errors.New("unknown key")
+		return nil, errUnknownKey
 	})
 	switch {
-	case errors.Is(err, jwt.ErrTokenExpired):
-		return claims{}, badToken("has expired")
 	case err != nil:
-		return claims{}, badToken("is not one of ours")
+		return claims{}, badToken(whyBad(err))
 	case !directory.Account(c.Subject).Valid() || c.Device == 0:
-		return claims{}, badToken("names no device")
+		return claims{}, badToken(tokenClaims)
 	}
 	return c, nil
 }
 
-// Authenticate tells whose a token is. A token that is not good is an
+// Authenticate tells whose a token is. A token that is not good is a
 // [*protocol.Error] with code bad_token; any other error means that it could
 // not be checked.
 func (a *Authenticator) Authenticate(ctx context.Context, token string) (Identity, error) {
+	kind, check := kindOwn, a.authenticateOwn
 	if a.external != nil && a.external.issued(token) {
-		return a.authenticateExternal(ctx, token)
+		kind, check = kindExternal, a.authenticateExternal
 	}
+	id, err := check(ctx, token)
+	a.metrics.checked.WithLabelValues(kind, tokenResult(err)).Inc()
+	return id, err
+}
+
+func (a *Authenticator) authenticateOwn(ctx context.Context, token string) (Identity, error) {
 	c, err := a.parse(token)
 	if err != nil {
 		return Identity{}, err
 	}
 	account := directory.Account(c.Subject)
 	d, err := a.accounts.DeviceOf(ctx, account, c.Device)
-	if errors.Is(err, directory.ErrNotFound) {
-		return Identity{}, badToken("is of a device that was removed")
-	}
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, orRemoved(err)
 	}
 	if !good(d.Token, c.Generation) {
-		return Identity{}, badToken("was replaced by a newer one")
+		return Identity{}, badToken(tokenReplaced)
 	}
-	rec, err := a.accounts.AccountOf(ctx, account)
-	if errors.Is(err, directory.ErrNotFound) {
-		return Identity{}, badToken("is of an account that was removed")
-	}
+	n, err := a.numberOf(ctx, account)
 	if err != nil {
 		return Identity{}, err
 	}
-	return Identity{Account: account, Device: c.Device, Number: rec.Number, Expires: c.ExpiresAt.Time}, nil
+	return Identity{Account: account, Device: c.Device, Number: n, Expires: c.ExpiresAt.Time}, nil
+}
+
+func (a *Authenticator) numberOf(ctx context.Context, account directory.Account) (e164.Number, error) {
+	rec, err := a.accounts.AccountOf(ctx, account)
+	return rec.Number, orRemoved(err)
+}
+
+func orRemoved(err error) error {
+	if errors.Is(err, directory.ErrNotFound) {
+		return badToken(tokenRemoved)
+	}
+	return err
 }
 
 // good reports whether tokens of a generation are accepted.
@@ -170,23 +175,26 @@ func good(s directory.TokenState, generation uint64) bool {
 func (a *Authenticator) Refresh(ctx context.Context, token string) (protocol.TokenReply, error) {
 	c, err := a.parse(token)
 	if err != nil {
+		if a.external != nil && a.external.issued(token) {
+			return protocol.TokenReply{}, protocol.NewError(protocol.CodeUnsupported, "this token is renewed by the system that it is from")
+		}
 		return protocol.TokenReply{}, err
 	}
 	account := directory.Account(c.Subject)
+	if err := a.refreshes.take(device{account, c.Device}); err != nil {
+		return protocol.TokenReply{}, err
+	}
 	d, err := a.accounts.UpdateDevice(ctx, account, c.Device, func(r *directory.DeviceRecord) error {
 		if !good(r.Token, c.Generation) {
-			return badToken("was replaced by a newer one")
+			return badToken(tokenReplaced)
 		}
 		if c.Generation == r.Token.Generation {
-			r.Token = directory.TokenState{Generation: c.Generation + 1, Rotated: time.Now().UTC()}
+			r.Token = directory.TokenState{Generation: c.Generation + 1, Rotated: time.Now().UTC().Truncate(time.Millisecond)}
 		}
 		return nil
 	})
-	if errors.Is(err, directory.ErrNotFound) {
-		return protocol.TokenReply{}, badToken("is of a device that was removed")
-	}
 	if err != nil {
-		return protocol.TokenReply{}, err
+		return protocol.TokenReply{}, orRemoved(err)
 	}
 	return a.reply(ctx, d)
 }
@@ -197,11 +205,11 @@ func (a *Authenticator) Revoke(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
-	return a.accounts.RemoveDevice(ctx, id.Account, id.Device)
+	return a.removeDevice(ctx, id.Account, id.Device)
 }
 
 func (a *Authenticator) reply(ctx context.Context, d directory.DeviceRecord) (protocol.TokenReply, error) {
-	rec, err := a.accounts.AccountOf(ctx, d.Account)
+	n, err := a.numberOf(ctx, d.Account)
 	if err != nil {
 		return protocol.TokenReply{}, err
 	}
@@ -210,41 +218,30 @@ func (a *Authenticator) reply(ctx context.Context, d directory.DeviceRecord) (pr
 		return protocol.TokenReply{}, fmt.Errorf("sign token: %w", err)
 	}
 	return protocol.TokenReply{
-		Account: string(d.Account), Device: uint32(d.Device), Number: rec.Number,
+		Account: string(d.Account), Device: uint32(d.Device), Number: n,
 		Token: token, ExpiresMS: time.Until(expires).Milliseconds(),
 	}, nil
 }
 
 // admit makes a device for whoever has proved to hold a number. The same proof
-// again gives the same device. An account that has as many devices as it may
-// loses the oldest: its owner may have lost it, too, and must not be locked
-// out.
-func (a *Authenticator) admit(ctx context.Context, n e164.Number, proof, name string) (protocol.TokenReply, error) {
+// again gives the same device.
+func (a *Authenticator) admit(ctx context.Context, n e164.Number, proof, name string) (directory.DeviceRecord, error) {
 	rec, err := a.accounts.Register(ctx, n)
 	if err != nil {
-		return protocol.TokenReply{}, err
+		return directory.DeviceRecord{}, err
 	}
-	d, err := a.addDevice(ctx, rec.Account, name, "code:"+proof)
+	return a.addDevice(ctx, rec.Account, name, externalCode+proof)
+}
+
+// readmit answers a proof once more that gave a device already. It is for a
+// client that did not hear so; one that has refreshed its token did.
+func (a *Authenticator) readmit(ctx context.Context, account directory.Account, dev directory.Device, generation uint64) (protocol.TokenReply, error) {
+	d, err := a.accounts.DeviceOf(ctx, account, dev)
+	if errors.Is(err, directory.ErrNotFound) || err == nil && d.Token.Generation != generation {
+		return protocol.TokenReply{}, codeExpired()
+	}
 	if err != nil {
 		return protocol.TokenReply{}, err
 	}
 	return a.reply(ctx, d)
 }
-
-func (a *Authenticator) addDevice(ctx context.Context, account directory.Account, name, external string) (directory.DeviceRecord, error) {
-	d, err := a.accounts.AddDevice(ctx, account, name, external)
-	if !errors.Is(err, directory.ErrTooMany) {
-		return d, err
-	}
-	have, err := a.accounts.Devices(ctx, account)
-	if err != nil {
-		return directory.DeviceRecord{}, err
-	}
-	if len(have) > 0 {
-		if err := a.accounts.RemoveDevice(ctx, account, have[0].Device); err != nil {
-			return directory.DeviceRecord{}, err
-		}
-	}
-	return a.accounts.AddDevice(ctx, account, name, external)
-}
-

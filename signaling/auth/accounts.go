@@ -1,0 +1,78 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"switchboard/directory"
+	"switchboard/directory/e164"
+)
+
+// Numbers leads from numbers to accounts and back. Errors are the directory's.
+type Numbers interface {
+	Register(ctx context.Context, n e164.Number) (directory.AccountRecord, error)
+	AccountOf(ctx context.Context, a directory.Account) (directory.AccountRecord, error)
+}
+
+// Devices holds the devices of accounts. AddDevice with an external key that a
+// device has returns that device. Errors are the directory's.
+type Devices interface {
+	AddDevice(ctx context.Context, a directory.Account, name, external string) (directory.DeviceRecord, error)
+	DeviceOf(ctx context.Context, a directory.Account, dev directory.Device) (directory.DeviceRecord, error)
+	Devices(ctx context.Context, a directory.Account) ([]directory.DeviceRecord, error)
+	UpdateDevice(ctx context.Context, a directory.Account, dev directory.Device, change func(*directory.DeviceRecord) error) (directory.DeviceRecord, error)
+	RemoveDevice(ctx context.Context, a directory.Account, dev directory.Device) error
+}
+
+// Accounts is the part of the directory that this package needs.
+type Accounts interface {
+	Numbers
+	Devices
+}
+
+// Identity is whom a token stands for.
+type Identity struct {
+	Account directory.Account
+	Device  directory.Device
+	Number  e164.Number
+	// Expires is when the token does.
+	Expires time.Time
+}
+
+// External keys of devices say where a device came from. The prefixes keep one
+// kind from being taken for another.
+const (
+	externalCode  = "code:" // and the key of the verification's record
+	externalToken = "ext:"  // and the device's name in the identity system
+)
+
+// addDevice gives an account a device. An account that has as many as it may
+// loses the oldest: its owner may have lost that one, too, and must not be
+// locked out.
+func (a *Authenticator) addDevice(ctx context.Context, account directory.Account, name, external string) (directory.DeviceRecord, error) {
+	d, err := a.accounts.AddDevice(ctx, account, name, external)
+	if !errors.Is(err, directory.ErrTooMany) {
+		return d, err
+	}
+	have, err := a.accounts.Devices(ctx, account)
+	if err != nil {
+		return directory.DeviceRecord{}, err
+	}
+	if len(have) > 0 {
+		if err := a.removeDevice(ctx, account, have[0].Device); err != nil {
+			return directory.DeviceRecord{}, err
+		}
+	}
+	return a.accounts.AddDevice(ctx, account, name, external)
+}
+
+func (a *Authenticator) removeDevice(ctx context.Context, account directory.Account, dev directory.Device) error {
+	if err := a.accounts.RemoveDevice(ctx, account, dev); err != nil {
+		return err
+	}
+	if a.removed != nil {
+		a.removed(ctx, account, dev)
+	}
+	return nil
+}
