@@ -3,7 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,16 +44,26 @@ func TestManualNamesEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var named []string
-	for _, paths := range pathsByLine(text) {
-		named = append(named, paths...)
+	var manualKeys map[string]any
+	if err := yaml.Unmarshal(text, &manualKeys); err != nil {
+		t.Fatal(err)
 	}
 	var c Config
 	for _, k := range keysOf(&c) {
-		if !slices.Contains(named, k.path) {
+		if !names(manualKeys, strings.Split(k.path, ".")) {
 			t.Errorf("%s does not name %s", manual, k.path)
 		}
 	}
+}
+
+// names reports whether there is something at path, even if it is empty.
+func names(section map[string]any, path []string) bool {
+	v, ok := section[path[0]]
+	if !ok || len(path) == 1 {
+		return ok
+	}
+	below, ok := v.(map[string]any)
+	return ok && names(below, path[1:])
 }
 
 // TestEveryKeyHasItsOwnVariable guards the scheme of names: a key a.b_c and a
@@ -102,6 +112,43 @@ drain_deadline: 2m
 func TestDefaultsAreValid(t *testing.T) {
 	if err := Default().Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestMistakesAreTold(t *testing.T) {
+	for _, test := range []struct{ name, text, want string }{
+		{"unknown key", "colour: red", "colour (line 1): no such key; there are roles, development,"},
+		{"unknown key below", "http:\n  tls:\n    cert: x", "http.tls.cert (line 3): no such key; there are cert_file, key_file"},
+		{"set twice", "node: a\nnode: b", "node (line 2): set twice"},
+		{"a value for a section", "http: yes", "http (line 1): not a section; there are listen, tls, trusted_proxies"},
+		{"a list for the whole", "- a", "settings (line 1): not a section"},
+		{"a section for a value", "node: {a: b}", "node (line 1): not a text"},
+		{"a number for a duration", "drain_deadline: 30", "drain_deadline (line 1): not a duration"},
+		{"no number", "mailbox: {items: many}", "mailbox.items (line 1): not a whole number"},
+		{"too large a number", "relay: {relay_ports: {min: 70000}}", "relay.relay_ports.min (line 1): not a whole number"},
+		{"no truth", "development: perhaps", "development (line 1): not true or false"},
+		{"no level", "log: {level: loud}", "log.level (line 1): not one of debug"},
+		{"no network", "http: {trusted_proxies: [here]}", "http.trusted_proxies (line 1): not a list of networks"},
+		{"unknown key in a list", "relay: {secrets: [{id: a, kee: b}]}", "relay.secrets (line 1): not a list such as"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := Default()
+			if err := decode(&c, []byte(test.text)); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got  %v\nwant %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestNothingIsSaid(t *testing.T) {
+	for _, text := range []string{"", "# all commented out", "http:\n  # so is this\n", "---\n"} {
+		c := Default()
+		if err := decode(&c, []byte(text)); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+		if diff := cmp.Diff(toYAML(t, Default()), toYAML(t, c)); diff != "" {
+			t.Errorf("%q: %s", text, diff)
+		}
 	}
 }
 

@@ -32,13 +32,22 @@ func TestTwoPhones(t *testing.T) {
 	callThrough(t, a, b)
 
 	_, metrics := p.get(p.Ops, "/metrics")
-	if !strings.Contains(metrics, `switchboard_signaling_sessions 2`) {
-		t.Error("metrics do not know of two sessions")
+	for _, want := range []string{
+		"switchboard_signaling_sessions 2\n", `switchboard_auth_requests_total{endpoint="confirm",result="ok"} 2`,
+		"switchboard_mailbox_", `switchboard_callstore_operations_total{bucket="calls"`, `switchboard_callstore_operations_total{bucket="codes"`,
+		"switchboard_relay_",
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("metrics lack %s", want)
+		}
 	}
 	a.Close()
 	b.Close()
 	if err := p.end(); err != nil {
 		t.Errorf("asked to end: %v", err)
+	}
+	if !strings.Contains(log.String(), "one-time code") {
+		t.Error("the log is not looked at")
 	}
 	for _, number := range []string{alice, bob} {
 		if strings.Contains(metrics, number[1:]) {

@@ -2,16 +2,21 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
+	"net/netip"
 	"os"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"switchboard/relay"
 )
 
 // Load returns the settings: the defaults, changed by the file when one is
@@ -39,124 +44,110 @@ func loadFile(c *Config, file string) error {
 	return nil
 }
 
-// decode changes c by a YAML document. Keys that do not exist are errors.
+// decode changes c by a YAML document. Keys that do not exist are errors, as
+// are keys that are set twice.
 func decode(c *Config, text []byte) error {
-	d := yaml.NewDecoder(bytes.NewReader(text))
-	d.KnownFields(true)
-	err := d.Decode(c)
-	if errors.Is(err, io.EOF) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return err
+	}
+	if len(doc.Content) == 0 {
 		return nil // nothing but comments
 	}
-	if t, ok := errors.AsType[*yaml.TypeError](err); ok {
-		return inWords(t, text)
-	}
-	return err
+	d := decoder{keys: keysOf(c)}
+	d.section("", doc.Content[0])
+	return errors.Join(d.errs...)
 }
 
-var (
-	unknownField = regexp.MustCompile(`^line (\d+): field (.+) not found in type`)
-	repeatedKey  = regexp.MustCompile(`^line (\d+): (?:field (.+) already set|mapping key "(.+)" already defined)`)
-	wrongType    = regexp.MustCompile(`^line (\d+): cannot unmarshal .* into (.+)$`)
-)
+// decoder goes through a document key by key, so that every mistake is told
+// with the key's whole name.
+type decoder struct {
+	keys []key
+	errs []error
+}
 
-// inWords says what yaml found in terms of keys. What it cannot place is told
-// by line alone, because yaml's own words may quote values.
-func inWords(t *yaml.TypeError, text []byte) error {
-	where := pathsByLine(text)
-	var errs []error
-	for _, e := range t.Errors {
+func (d *decoder) wrong(n *yaml.Node, path, format string, args ...any) {
+	d.errs = append(d.errs, fmt.Errorf("%s (line %d): %s", cmp.Or(path, "settings"), n.Line, fmt.Sprintf(format, args...)))
+}
+
+// section reads the keys of a section; prefix is its name with a dot behind.
+func (d *decoder) section(prefix string, n *yaml.Node) {
+	path := strings.TrimSuffix(prefix, ".")
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+		return // all that stood in it is commented out
+	}
+	if n.Kind != yaml.MappingNode {
+		d.wrong(n, path, "not a section; %s", d.has(prefix))
+		return
+	}
+	seen := make(map[string]bool)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, value := n.Content[i], n.Content[i+1]
+		path := prefix + name.Value
+		at := slices.IndexFunc(d.keys, func(k key) bool { return k.path == path || strings.HasPrefix(k.path, path+".") })
 		switch {
-		case unknownField.MatchString(e):
-			m := unknownField.FindStringSubmatch(e)
-			path := pick(where[m[1]], m[2])
-			errs = append(errs, fmt.Errorf("%s: no such key (line %s); %s", path, m[1], siblings(path)))
-		case repeatedKey.MatchString(e):
-			m := repeatedKey.FindStringSubmatch(e)
-			errs = append(errs, fmt.Errorf("%s: set twice (line %s)", pick(where[m[1]], m[2]+m[3]), m[1]))
-		case wrongType.MatchString(e):
-			m := wrongType.FindStringSubmatch(e)
-			errs = append(errs, fmt.Errorf("%s: not %s (line %s)", pick(where[m[1]], ""), kindInWords(m[2]), m[1]))
-		default:
-			line, _, _ := strings.Cut(e, ":")
-			errs = append(errs, fmt.Errorf("%s: not readable", line))
+		case seen[name.Value]:
+			d.wrong(name, path, "set twice")
+		case at < 0:
+			d.wrong(name, path, "no such key; %s", d.has(prefix))
+		case d.keys[at].path != path:
+			d.section(path+".", value)
+		case set(d.keys[at].value, value) != nil:
+			d.wrong(value, path, "not %s", inWords(d.keys[at].value.Type()))
 		}
+		seen[name.Value] = true
 	}
-	return errors.Join(errs...)
 }
 
-// pathsByLine tells which keys stand, or have values, on each line.
-func pathsByLine(text []byte) map[string][]string {
-	var doc yaml.Node
-	if yaml.Unmarshal(text, &doc) != nil || len(doc.Content) == 0 {
-		return nil
-	}
-	where := make(map[string][]string)
-	var walk func(n *yaml.Node, path string)
-	walk = func(n *yaml.Node, path string) {
-		line := fmt.Sprint(n.Line)
-		where[line] = append(where[line], path)
-		switch n.Kind {
-		case yaml.MappingNode:
-			for i := 0; i+1 < len(n.Content); i += 2 {
-				name := strings.TrimPrefix(path+"."+n.Content[i].Value, ".")
-				walk(n.Content[i], name)
-				walk(n.Content[i+1], name)
-			}
-		case yaml.SequenceNode:
-			for _, item := range n.Content {
-				walk(item, path)
-			}
-		}
-	}
-	walk(doc.Content[0], "")
-	return where
-}
-
-// pick returns the path that ends in name, or the last one.
-func pick(paths []string, name string) string {
-	for _, p := range slices.Backward(paths) {
-		if name == "" || p == name || strings.HasSuffix(p, "."+name) {
-			return p
-		}
-	}
-	return name
-}
-
-// siblings tells what the section of an unknown key does have.
-func siblings(path string) string {
-	section := ""
-	if i := strings.LastIndexByte(path, '.'); i >= 0 {
-		section = path[:i+1]
-	}
-	var c Config
+// has tells what a section has.
+func (d *decoder) has(prefix string) string {
 	var names []string
-	for _, k := range keysOf(&c) {
-		rest, ok := strings.CutPrefix(k.path, section)
+	for _, k := range d.keys {
+		rest, ok := strings.CutPrefix(k.path, prefix)
 		name, _, _ := strings.Cut(rest, ".")
 		if ok && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
-	if len(names) == 0 {
-		return "see configs/switchboard.yaml"
-	}
 	return "there are " + strings.Join(names, ", ")
 }
 
-// kindInWords says what a Go type is to whoever writes YAML.
-func kindInWords(goType string) string {
-	switch {
-	case goType == "time.Duration":
-		return "a duration such as 30s or 5m"
-	case goType == "bool":
+// set reads one value; what stands in lists is read as strictly as the rest.
+func set(v reflect.Value, n *yaml.Node) error {
+	text, err := yaml.Marshal(n)
+	if err != nil {
+		return err
+	}
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	return d.Decode(v.Addr().Interface())
+}
+
+// inWords says what a key's type is to whoever writes YAML. The errors of the
+// types themselves are not shown: they may quote the value, which may be secret.
+func inWords(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[time.Duration]():
+		return "a duration such as 500ms, 30s or 5m"
+	case reflect.TypeFor[slog.Level]():
+		return "one of debug, info, warn, error"
+	case reflect.TypeFor[[]netip.Prefix]():
+		return "a list of networks such as [10.0.0.0/8]"
+	case reflect.TypeFor[[]netip.Addr]():
+		return "a list of addresses such as [192.0.2.1]"
+	case reflect.TypeFor[[]relay.Secret]():
+		return "a list such as [{id: a1, key: 64 hexadecimal digits}]"
+	}
+	switch t.Kind() {
+	case reflect.Bool:
 		return "true or false"
-	case strings.HasPrefix(goType, "int"), strings.HasPrefix(goType, "uint"):
+	case reflect.Int, reflect.Int64, reflect.Uint16:
 		return "a whole number that fits"
-	case strings.HasPrefix(goType, "float"):
+	case reflect.Float64:
 		return "a number"
-	case goType == "string":
+	case reflect.String:
 		return "a text"
-	case strings.HasPrefix(goType, "[]"):
+	case reflect.Slice:
 		return "a list"
 	}
 	return "of the form that this key wants"
@@ -175,7 +166,7 @@ func loadEnv(c *Config, environ []string) (warnings []string, err error) {
 	for _, k := range keysOf(c) {
 		known[k.env()] = true
 		if value, ok := values[k.env()]; ok && setFromText(k.value, value) != nil {
-			errs = append(errs, fmt.Errorf("%s (environment, for %s): not %s", k.env(), k.path, kindInWords(k.value.Type().String())))
+			errs = append(errs, fmt.Errorf("%s (for %s): not %s", k.env(), k.path, inWords(k.value.Type())))
 		}
 	}
 	for name := range values {
@@ -201,5 +192,9 @@ func setFromText(v reflect.Value, text string) error {
 	case v.Kind() == reflect.Slice && !strings.HasPrefix(text, "["):
 		text = "[" + text + "]"
 	}
-	return yaml.Unmarshal([]byte(text), v.Addr().Interface())
+	var doc yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &doc); err != nil || len(doc.Content) == 0 {
+		return err
+	}
+	return set(v, doc.Content[0])
 }

@@ -21,7 +21,6 @@ type process struct {
 	t    *testing.T
 	stop context.CancelFunc // as SIGTERM does
 	done chan error
-	log  *strings.Builder // to be read after the end
 }
 
 // start runs n until the test ends, and returns once it is ready.
