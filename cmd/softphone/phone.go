@@ -70,7 +70,7 @@ func newPhone(ice protocol.ICE, role protocol.Role, o mediaOptions, out *output)
 	if p.player, err = newPlayer(o.play); err != nil {
 		return nil, err
 	}
-	api, err := newAPI()
+	api, err := newAPI(o.relayOnly)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func newPhone(ice protocol.ICE, role protocol.Role, o mediaOptions, out *output)
 
 // newAPI sets pion up with the codecs that need no encoder of C: G.711 for
 // sound, which every browser has, and VP8 to receive.
-func newAPI() (*webrtc.API, error) {
+func newAPI(relayOnly bool) (*webrtc.API, error) {
 	m := &webrtc.MediaEngine{}
 	for _, c := range []webrtc.RTPCodecParameters{
 		{RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMU, ClockRate: sampleRate}, PayloadType: 0},
@@ -131,6 +131,9 @@ func newAPI() (*webrtc.API, error) {
 	s := webrtc.SettingEngine{}
 	// Two phones on one machine may have nothing but the loopback between them.
 	s.SetIncludeLoopbackCandidate(true)
+	if relayOnly {
+		s.SetRelayAcceptanceMinWait(0) // there is nothing better to wait for
+	}
 	return webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(i), webrtc.WithSettingEngine(s)), nil
 }
 
@@ -470,8 +473,12 @@ func ufrag(sdp string) string {
 
 // path is what carries the media now, or nil.
 func (p *phone) path() *protocol.Path {
-	pair := p.audioPair()
-	if pair == nil {
+	t := p.transport()
+	if t == nil {
+		return nil
+	}
+	pair, err := t.GetSelectedCandidatePair()
+	if err != nil || pair == nil {
 		return nil
 	}
 	path := &protocol.Path{Local: pair.Local.Typ.String(), Remote: pair.Remote.Typ.String(), Protocol: pair.Local.Protocol.String()}
@@ -481,36 +488,43 @@ func (p *phone) path() *protocol.Path {
 	return path
 }
 
-func (p *phone) audioPair() *webrtc.ICECandidatePair {
+// transport is the one that carries all media of the call, or nil.
+func (p *phone) transport() *webrtc.ICETransport {
 	for _, s := range p.pc.GetSenders() {
 		if t := s.Transport(); t != nil {
-			if pair, err := t.ICETransport().GetSelectedCandidatePair(); err == nil && pair != nil {
-				return pair
-			}
+			return t.ICETransport()
 		}
 	}
 	return nil
 }
 
-// relayTransport is how this side reaches its relay.
+// relayTransport is how this side reaches the relay of the path.
 func (p *phone) relayTransport() string {
+	pair, ok := p.pairStats()
+	if !ok {
+		return ""
+	}
 	for _, s := range p.pc.GetStats() {
-		if c, ok := s.(webrtc.ICECandidateStats); ok && c.CandidateType == webrtc.ICECandidateTypeRelay && c.RelayProtocol != "" {
-			if c.RelayProtocol == "dtls" || c.RelayProtocol == "tls" {
-				return "tls"
-			}
-			return c.RelayProtocol
+		c, ok := s.(webrtc.ICECandidateStats)
+		if ok && c.ID == pair.LocalCandidateID {
+			return strings.Replace(c.RelayProtocol, "dtls", "tls", 1)
 		}
 	}
-	return "udp"
+	return ""
+}
+
+func (p *phone) pairStats() (webrtc.ICECandidatePairStats, bool) {
+	if t := p.transport(); t != nil {
+		return t.GetSelectedCandidatePairStats()
+	}
+	return webrtc.ICECandidatePairStats{}, false
 }
 
 // roundTrip is the newest measured round trip of the path, 0 if there is none.
 func (p *phone) roundTrip() time.Duration {
-	for _, s := range p.pc.GetStats() {
-		if c, ok := s.(webrtc.ICECandidatePairStats); ok && c.Nominated && c.CurrentRoundTripTime > 0 {
-			return time.Duration(c.CurrentRoundTripTime * float64(time.Second))
-		}
+	pair, ok := p.pairStats()
+	if !ok {
+		return 0
 	}
-	return 0
+	return time.Duration(pair.CurrentRoundTripTime * float64(time.Second))
 }
