@@ -16,24 +16,29 @@ import (
 // patience is how long anything in a browser may take.
 const patience = 20 * time.Second
 
-// shared is the browser of all tests that need but one. Each test has a
-// context of its own in it, with its own storage.
-var shared struct {
-	once   sync.Once
-	ctx    context.Context
-	cancel func()
-	err    error
+// browsers are two processes, the most that a test needs. They outlive the
+// tests; each tab that a test opens has a storage of its own.
+var browsers [2]struct {
+	once sync.Once
+	ctx  context.Context
+	end  func()
+	err  error
 }
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(closing{m}) }
 
-// closing closes the shared browser before goroutines are counted.
+// closing closes the browsers before goroutines are counted.
 type closing struct{ m *testing.M }
 
 func (c closing) Run() int {
 	code := c.m.Run()
-	if shared.cancel != nil {
-		shared.cancel()
+	for i := range browsers {
+		if end := browsers[i].end; end != nil {
+			end()
+		}
+	}
+	if binary.dir != "" {
+		_ = os.RemoveAll(binary.dir)
 	}
 	return code
 }
@@ -87,37 +92,28 @@ type page struct {
 	ctx  context.Context
 }
 
-// newPage opens a tab with its own storage in the shared browser.
+// newPage opens a tab with its own storage in the first browser, and
+// newPageIn in either.
 func newPage(t testing.TB, name string) *page {
 	t.Helper()
-	path := chromium(t)
-	shared.once.Do(func() {
-		var dir string
-		if dir, shared.err = os.MkdirTemp("", "chromium"); shared.err == nil {
-			shared.ctx, shared.cancel, shared.err = launch(path, dir)
-		}
-	})
-	if shared.err != nil {
-		t.Fatalf("start the browser: %v", shared.err)
-	}
-	ctx, cancel := chromedp.NewContext(shared.ctx, chromedp.WithNewBrowserContext())
-	t.Cleanup(cancel)
-	return open(t, name, ctx)
+	return newPageIn(t, 0, name)
 }
 
-// newBrowser starts a browser of its own and opens a tab in it.
-func newBrowser(t testing.TB, name string) *page {
+func newPageIn(t testing.TB, browser int, name string) *page {
 	t.Helper()
 	path := chromium(t)
-	dir, err := os.MkdirTemp("", "chromium")
-	if err != nil {
-		t.Fatal(err)
+	b := &browsers[browser]
+	b.once.Do(func() {
+		var dir string
+		if dir, b.err = os.MkdirTemp("", "chromium"); b.err == nil {
+			b.ctx, b.end, b.err = launch(path, dir)
+		}
+	})
+	if b.err != nil {
+		t.Fatalf("start a browser: %v", b.err)
 	}
-	ctx, end, err := launch(path, dir)
-	if err != nil {
-		t.Fatalf("start the browser: %v", err)
-	}
-	t.Cleanup(end)
+	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
 	return open(t, name, ctx)
 }
 

@@ -8,7 +8,7 @@ import * as tones from './tones.js'
 /** @typedef {import('./switchboard.js').Call} Call */
 /** @typedef {import('./demo.js').Phone} Phone */
 
-/** A key that was meant for something else must not answer. */
+/** How long keys are not heard: one that was meant for something else must not answer. */
 const GRACE = 800
 const CLOSE_AFTER = { soon: 2500, later: 12_000 }
 /** Ends that need no reading. */
@@ -19,7 +19,6 @@ export class CallView {
   call = null
   #phone
   #small = false
-  #since = 0
   #sound = ''
   /** @type {ReturnType<typeof setInterval>|undefined} */ #clock
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #closing
@@ -49,7 +48,8 @@ export class CallView {
     if (this.call && this.call.state !== 'ended') return
     clearTimeout(this.#closing)
     this.call = call
-    this.#since = Date.now()
+    $('incoming').dataset.ready = 'false'
+    setTimeout(() => { if (call === this.call) $('incoming').dataset.ready = 'true' }, GRACE)
     this.#small = false
     say($('incoming-error'), '')
     $('details').hidden = true
@@ -248,7 +248,7 @@ export class CallView {
   #key(e) {
     if (e.defaultPrevented || e.repeat || document.querySelector('dialog[open]')) return
     const incoming = !$('incoming').hidden
-    if (incoming && Date.now() - this.#since < GRACE && (e.key === 'Enter' || e.key === ' ' || e.key === 'Escape')) return e.preventDefault()
+    if (incoming && $('incoming').dataset.ready !== 'true' && (e.key === 'Enter' || e.key === ' ' || e.key === 'Escape')) return e.preventDefault()
     if (incoming) {
       if (e.key === 'Escape') this.call?.reject()
       else if (e.key === 'Enter' && !(e.target instanceof HTMLButtonElement)) this.#accept(false)
