@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"switchboard/relay"
 )
@@ -55,15 +54,18 @@ func (n *node) announce() error {
 const firstCall = `
 Switchboard is ready, with development settings: not for use by others.
 
-  In a browser     open %[1]s in two windows, register a number in each,
-                   and call one from the other.
-  On the terminal  bin/softphone -server %[1]s register +14155550101
-                   bin/softphone -server %[1]s register +14155550102
-                   bin/softphone -server %[1]s answer +14155550102 &
-                   bin/softphone -server %[1]s dial +14155550101 +14155550102
-  One-time codes   are sent nowhere: they stand in %[2]s
+  In a browser    open %[1]s in two windows, register a number in each,
+                  such as +1 415 555 0101 and +1 415 555 0102, and call.
 
-  Ctrl-C drains and stops; Ctrl-C again stops at once.
+  On terminals    softphone -profile bob -server %[1]s register -code-file %[2]s +14155550102
+                  softphone -profile bob listen
+                  softphone -profile ann -server %[1]s register -code-file %[2]s +14155550101
+                  softphone -profile ann call +14155550102
+
+  One-time codes  are sent to nobody: they stand here in the log, and in
+                  %[2]s
+
+  Ctrl-C drains and stops; once more stops at once.
 
 `
 
@@ -82,7 +84,7 @@ func (n *node) url() string {
 	if n.config.HTTP.TLS.CertFile != "" {
 		scheme = "https"
 	}
-	return strings.Join([]string{scheme, "://", net.JoinHostPort(host, port), "/"}, "")
+	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
 // writeAddrs writes the file whole or not at all, so that whoever waits for it
