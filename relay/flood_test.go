@@ -17,6 +17,7 @@ const overhead = 14 + 20 + 8
 // Whoever sends in the name of somebody else has the relay send little more to
 // them than it was sent, with the longest realm that is allowed.
 func TestAnswersToStrangersAreSmall(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(c *relay.Config) { c.Realm = "a-realm-of-24-characters" })
 	r := s.raw(t, "udp", credentials{"1:one:call:user", "wrong"})
 	methods := []stun.Method{stun.MethodBinding, stun.MethodAllocate, stun.MethodRefresh, stun.MethodCreatePermission, stun.MethodChannelBind, stun.MethodConnect, stun.MethodConnectionBind}
@@ -49,6 +50,7 @@ func TestAnswersToStrangersAreSmall(t *testing.T) {
 // A flood is answered up to the limit. Who has credentials does not notice it,
 // and who has them wrong counts as without.
 func TestFlood(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(c *relay.Config) { c.Limits.UnauthenticatedPerSecond = 5 })
 	good := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).allocated(t)
 	bad := s.raw(t, "udp", credentials{good.as.username, "wrong"})
@@ -58,7 +60,7 @@ func TestFlood(t *testing.T) {
 	for i := range flood {
 		switch i % 3 {
 		case 0:
-			good.send(t, stun.MustBuild(stun.TransactionID, stun.BindingRequest).Raw)
+			bad.send(t, stun.MustBuild(stun.TransactionID, stun.BindingRequest).Raw)
 		case 1:
 			bad.send(t, stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest), udpRelay).Raw)
 		case 2:
@@ -66,11 +68,6 @@ func TestFlood(t *testing.T) {
 		}
 	}
 	s.until(t, "drops_total", "limited", 100)
-	for { // read what was answered
-		if good.receive(t, 50*time.Millisecond) == nil {
-			break
-		}
-	}
 	if got := good.do(t, stun.MethodRefresh); got != 0 {
 		t.Errorf("refresh during a flood: %d", got)
 	}
@@ -117,7 +114,7 @@ var garbage = [][]byte{
 	{0x40, 0x00, 0xff, 0xfc, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, // a length that wraps in 16 bits
 	{0x40, 0x00, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
 	{0x40, 0x00, 0x00, 0x00},
-	{0x7f, 0xff, 0x00, 0x00, 1, 2, 3, 4},
+	{0x7f, 0xff, 0x00, 0x08, 1, 2, 3, 4},
 	{0x80, 0x60, 0x00, 0x01, 1, 2, 3, 4, 1, 2, 3, 4}, // RTP
 	{0x16, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, // DTLS
 	{0x00, 0x01, 0x00, 0x00, 0x21, 0x12, 0xa4, 0x43, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12},
@@ -130,6 +127,7 @@ var garbage = [][]byte{
 }
 
 func TestGarbageOverTCP(t *testing.T) {
+	t.Parallel()
 	for _, over := range []string{"tcp", "tls"} {
 		t.Run(over, func(t *testing.T) {
 			s := start(t, func(c *relay.Config) {

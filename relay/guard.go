@@ -22,10 +22,12 @@ const (
 	minAllocate = stunHeader + 8
 )
 
-// Channel numbers (RFC 8656 section 12).
+// Channel numbers. RFC 8656 section 12 ends them at 0x4fff; clients of RFC 5766
+// section 11, such as coturn's, use those up to 0x7fff, and nothing else here
+// begins like them.
 const (
 	minChannel = 0x4000
-	maxChannel = 0x4fff
+	maxChannel = 0x7fff
 )
 
 // sendIndication is the type of a Send indication, whose attributes are the TURN

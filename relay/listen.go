@@ -126,6 +126,7 @@ const closeWithin = 5 * time.Second
 // close ends what clients reach, and with it all allocations, and returns when
 // no goroutine is left that has to do with them.
 func (s *Server) close(l *listeners, fronts []*turn.Server) error {
+	s.table.ending.Store(true)
 	err := l.close()
 	for _, f := range fronts {
 		err = errors.Join(err, f.Close())

@@ -55,7 +55,7 @@ const (
 	refusedPeer        refusal = "peer"           // the policy denies the peer
 	refusedPermissions refusal = "permissions"    // the allocation has all it may have
 	refusedChannels    refusal = "channels"       // the allocation has all it may have
-	refusedNumber      refusal = "channel_number" // not one of RFC 8656 section 12
+	refusedNumber      refusal = "channel_number" // no channel has it
 )
 
 var refusals = []refusal{

@@ -14,6 +14,7 @@ import (
 )
 
 func TestAllocateIsRefused(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	for _, over := range everyTransport {
 		for _, test := range []struct {
@@ -107,13 +108,13 @@ func TestPeersAreRefused(t *testing.T) {
 			t.Errorf("channel to %s: %d, want 403", p, got)
 		}
 	}
-	for _, n := range []uint16{0x3fff, 0x5000, 0x7fff, 0xffff} {
+	for _, n := range []uint16{0, 0x3fff, 0x8000, 0xffff} {
 		if got := r.do(t, stun.MethodChannelBind, channel(n), peer("127.0.0.1:5000")); got != 400 {
 			t.Errorf("channel %#x: %d, want 400", n, got)
 		}
 	}
-	if got := r.do(t, stun.MethodChannelBind, channel(0x4fff), peer("127.0.0.1:5000")); got != 0 {
-		t.Errorf("channel 0x4fff: %d", got)
+	if got := r.do(t, stun.MethodChannelBind, channel(0x7fff), peer("127.0.0.1:5000")); got != 0 {
+		t.Errorf("channel 0x7fff: %d", got)
 	}
 }
 
@@ -203,6 +204,26 @@ func TestQuotasCountWhatExists(t *testing.T) {
 			t.Fatalf("refresh: %d", got)
 		}
 		eventually(t, "the allocation ended", func() bool { return s.count(t, "allocations", "") == 0 })
+	}
+}
+
+// The end of an allocation does not end the next one of the same client.
+func TestAllocateAgainAtOnce(t *testing.T) {
+	s := start(t, nil)
+	for _, over := range everyTransport {
+		r := s.raw(t, over, mint(t, "call", "alice", time.Now())).allocated(t)
+		for range 300 {
+			r.send(t, r.request(t, stun.MethodRefresh, attribute{stun.AttrLifetime, make([]byte, 4)}).Raw)
+			r.send(t, r.request(t, stun.MethodAllocate, udpRelay).Raw)
+			for range 2 {
+				if m := r.receive(t, patience); m == nil || m.Type.Class != stun.ClassSuccessResponse {
+					t.Fatalf("over %s: %v", over, m)
+				}
+			}
+			if got := r.do(t, stun.MethodRefresh); got != 0 {
+				t.Fatalf("the next allocation over %s: %d", over, got)
+			}
+		}
 	}
 }
 

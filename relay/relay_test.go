@@ -3,6 +3,7 @@ package relay_test
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -44,25 +45,43 @@ func TestRelays(t *testing.T) {
 }
 
 func TestBothSidesOnOneRelay(t *testing.T) {
-	s := start(t, nil)
-	clientA, a := s.allocate(t, "udp", mint(t, "call", "alice", time.Now()))
-	clientB, b := s.allocate(t, "tls", mint(t, "call", "bob", time.Now()))
-	if err := clientA.CreatePermission(b.LocalAddr()); err != nil {
+	for name, change := range map[string]func(*relay.Config){
+		"with its public address": nil,
+		"behind NAT": func(c *relay.Config) {
+			c.PublicAddresses = []netip.Addr{netip.MustParseAddr("127.0.0.2")}
+			c.BindAddresses = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
+		},
+		"over IPv6": func(c *relay.Config) { c.Listen, c.TLS.Listen = "[::1]:0", "[::1]:0" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, change)
+			clientA, a := s.allocate(t, "udp", mint(t, "call", "alice", time.Now()))
+			clientB, b := s.allocate(t, "tls", mint(t, "call", "bob", time.Now()))
+			if err := clientA.CreatePermission(b.LocalAddr()); err != nil {
+				t.Fatal(err)
+			}
+			if err := clientB.CreatePermission(a.LocalAddr()); err != nil {
+				t.Fatal(err)
+			}
+			for range 20 { // in indications, and then in channels
+				hand(t, a, b)
+				hand(t, b, a)
+			}
+		})
+	}
+}
+
+// hand sends a packet from one relayed address to another.
+func hand(t *testing.T, from, to net.PacketConn) {
+	t.Helper()
+	if _, err := from.WriteTo([]byte("hello"), to.LocalAddr()); err != nil {
 		t.Fatal(err)
 	}
-	if err := clientB.CreatePermission(a.LocalAddr()); err != nil {
-		t.Fatal(err)
-	}
-	for _, way := range []struct{ from, to net.PacketConn }{{a, b}, {b, a}} {
-		if _, err := way.from.WriteTo([]byte("hello"), way.to.LocalAddr()); err != nil {
-			t.Fatal(err)
-		}
-		buf := make([]byte, 100)
-		way.to.SetReadDeadline(time.Now().Add(patience))
-		n, from, err := way.to.ReadFrom(buf)
-		if err != nil || string(buf[:n]) != "hello" || from.String() != way.from.LocalAddr().String() {
-			t.Errorf("received %q from %v, %v", buf[:n], from, err)
-		}
+	buf := make([]byte, 100)
+	to.SetReadDeadline(time.Now().Add(patience))
+	n, at, err := to.ReadFrom(buf)
+	if err != nil || string(buf[:n]) != "hello" || at.String() != from.LocalAddr().String() {
+		t.Fatalf("received %q from %v, which is at %v; %v", buf[:n], at, from.LocalAddr(), err)
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/turn/v5"
@@ -55,6 +57,8 @@ func refusalOf(err error) refusal {
 		return refusedQuotaSource
 	case errors.Is(err, errQuotaTotal):
 		return refusedQuotaTotal
+	case errors.Is(err, errDraining):
+		return refusedDraining
 	case errors.Is(err, errNoFamily):
 		return refusedFamily
 	}
@@ -87,7 +91,7 @@ func (g *generator) open(network string, owner identity) (*relayConn, error) {
 	c := &relayConn{UDPConn: socket, at: at, of: g, allocation: &allocation{
 		owner: owner, relay: netip.AddrPortFrom(at.public, port), port: port, opened: time.Now(),
 	}}
-	c.allocation.close = c.Close
+	c.allocation.close = socket.Close
 	if err := g.table.open(c.allocation); err != nil {
 		g.ports.release(port)
 		return nil, errors.Join(err, socket.Close())
@@ -123,6 +127,7 @@ type relayConn struct {
 	of         *generator
 	allocation *allocation
 	once       sync.Once
+	forgotten  atomic.Bool // the library closed it, and has forgotten the allocation
 }
 
 // WriteTo sends a packet to a peer, when the policy allows it: permissions have
@@ -163,6 +168,9 @@ func (c *relayConn) ReadFrom(b []byte) (int, net.Addr, error) {
 		n, from, err := c.ReadFromUDPAddrPort(b)
 		switch {
 		case errors.Is(err, net.ErrClosed):
+			if c.forgotten.Load() && !c.of.table.ending.Load() {
+				runtime.Goexit()
+			}
 			return 0, nil, err
 		case err != nil:
 			c.of.metrics.drops[dropReceive].Inc()
@@ -193,10 +201,11 @@ func (c *relayConn) outward(peer netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(addr, peer.Port())
 }
 
-// Close closes the socket. The allocation is no longer counted, and its port is
-// free.
+// Close is called by the library when the allocation ends. It is no longer
+// counted then, and its port is free.
 func (c *relayConn) Close() error {
 	c.once.Do(func() {
+		c.forgotten.Store(true)
 		c.UDPConn.Close()
 		c.of.table.remove(c.allocation)
 		c.of.ports.release(c.allocation.port)

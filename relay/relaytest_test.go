@@ -149,14 +149,16 @@ func (s *server) dial(t *testing.T, over string) net.PacketConn {
 	t.Helper()
 	switch over {
 	case "udp":
-		conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+		host, _, err := net.SplitHostPort(s.address(over))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := net.ListenPacket("udp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
 		return conn
-	case "tls":
-		return turn.NewSTUNConn(s.dialStream(t, over))
 	}
 	return turn.NewSTUNConn(s.dialStream(t, over))
 }

@@ -44,6 +44,7 @@ func TestConnectionLimits(t *testing.T) {
 
 // Connections that do nothing end; those that have an allocation may be silent.
 func TestSilentConnections(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(c *relay.Config) {
 		c.Limits.HandshakeTimeout, c.Limits.IdleTimeout = time.Second, 100*time.Millisecond
 	})
@@ -85,6 +86,7 @@ func channelData(n uint16, data []byte) []byte {
 
 // Data is relayed at once, however short it is and however the stream is cut.
 func TestFramesOfAStream(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
 	at := echo(t)
 	for _, over := range []string{"tcp", "tls"} {
@@ -245,6 +247,7 @@ func TestTLSRefuses(t *testing.T) {
 // A client that does not read is not waited for for ever, and nobody else is
 // held up by it.
 func TestClientThatDoesNotRead(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes as long as a client may not read")
 	}

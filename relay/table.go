@@ -48,7 +48,8 @@ type table struct {
 	running  int           // allocations whose end the library has not yet announced
 	ended    chan struct{} // closed, and replaced, when one ends
 
-	draining atomic.Bool
+	draining atomic.Bool // no new allocation is opened
+	ending   atomic.Bool // the server ends, and the library forgets nothing by itself
 }
 
 // Why an allocation is not opened.
@@ -56,6 +57,7 @@ var (
 	errQuotaUser   = errors.New("the user has all allocations that one may have")
 	errQuotaSource = errors.New("the source has all allocations that one may have")
 	errQuotaTotal  = errors.New("the relay has all allocations that it may have")
+	errDraining    = errors.New("the relay drains")
 )
 
 func newTable(q Quotas, m *metrics) *table {
@@ -96,6 +98,9 @@ func (t *table) roomFor(owner identity) error {
 func (t *table) open(a *allocation) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.draining.Load() {
+		return errDraining
+	}
 	if err := t.roomFor(a.owner); err != nil {
 		return err
 	}
@@ -110,11 +115,11 @@ func (t *table) announce(relay netip.AddrPort, c client) (a *allocation, ok bool
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.running++
-	t.metrics.opened(c.over)
 	a = t.byRelay[relay]
 	if a == nil {
 		return nil, true // closed already
 	}
+	t.metrics.opened(c.over)
 	a.client = c
 	t.byClient[c] = a
 	from := source(c.addr.Addr())
@@ -151,7 +156,7 @@ func (t *table) finished() {
 func (t *table) wait(ctx context.Context) error {
 	for {
 		t.mu.RLock()
-		left, ended := t.running, t.ended
+		left, ended := t.running+len(t.byRelay), t.ended
 		t.mu.RUnlock()
 		if left == 0 {
 			return nil
