@@ -53,7 +53,7 @@ func (n *node) openRelay(s secrets) error {
 		return fmt.Errorf("relay: %w", err)
 	}
 	n.parts = append(n.parts, part{name: "relay", run: r.Serve, started: r.Started(), then: func() {
-		n.relays.add(relayHosts(c), r.Addrs())
+		n.relays.add(relayHosts(n.config.ICE, c), r.Addrs())
 		n.addrs.Relay = relayAddrs(r.Addrs())
 	}})
 	n.health.require("relay", r.Ready)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +17,9 @@ import (
 // ICEConfig names the ICE servers that devices are given, where they are not
 // this process's own relay.
 type ICEConfig struct {
+	// Host is the name or address of this process's relay in what devices are
+	// told. TLS needs a name: it stands in the certificate.
+	Host     string   `yaml:"host"`
 	STUNURLs []string `yaml:"stun_urls"`
 	TURNURLs []string `yaml:"turn_urls"`
 }
@@ -100,32 +102,31 @@ func (r *relays) For(call string, account directory.Account) protocol.ICE {
 	return ice
 }
 
-// relayHosts returns where clients find the relay of this process: its public
-// addresses, or the one it listens on, or the one from which this machine
-// reaches others.
-func relayHosts(c relay.Config) []string {
-	var hosts []string
-	for _, a := range c.PublicAddresses {
-		hosts = append(hosts, a.String())
+// relayHosts returns where devices find the relay of this process: under the
+// configured name, or else at its public addresses, or the one that it listens
+// on, or the one from which this machine reaches others.
+func relayHosts(ice ICEConfig, c relay.Config) []string {
+	if ice.Host != "" {
+		return []string{ice.Host}
 	}
-	if len(hosts) > 0 {
+	if len(c.PublicAddresses) > 0 {
+		var hosts []string
+		for _, a := range c.PublicAddresses {
+			hosts = append(hosts, a.String())
+		}
 		return hosts
 	}
 	host, _, _ := net.SplitHostPort(c.Listen)
 	if a, err := netip.ParseAddr(host); err == nil && !a.IsUnspecified() {
 		return []string{host}
 	}
-	return []string{cmp.Or(routedAddress(), "127.0.0.1")}
-}
-
-// routedAddress asks the kernel which address it would send to others from.
-// Nothing is sent.
-func routedAddress() string {
-	conn, err := net.Dial("udp4", "198.41.0.4:53")
-	if err != nil {
-		return ""
+	// Some addresses that are far away; nothing is sent to them.
+	for _, far := range []string{"198.41.0.4:53", "[2001:503:ba3e::2:30]:53"} {
+		if conn, err := net.Dial("udp", far); err == nil {
+			conn.Close()
+			host, _, _ := net.SplitHostPort(conn.LocalAddr().String())
+			return []string{host}
+		}
 	}
-	defer conn.Close()
-	host, _, _ := net.SplitHostPort(conn.LocalAddr().String())
-	return host
+	return []string{"127.0.0.1"}
 }

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"switchboard/signaling/client"
+	"switchboard/signaling/protocol"
+)
+
+// TestTwoNodes lets two processes share a NATS. A call goes across them and
+// outlives the one that the caller is connected to.
+func TestTwoNodes(t *testing.T) {
+	nats := startNATS(t)
+	first, second := clusterNode(t, nats, "one"), clusterNode(t, nats, "two")
+	second.config.SecretFile = first.config.SecretFile
+	p1, p2 := start(t, first), start(t, second)
+	tokenA, tokenB := register(t, p1.Addrs, alice), register(t, p1.Addrs, bob)
+
+	door := openDoor(t, p1.HTTP)
+	a, b := connect(t, Addrs{URL: "http://" + door.addr}, tokenA), connect(t, p2.Addrs, tokenB)
+	send(t, a, bob, "across")
+	if got := awaitText(t, b); got.Body != "across" {
+		t.Errorf("text %q", got.Body)
+	}
+	callThrough(t, a, b)
+
+	out, in := talk(t, a, b)
+	await[client.Connected](t, a)
+	door.leadTo(p2.HTTP)
+	if err := p1.end(); err != nil {
+		t.Fatalf("asked to end: %v", err)
+	}
+	if again := await[client.Connected](t, a); again.Welcome.Node == "" || len(again.Welcome.Calls) != 1 {
+		t.Errorf("connected again to %q with calls %v, want the one in progress", again.Welcome.Node, again.Welcome.Calls)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := in.Hangup(ctx, ""); err != nil {
+		t.Fatal(err)
+	}
+	awaitIn[client.Ended](t, out)
+}
+
+// talk lets a call b and b answer.
+func talk(t *testing.T, a, b *client.Client) (out, in *client.Call) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out, _, err := a.Invite(ctx, client.NewID(), bob, []protocol.Media{protocol.Audio}, "v=0 offer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in = await[client.Incoming](t, b).Call
+	if err := in.Answer(ctx, "v=0 answer"); err != nil {
+		t.Fatal(err)
+	}
+	awaitIn[client.Answered](t, out)
+	return out, in
+}
+
+// startNATS runs a NATS server on loopback and returns its URL.
+func startNATS(t *testing.T) string {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(patience) {
+		t.Fatal("NATS did not start")
+	}
+	return s.ClientURL()
+}
+
+func clusterNode(t *testing.T, nats, name string) *node {
+	t.Helper()
+	return testNode(t, "{node: "+name+", nats: {url: '"+nats+"', replicas: 1}}")
+}
+
+// door is one address behind which the node changes, as behind a load balancer.
+type door struct {
+	addr string
+	to   atomic.Value // string
+}
+
+func (d *door) leadTo(addr string) { d.to.Store(addr) }
+
+func openDoor(t *testing.T, to string) *door {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &door{addr: ln.Addr().String()}
+	d.leadTo(to)
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			in, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", d.to.Load().(string))
+			if err != nil {
+				in.Close()
+				continue
+			}
+			for _, pair := range [][2]net.Conn{{in, out}, {out, in}} {
+				all.Go(func() {
+					io.Copy(pair[0], pair[1])
+					pair[0].Close()
+				})
+			}
+		}
+	})
+	t.Cleanup(func() { ln.Close(); all.Wait() })
+	return d
+}
