@@ -2,8 +2,9 @@
 // texts between them.
 //
 // A connection is accepted by [Server.ServeHTTP], which gives it one goroutine
-// that reads, decodes and handles its frames one after the other. Nothing else
-// runs for a connection that is idle: a goroutine that writes exists while
+// that reads its frames and has them handled, one after the other, by one of a
+// few that all connections share. Nothing else runs for a connection that is
+// idle: a goroutine that writes exists while
 // there is something to write, and one that drains the mailbox while there is
 // something to drain. A session outlives its connection for a while, so that a
 // device which changes networks takes it up again and misses nothing; on any

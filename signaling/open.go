@@ -23,7 +23,7 @@ func (s *Server) serve(c *conn) {
 	if s.draining.Load() {
 		c.close(protocol.CloseGoingAway)
 	}
-	ss, err := s.hello(c)
+	ss, err := s.greet(c)
 	s.mu.Lock()
 	delete(s.opening, c)
 	s.mu.Unlock()
@@ -53,10 +53,22 @@ func (s *Server) readFrames(c *conn, ss *session) {
 			return
 		}
 		s.metrics.bytesIn.Add(float64(len(b)))
-		if !s.handle(c, ss, b) {
+		goOn := false
+		s.hands.do(func() { goOn = s.handle(c, ss, b) })
+		if !goOn {
 			return
 		}
 	}
+}
+
+// greet reads the first frame and opens or resumes a session.
+func (s *Server) greet(c *conn) (ss *session, err error) {
+	b, err := c.read(s.cfg.HelloTimeout)
+	if err != nil {
+		return nil, err
+	}
+	s.hands.do(func() { ss, err = s.hello(c, b) })
+	return ss, err
 }
 
 // refusal is why a connection was not let in: what the client is told, and the
@@ -96,13 +108,9 @@ func refusedAs(code protocol.CloseCode) string {
 	return code.String()
 }
 
-// hello reads the first frame and opens or resumes a session.
-func (s *Server) hello(c *conn) (*session, error) {
-	b, err := c.read(s.cfg.HelloTimeout)
-	if err != nil {
-		return nil, err
-	}
-	f, err := protocol.DecodeFrame(b)
+// hello opens or resumes the session that the first frame asks for.
+func (s *Server) hello(c *conn, first []byte) (*session, error) {
+	f, err := protocol.DecodeFrame(first)
 	if err != nil {
 		return nil, &refusal{protocol.CloseProtocol, asError(err)}
 	}

@@ -103,6 +103,7 @@ type Server struct {
 	ctx        context.Context // ends with Shutdown
 	cancel     context.CancelFunc
 	goroutines tasks
+	hands      *hands
 	draining   atomic.Bool
 
 	// Guarded by mu.
@@ -134,6 +135,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.calls = newCalls(s)
+	s.hands = newHands(s.goroutines.Go)
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: cfg.HelloTimeout,
 		// Small, because an idle connection keeps its read buffer. Large frames
@@ -218,8 +220,7 @@ func (s *Server) Sessions() int {
 
 // Shutdown tells every client to connect elsewhere, closes the connections
 // over [Config.DrainFor] and waits for what runs, at most until ctx ends. Calls
-// go on: their media needs no node, and any node carries their state on. It
-// may be called once.
+// go on: their media needs no node, and any node carries their state on.
 func (s *Server) Shutdown(ctx context.Context) error {
 	return s.stop(ctx, protocol.CloseGoingAway, s.cfg.DrainFor)
 }
@@ -252,6 +253,7 @@ func (s *Server) stop(ctx context.Context, code protocol.CloseCode, over time.Du
 		s.goroutines.Go(func() { s.endWith(ss, code) })
 	}
 	s.closeOpening(code)
+	s.hands.rest()
 	err := s.goroutines.Wait(ctx)
 	s.cancel()
 	if err != nil {
