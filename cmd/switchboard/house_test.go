@@ -3,14 +3,18 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"switchboard/signaling/client"
 	"switchboard/signaling/protocol"
@@ -137,6 +141,35 @@ func TestSessionsAreSentElsewhere(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("asked to end: %v", err)
 	}
+}
+
+// TestTLS reaches the page and the WebSocket by TLS.
+func TestTLS(t *testing.T) {
+	n := testNode(t, "")
+	dir := t.TempDir()
+	n.config.HTTP.TLS = TLSConfig{CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem")}
+	writeCertificate(t, n.config.HTTP.TLS, "localhost")
+	p := start(t, n)
+	if !strings.HasPrefix(p.URL, "https://localhost:") {
+		t.Errorf("the page is at %s", p.URL)
+	}
+	config := &tls.Config{InsecureSkipVerify: true}
+	browser := http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, ForceAttemptHTTP2: true}}
+	page, err := browser.Get(p.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page.Body.Close()
+	if page.StatusCode != http.StatusOK {
+		t.Errorf("page: %s", page.Status)
+	}
+	dialer := websocket.Dialer{TLSClientConfig: config, Subprotocols: []string{protocol.Subprotocol}}
+	ws, answer, err := dialer.Dial("wss"+strings.TrimPrefix(p.URL, "https")+protocol.SocketPath, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	ws.Close()
 }
 
 // TestUnknownPathsAndMethods are answered, and not by the page.

@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"switchboard/directory"
 	"switchboard/signaling/client"
 	"switchboard/signaling/protocol"
 )
@@ -17,7 +21,7 @@ import (
 // TestTwoNodes lets two processes share a NATS. A call goes across them and
 // outlives the one that the caller is connected to.
 func TestTwoNodes(t *testing.T) {
-	nats := startNATS(t)
+	nats := startNATS(t).ClientURL()
 	first, second := clusterNode(t, nats, "one"), clusterNode(t, nats, "two")
 	second.config.SecretFile = first.config.SecretFile
 	p1, p2 := start(t, first), start(t, second)
@@ -65,8 +69,37 @@ func talk(t *testing.T, a, b *client.Client) (out, in *client.Call) {
 	return out, in
 }
 
-// startNATS runs a NATS server on loopback and returns its URL.
-func startNATS(t *testing.T) string {
+// TestNATSAway takes NATS away for longer than the lease of a node: others count
+// it as dead then, so it must not go on. Its devices are sent elsewhere.
+func TestNATSAway(t *testing.T) {
+	nats := startNATS(t)
+	n := clusterNode(t, nats.ClientURL(), "lonely")
+	d := &n.config.Directory
+	d.LeaseTTL, d.RenewEvery, d.RequestTimeout = 2*time.Second, 200*time.Millisecond, 500*time.Millisecond
+	p := start(t, n)
+	c := connect(t, p.Addrs, register(t, p.Addrs, alice))
+	await[client.Connected](t, c)
+	nats.Shutdown()
+	nats.WaitForShutdown()
+	eventually(t, func() bool {
+		status, _ := p.get(p.Ops, "/readyz")
+		return status == http.StatusServiceUnavailable
+	})
+	if status, _ := p.get(p.Ops, "/healthz"); status != http.StatusOK {
+		t.Errorf("without NATS, the process counts as dead: %d", status)
+	}
+	if d := await[client.Disconnected](t, c); d.Retry <= 0 {
+		t.Errorf("told to come back after %v", d.Retry)
+	}
+	err := <-p.done
+	p.done <- err
+	if !errors.Is(err, directory.ErrLeaseLost) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// startNATS runs a NATS server on loopback.
+func startNATS(t *testing.T) *server.Server {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
@@ -79,7 +112,7 @@ func startNATS(t *testing.T) string {
 	if !s.ReadyForConnections(patience) {
 		t.Fatal("NATS did not start")
 	}
-	return s.ClientURL()
+	return s
 }
 
 func clusterNode(t *testing.T, nats, name string) *node {

@@ -15,9 +15,10 @@ type secrets struct {
 }
 
 // openSecrets reads the secrets that c names. A relay on a machine of its own
-// is not given the master secret, and does not look for it.
+// is not given the master secret, and does not look for it where it has a key.
 func openSecrets(c Config) (s secrets, err error) {
-	if c.Has(RoleSignaling) || c.Development {
+	own := len(c.Relay.Secrets) > 0 || c.RelaySecretFile != ""
+	if c.Has(RoleSignaling) || !own {
 		if s.master, err = openSecret(c.SecretFile, c.Development); err != nil {
 			return s, err
 		}
@@ -25,7 +26,7 @@ func openSecrets(c Config) (s secrets, err error) {
 	switch {
 	case len(c.Relay.Secrets) > 0:
 		s.relay = c.Relay.Secrets
-	case c.RelaySecretFile != "":
+	case own:
 		key, err := readSecret("relay_secret_file", c.RelaySecretFile)
 		if err != nil {
 			return s, err
