@@ -47,8 +47,11 @@ func (d *Directory) Run(ctx context.Context) error {
 	})
 	err = g.Wait()
 	d.setReady(errNotStarted)
+	if errors.Is(err, ErrLeaseLost) {
+		return err // at once: the sockets must close
+	}
 	d.last()
-	if ctx.Err() != nil && !errors.Is(err, ErrLeaseLost) {
+	if ctx.Err() != nil {
 		return nil
 	}
 	return err

@@ -140,7 +140,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 		HandshakeTimeout: cfg.HelloTimeout,
 		// Small, because an idle connection keeps its read buffer. Large frames
 		// are read past it.
-		ReadBufferSize:  512,
+		ReadBufferSize:  256,
 		WriteBufferPool: &sync.Pool{},
 		WriteBufferSize: 4 << 10,
 		Subprotocols:    []string{protocol.Subprotocol},

@@ -1,0 +1,93 @@
+package natsnode_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
+
+	"switchboard/directory/natsnode"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+func open(t *testing.T, dir string) *natsnode.Node {
+	t.Helper()
+	c := natsnode.Default()
+	c.Dir = dir
+	n, err := natsnode.Open(t.Context(), c, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close(context.Background()) })
+	return n
+}
+
+func TestEmbedded(t *testing.T) {
+	dir := t.TempDir()
+	n := open(t, dir)
+	if !n.Embedded() || n.Replicas() != 1 || n.Ready() != nil {
+		t.Errorf("embedded %v, replicas %d, ready %v", n.Embedded(), n.Replicas(), n.Ready())
+	}
+	kv, err := n.JetStream().CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "B"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.PutString(t.Context(), "k", "v"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n.Ready() == nil {
+		t.Error("ready after Close")
+	}
+	kv, err = open(t, dir).JetStream().KeyValue(t.Context(), "B")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, err := kv.Get(t.Context(), "k"); err != nil || string(e.Value()) != "v" {
+		t.Errorf("after a restart: %v, %v", e, err)
+	}
+}
+
+// Two processes would ruin each other's files.
+func TestDirectoryInUse(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir)
+	c := natsnode.Default()
+	c.Dir = dir
+	if _, err := natsnode.Open(t.Context(), c, quiet); !errors.Is(err, natsnode.ErrInUse) {
+		t.Errorf("the second one: %v, want %v", err, natsnode.ErrInUse)
+	}
+}
+
+func TestClusterAway(t *testing.T) {
+	c := natsnode.Default()
+	c.URL = "nats://127.0.0.1:1" // nobody listens on port 1
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := natsnode.Open(ctx, c, quiet); err == nil || !strings.Contains(err.Error(), "connect to NATS") {
+		t.Errorf("no cluster: %v", err)
+	}
+}
+
+func TestConfig(t *testing.T) {
+	if err := natsnode.Default().Validate(); err != nil {
+		t.Error(err)
+	}
+	err := natsnode.Config{Replicas: 2, CredsFile: "x", CAFile: "x", CertFile: "x"}.Validate()
+	for _, key := range []string{"nats.replicas", "nats.creds_file", "nats.ca_file", "nats.cert_file"} {
+		if err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("%v does not name %s", err, key)
+		}
+	}
+}
