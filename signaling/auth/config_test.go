@@ -84,3 +84,17 @@ func TestValidateSender(t *testing.T) {
 		}
 	}
 }
+
+// With the issuer of our own tokens, nobody could tell whose a token is.
+func TestExternalIssuerIsAnother(t *testing.T) {
+	c := auth.Default()
+	trusting(&c)
+	c.External.JWKSFile = "jwks.json"
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	c.External.Issuer = c.Issuer
+	if err := c.Validate(); err == nil || !strings.Contains(err.Error(), "auth.external.issuer:") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,7 +1,11 @@
 package auth_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -311,4 +315,35 @@ func TestTooManyDevices(t *testing.T) {
 			t.Errorf("told of %v", removed)
 		}
 	})
+}
+
+// A client that leaves does not stop what it began: a code that was counted is
+// sent, a device that was made is noted.
+func TestClientLeaves(t *testing.T) {
+	n := newNode(t, nil)
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	post := func(path string, body any) {
+		t.Helper()
+		b, err := json.Marshal(body)
+		want(t, err, "")
+		r := httptest.NewRequestWithContext(gone, http.MethodPost, path, bytes.NewReader(b))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		n.handler.ServeHTTP(w, r)
+		if w.Code != http.StatusOK {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+	post(protocol.PathRegister, protocol.RegisterRequest{Number: alice})
+	if n.sender.len() != 1 {
+		t.Fatal("no code was sent")
+	}
+	asked := n.mustRegister(bob)
+	post(protocol.PathConfirm, protocol.ConfirmRequest{Verification: asked.Verification, Code: n.sender.last()})
+	d, err := n.confirm(asked.Verification, n.sender.last())
+	want(t, err, "")
+	if d.Device != 1 {
+		t.Errorf("it is device %d", d.Device)
+	}
 }

@@ -88,7 +88,9 @@ func (i *issuer) file() string {
 	return i.path
 }
 
+// RoundTrip answers after a while, so that several may wait for it.
 func (i *issuer) RoundTrip(*http.Request) (*http.Response, error) {
+	time.Sleep(100 * time.Millisecond)
 	data := i.set()
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -102,7 +104,7 @@ func (i *issuer) RoundTrip(*http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-func (i *issuer) set1(status int) {
+func (i *issuer) answer(status int) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.fail = status
@@ -348,17 +350,17 @@ func TestExternalKeysAreReadAgain(t *testing.T) {
 func TestExternalKeysWhenTheSystemIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer(t)
-		i.set1(http.StatusBadGateway)
+		i.answer(http.StatusBadGateway)
 		n := newURLNode(t, i)
 		token := i.token(jwt.MapClaims{"exp": time.Now().Add(48 * time.Hour).Unix()})
 		if _, err := n.auth.Authenticate(t.Context(), token); err == nil || protocol.CodeOf(err) != "" {
 			t.Errorf("without any key: %v", err)
 		}
-		i.set1(0)
+		i.answer(0)
 		time.Sleep(30 * time.Second)
 		_, err := n.auth.Authenticate(t.Context(), token)
 		want(t, err, "")
-		i.set1(http.StatusBadGateway)
+		i.answer(http.StatusBadGateway)
 		time.Sleep(23 * time.Hour)
 		_, err = n.auth.Authenticate(t.Context(), token)
 		want(t, err, "")

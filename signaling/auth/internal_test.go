@@ -2,7 +2,9 @@ package auth
 
 import (
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,4 +118,39 @@ func TestLimitsForget(t *testing.T) {
 		time.Sleep(time.Second)
 		take("999", true)
 	})
+}
+
+// REGISTRATION.md names every endpoint, limit and reason, with the values that
+// hold.
+func TestDocument(t *testing.T) {
+	raw, err := os.ReadFile("REGISTRATION.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Default()
+	words := []string{
+		"`POST " + protocol.PathRegister + "`", "`POST " + protocol.PathConfirm + "`", "`POST " + protocol.PathRefresh + "`", "`POST " + protocol.PathRevoke + "`",
+		HeaderSignature, "8,192 bytes", "100,000",
+		fmt.Sprintf("| life of a code | %d minutes | `auth.code_life` |", int(c.CodeLife.Minutes())),
+		fmt.Sprintf("| wrong codes for a verification | %d | `auth.code_attempts` |", c.CodeAttempts),
+		fmt.Sprintf("| time between two codes to a number | %d minute | `auth.code_resend` |", int(c.CodeResend.Minutes())),
+		fmt.Sprintf("| codes to a number | %d in an hour, and twice that in a day | `auth.codes_per_hour` |", c.CodesPerHour),
+		fmt.Sprintf("| %d an hour, %d at once | `auth.address_per_hour`, `auth.address_burst` |", c.AddressPerHour, c.AddressBurst),
+		fmt.Sprintf("| refreshes of a device | %d an hour, %d at once |", refreshesPerHour, refreshBurst),
+		fmt.Sprintf("up to `auth.webhook.attempts` (%d) in all", c.Webhook.Attempts),
+	}
+	for why := range badSentences {
+		words = append(words, "`"+string(why)+"`")
+	}
+	for _, code := range []protocol.Code{
+		protocol.CodeMalformed, protocol.CodeInvalid, protocol.CodeToken, protocol.CodeCode, protocol.CodeCodeExpired, protocol.CodeUnsupported,
+		protocol.CodeTooLarge, protocol.CodeNumber, protocol.CodeRate, protocol.CodeInternal, protocol.CodeUnavailable,
+	} {
+		words = append(words, fmt.Sprintf("| %d | `%s` |", protocol.NewError(code, "").Status(), code))
+	}
+	for _, w := range words {
+		if !strings.Contains(string(raw), w) {
+			t.Errorf("it does not say %s", w)
+		}
+	}
 }
