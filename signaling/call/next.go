@@ -168,7 +168,7 @@ func (c *Call) ringingOn(e RingingOn, now time.Time) ([]Action, error) {
 
 func (c *Call) answer(e Answer, now time.Time) ([]Action, error) {
 	if !c.Alerting() {
-		if c.Callee.Device == e.Device && c.B.N == 0 && c.B.SDP == e.SDP {
+		if c.Callee.Device == e.Device && (c.B.N > 0 || c.B.SDP == e.SDP) {
 			return nil, nil // the answer was repeated
 		}
 		return nil, c.wrongState()
