@@ -38,6 +38,7 @@ func TestAcceptsAfterErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	defer time.AfterFunc(10*time.Second, func() { l.Close() }).Stop()
 	accepted, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)

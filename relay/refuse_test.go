@@ -63,6 +63,21 @@ func TestRequestsWithoutAllocation(t *testing.T) {
 	}
 }
 
+// Without credentials there is an answer only to what a client begins with.
+func TestOnlyAllocateMayComeWithoutCredentials(t *testing.T) {
+	s := start(t, nil)
+	r := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).allocated(t)
+	for _, method := range []stun.Method{stun.MethodRefresh, stun.MethodCreatePermission, stun.MethodChannelBind, stun.MethodConnect, stun.MethodConnectionBind, stun.MethodSend} {
+		r.send(t, stun.MustBuild(stun.TransactionID, stun.NewType(method, stun.ClassRequest), channel(0x4000), peer("127.0.0.1:5000")).Raw)
+	}
+	if got := r.do(t, stun.MethodRefresh); got != 0 {
+		t.Errorf("with credentials: %d", got)
+	}
+	if n := s.count(t, "drops_total", "unauthenticated") + s.count(t, "drops_total", "method"); n != 6 {
+		t.Errorf("%v of 6 dropped", n)
+	}
+}
+
 func TestAllocationBelongsToWhoOpenedIt(t *testing.T) {
 	s := start(t, nil)
 	r := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).allocated(t)
