@@ -143,7 +143,7 @@ func (c *Call) join(e Join) ([]Action, error) {
 	}
 	first := len(c.Legs) == 0
 	c.Legs = append(c.Legs, Leg{e.Device, LegInvited})
-	acts := []Action{Ring{e.Device}}
+	acts := []Action{Ring(e)}
 	if first {
 		acts = append(acts, StopTimer{TimerReach})
 	}

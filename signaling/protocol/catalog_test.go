@@ -1,0 +1,255 @@
+package protocol_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"switchboard/signaling/protocol"
+)
+
+// TestCatalog holds that every constant of type Type is in the catalog once,
+// and that every row's message knows its type.
+func TestCatalog(t *testing.T) {
+	rows := map[protocol.Type]int{}
+	for _, s := range protocol.Catalog {
+		rows[s.Type]++
+		if got := s.New().Type(); got != s.Type {
+			t.Errorf("the message of %s says it is %s", s.Type, got)
+		}
+		if s.From == 0 || s.Summary == "" {
+			t.Errorf("%s has no sender or no summary", s.Type)
+		}
+		if s.From&protocol.Server == 0 && s.Reliable {
+			t.Errorf("%s is reliable, but no server sends it", s.Type)
+		}
+		if s.Reply != nil && s.From&protocol.Client == 0 {
+			t.Errorf("%s has a reply, but no client sends it", s.Type)
+		}
+	}
+	for _, name := range constants(t, "catalog.go", "Type") {
+		if rows[protocol.Type(name)] != 1 {
+			t.Errorf("%s is in the catalog %d times", name, rows[protocol.Type(name)])
+		}
+		delete(rows, protocol.Type(name))
+	}
+	if len(rows) > 0 {
+		t.Errorf("rows without a constant: %v", rows)
+	}
+}
+
+// constants lists the values of the string constants of a type.
+func constants(t *testing.T, file, typ string) []string {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values []string
+	for _, d := range f.Decls {
+		g, ok := d.(*ast.GenDecl)
+		if !ok || g.Tok != token.CONST {
+			continue
+		}
+		for _, s := range g.Specs {
+			v := s.(*ast.ValueSpec)
+			if id, ok := v.Type.(*ast.Ident); !ok || id.Name != typ {
+				continue
+			}
+			lit, err := strconv.Unquote(v.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			values = append(values, lit)
+		}
+	}
+	if len(values) == 0 {
+		t.Fatalf("%s has no constants of type %s", file, typ)
+	}
+	return values
+}
+
+func TestCodes(t *testing.T) {
+	seen := map[protocol.Code]bool{}
+	for _, s := range protocol.Codes {
+		if seen[s.Code] {
+			t.Errorf("%s is listed twice", s.Code)
+		}
+		seen[s.Code] = true
+		e := protocol.NewError(s.Code, "x")
+		if e.Category != s.Category || e.Retry != s.Retry || e.Status() != s.Status || s.Status < 400 {
+			t.Errorf("%s: %+v, status %d", s.Code, e, e.Status())
+		}
+	}
+	for _, c := range constants(t, "errors.go", "Code") {
+		if !seen[protocol.Code(c)] {
+			t.Errorf("code %s is not listed", c)
+		}
+	}
+	reasons := map[protocol.Reason]bool{}
+	for _, r := range protocol.Reasons {
+		reasons[r] = true
+	}
+	for _, r := range constants(t, "call.go", "Reason") {
+		if !reasons[protocol.Reason(r)] {
+			t.Errorf("reason %s is not listed", r)
+		}
+	}
+	codes := map[protocol.CloseCode]bool{}
+	for _, c := range protocol.CloseCodes {
+		if codes[c.Code] || c.Code < 4000 || c.Code > 4999 || c.Name == "" || c.Code.String() != c.Name {
+			t.Errorf("close code %d %q", c.Code, c.Name)
+		}
+		codes[c.Code] = true
+		if c.Code.Reconnect() != (c.Code < 4500) {
+			t.Errorf("close code %d: reconnect %v", c.Code, c.Code.Reconnect())
+		}
+	}
+}
+
+func TestError(t *testing.T) {
+	e := protocol.NewError(protocol.CodeRate, "too many").After(1500*time.Microsecond).With("k", "v")
+	if e.AfterMS != 1 || e.Info["k"] != "v" || !e.Retry {
+		t.Errorf("%+v", e)
+	}
+	wrapped := errors.Join(errors.New("x"), e)
+	if protocol.CodeOf(wrapped) != protocol.CodeRate || !errors.Is(wrapped, &protocol.Error{Code: protocol.CodeRate}) ||
+		errors.Is(wrapped, &protocol.Error{Code: protocol.CodeToken}) || protocol.CodeOf(errors.New("x")) != "" {
+		t.Error("codes are not found in wrapped errors")
+	}
+}
+
+const secret = "SECRET-VALUE"
+
+// TestValidate gives each message a good value and bad ones. The error must
+// name the field and must not repeat the value.
+func TestValidate(t *testing.T) {
+	long := strings.Repeat("x", 70_000)
+	call := func(rest string) string { return `{"call":"c1"` + rest + `}` }
+	for typ, c := range map[protocol.Type]struct {
+		good []string
+		bad  map[string]string // field → message
+	}{
+		"hello": {[]string{`{"token":"x"}`, `{"token":"x","resume":{"session":"s","key":"k","s":3},"away":true}`}, map[string]string{
+			"token": `{}`, "features": `{"token":"x","features":["` + long + `"]}`, "client": `{"token":"x","client":"` + long + `"}`,
+			"resume.session": `{"token":"x","resume":{"key":"k"}}`, "resume.key": `{"token":"x","resume":{"session":"s"}}`}},
+		"ice.get":      {[]string{call("")}, map[string]string{"call": `{"call":"SECRET VALUE"}`}},
+		"presence.get": {[]string{`{"number":"1"}`}, map[string]string{"number": `{}`}},
+		"call.invite": {[]string{call(`,"to":"1","media":["audio","video"],"sdp":"v=0"`)}, map[string]string{
+			"call": `{"to":"1","media":["audio"],"sdp":"v=0"}`, "to": call(`,"media":["audio"],"sdp":"v=0"`),
+			"media": call(`,"to":"1","media":["SECRET-VALUE"],"sdp":"v=0"`), "sdp": call(`,"to":"1","media":["audio"],"sdp":"` + long + `"`)}},
+		"call.ringing": {[]string{call("")}, map[string]string{"call": `{}`}},
+		"call.answer":  {[]string{call(`,"sdp":"v=0"`)}, map[string]string{"sdp": call(""), "call": `{"sdp":"v=0"}`}},
+		"call.reject":  {[]string{call("")}, map[string]string{"call": `{}`}},
+		"call.busy":    {[]string{call("")}, map[string]string{"call": `{}`}},
+		"call.cancel":  {[]string{call("")}, map[string]string{"call": `{}`}},
+		"call.sync":    {[]string{call("")}, map[string]string{"call": `{}`}},
+		"call.hangup":  {[]string{call(""), call(`,"why":"ice_failed"`)}, map[string]string{"why": call(`,"why":"SECRET-VALUE"`)}},
+		"call.candidates": {[]string{call(`,"gen":"u","n":1,"end":true`), call(`,"gen":"u","n":2,"candidates":[{"candidate":"x","mid":"0","mline":0}]`)}, map[string]string{
+			"gen": call(`,"n":1,"end":true`), "n": call(`,"gen":"u","n":0,"end":true`), "candidates": call(`,"gen":"u","n":1`),
+			"candidates.candidate": call(`,"gen":"u","n":1,"candidates":[{"candidate":"` + long + `"}]`),
+			"candidates.mline":     call(`,"gen":"u","n":1,"candidates":[{"candidate":"x","mline":-1}]`)}},
+		"call.describe": {[]string{call(`,"n":1,"kind":"offer","sdp":"v=0","restart":true`), call(`,"n":2,"kind":"rollback"`)}, map[string]string{
+			"n": call(`,"kind":"offer","sdp":"v=0"`), "kind": call(`,"n":1,"kind":"SECRET-VALUE"`), "sdp": call(`,"n":1,"kind":"answer"`),
+			"restart": call(`,"n":1,"kind":"answer","sdp":"v=0","restart":true`)}},
+		"call.report": {[]string{call(`,"media":"connected","path":{"local":"relay","remote":"prflx","protocol":"udp","relay":"tls"}`)}, map[string]string{
+			"media": call(`,"media":"SECRET-VALUE"`), "path.local": call(`,"media":"connected","path":{"local":"SECRET-VALUE"}`)}},
+		"message.send": {[]string{`{"id":"m","to":"1","body":"hello"}`}, map[string]string{
+			"id": `{"to":"1","body":"x"}`, "to": `{"id":"m","body":"x"}`, "body": `{"id":"m","to":"1"}`, "type": `{"id":"m","to":"1","body":"x","type":"` + long + `"}`}},
+		"message.read": {[]string{`{"to":"1","id":"m"}`}, map[string]string{"to": `{"id":"m"}`, "id": `{"to":"1"}`}},
+		"mailbox.ack":  {[]string{`{"seq":1}`}, map[string]string{"seq": `{}`}},
+		"typing":       {[]string{`{"to":"1"}`}, map[string]string{"to": `{}`}},
+		"ping":         {[]string{``, `{}`, `null`}, nil},
+		"ack":          {[]string{``}, nil},
+		"bye":          {[]string{``}, nil},
+	} {
+		for _, d := range c.good {
+			if _, err := protocol.Decode(protocol.Frame{T: typ, D: json.RawMessage(d)}, protocol.Client); err != nil {
+				t.Errorf("%s %.80s: %v", typ, d, err)
+			}
+		}
+		for field, d := range c.bad {
+			_, err := protocol.Decode(protocol.Frame{T: typ, D: json.RawMessage(d)}, protocol.Client)
+			if protocol.CodeOf(err) != protocol.CodeInvalid || !strings.Contains(err.Error(), `"`+field+`"`) {
+				t.Errorf("%s %.80s: %v, want %q named as invalid", typ, d, err, field)
+			}
+			if err != nil && (strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "SECRET VALUE") || len(err.Error()) > 200) {
+				t.Errorf("%s: the error repeats the value: %.200v", typ, err)
+			}
+		}
+	}
+	for _, s := range protocol.Catalog {
+		if s.From&protocol.Client == 0 {
+			if _, err := protocol.Decode(protocol.Frame{T: s.Type}, protocol.Client); protocol.CodeOf(err) != protocol.CodeUnsupported {
+				t.Errorf("a client's %s: %v", s.Type, err)
+			}
+		}
+	}
+}
+
+func TestMalformed(t *testing.T) {
+	for _, b := range []string{"", "x", "[]", "null", "{}", `{"t":7}`, `{"t":""}`, `{"t":"` + strings.Repeat("x", 65) + `"}`, `{"t":"ping","id":"` + strings.Repeat("x", 65) + `"}`} {
+		if _, err := protocol.DecodeFrame([]byte(b)); protocol.CodeOf(err) != protocol.CodeMalformed {
+			t.Errorf("DecodeFrame(%.40s): %v", b, err)
+		}
+	}
+	if _, err := protocol.DecodeFrame(make([]byte, protocol.MaxFrame+1)); protocol.CodeOf(err) != protocol.CodeTooLarge {
+		t.Errorf("a frame that is too large: %v", err)
+	}
+	_, err := protocol.Decode(protocol.Frame{T: "call.hangup", D: json.RawMessage(`{"call":7}`)}, protocol.Client)
+	if protocol.CodeOf(err) != protocol.CodeMalformed || !strings.Contains(err.Error(), "call") {
+		t.Errorf("a field of another type: %v", err)
+	}
+}
+
+// FuzzFrame decodes whatever comes; what is understood must survive being
+// encoded and decoded again.
+func FuzzFrame(f *testing.F) {
+	f.Add([]byte(`{"t":"call.invite","id":"1","a":3,"d":{"call":"c","to":"+1","media":["audio"],"sdp":"v=0"}}`))
+	f.Add([]byte(`{"t":"mailbox.item","s":4,"d":{"seq":1,"kind":"call","id":"x","from":"+14155550101","to":"+14155550102","call":{"call":"x"}}}`))
+	f.Add([]byte(`{"t":"welcome","d":{"session":"s","key":"k","resumed":"none","heartbeat_ms":1,"number":"+14155550101","calls":[{"call":"c"}]}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		fr, err := protocol.DecodeFrame(raw)
+		if err != nil {
+			return
+		}
+		for _, from := range []protocol.Origin{protocol.Client, protocol.Server} {
+			b, err := protocol.Decode(fr, from)
+			if err != nil {
+				if protocol.CodeOf(err) == "" {
+					t.Errorf("an error without a code: %v", err)
+				}
+				continue
+			}
+			out, err := protocol.Encode(protocol.Frame{ID: fr.ID, S: fr.S, A: fr.A}, b)
+			if err != nil {
+				t.Fatalf("encode: %v", err)
+			}
+			fr2, err := protocol.DecodeFrame(out)
+			if err != nil {
+				if protocol.CodeOf(err) == protocol.CodeTooLarge {
+					continue // escapes made it longer
+				}
+				t.Fatalf("decode again: %v", err)
+			}
+			b2, err := protocol.Decode(fr2, from)
+			if err != nil || !reflect.DeepEqual(b, b2) || fr2.ID != fr.ID || fr2.S != fr.S || fr2.A != fr.A {
+				t.Fatalf("%s became %s: %v", raw, out, err)
+			}
+		}
+	})
+}
+
+func ExampleEncode() {
+	raw, _ := protocol.Encode(protocol.Frame{ID: "7", A: 12}, &protocol.CallHangup{Call: "c1"})
+	fmt.Println(string(raw))
+	// Output: {"t":"call.hangup","id":"7","a":12,"d":{"call":"c1"}}
+}
