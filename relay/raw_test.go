@@ -21,12 +21,12 @@ type raw struct {
 }
 
 // rawOn is raw on a stream.
-func (s *server) rawOn(t *testing.T, conn net.Conn, as credentials) *raw {
+func (s *server) rawOn(t testing.TB, conn net.Conn, as credentials) *raw {
 	t.Helper()
 	return &raw{conn: turn.NewSTUNConn(conn), server: conn.RemoteAddr(), as: as}
 }
 
-func (s *server) raw(t *testing.T, over string, as credentials) *raw {
+func (s *server) raw(t testing.TB, over string, as credentials) *raw {
 	t.Helper()
 	addr, err := net.ResolveUDPAddr("udp", s.address(over))
 	if err != nil {
@@ -35,7 +35,7 @@ func (s *server) raw(t *testing.T, over string, as credentials) *raw {
 	return &raw{conn: s.dial(t, over), server: addr, as: as}
 }
 
-func (r *raw) send(t *testing.T, b []byte) {
+func (r *raw) send(t testing.TB, b []byte) {
 	t.Helper()
 	if _, err := r.conn.WriteTo(b, r.server); err != nil {
 		t.Fatal(err)
@@ -43,7 +43,7 @@ func (r *raw) send(t *testing.T, b []byte) {
 }
 
 // receive returns the next message, or nil when none comes within a while.
-func (r *raw) receive(t *testing.T, within time.Duration) *stun.Message {
+func (r *raw) receive(t testing.TB, within time.Duration) *stun.Message {
 	t.Helper()
 	r.conn.SetReadDeadline(time.Now().Add(within))
 	b := make([]byte, 2048)
@@ -62,7 +62,7 @@ func (r *raw) receive(t *testing.T, within time.Duration) *stun.Message {
 }
 
 // request returns a request with credentials and the last nonce.
-func (r *raw) request(t *testing.T, method stun.Method, attributes ...stun.Setter) *stun.Message {
+func (r *raw) request(t testing.TB, method stun.Method, attributes ...stun.Setter) *stun.Message {
 	t.Helper()
 	setters := []stun.Setter{stun.TransactionID, stun.NewType(method, stun.ClassRequest)}
 	setters = append(setters, attributes...)
@@ -77,7 +77,7 @@ func (r *raw) request(t *testing.T, method stun.Method, attributes ...stun.Sette
 
 // do sends a request and returns the code of the answer, 0 for success and -1
 // for none. A new nonce is taken, and nothing else is repeated.
-func (r *raw) do(t *testing.T, method stun.Method, attributes ...stun.Setter) int {
+func (r *raw) do(t testing.TB, method stun.Method, attributes ...stun.Setter) int {
 	t.Helper()
 	m := r.request(t, method, attributes...)
 	r.send(t, m.Raw)
@@ -99,7 +99,7 @@ func (r *raw) do(t *testing.T, method stun.Method, attributes ...stun.Setter) in
 	return int(code.Code)
 }
 
-func (r *raw) takeNonce(t *testing.T, from *stun.Message) {
+func (r *raw) takeNonce(t testing.TB, from *stun.Message) {
 	t.Helper()
 	var nonce stun.Nonce
 	if err := nonce.GetFrom(from); err != nil {
@@ -109,7 +109,7 @@ func (r *raw) takeNonce(t *testing.T, from *stun.Message) {
 }
 
 // greet asks without credentials, which gives a nonce.
-func (r *raw) greet(t *testing.T) *raw {
+func (r *raw) greet(t testing.TB) *raw {
 	t.Helper()
 	m := stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest), udpRelay)
 	r.send(t, m.Raw)
@@ -122,7 +122,7 @@ func (r *raw) greet(t *testing.T) *raw {
 }
 
 // allocated opens an allocation.
-func (r *raw) allocated(t *testing.T) *raw {
+func (r *raw) allocated(t testing.TB) *raw {
 	t.Helper()
 	if code := r.greet(t).do(t, stun.MethodAllocate, udpRelay); code != 0 {
 		t.Fatalf("allocate: %d", code)

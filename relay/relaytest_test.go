@@ -39,7 +39,7 @@ type server struct {
 }
 
 // start starts a relay on loopback, with TLS, whose settings change may change.
-func start(t *testing.T, change func(*relay.Config)) *server {
+func start(t testing.TB, change func(*relay.Config)) *server {
 	t.Helper()
 	c := relay.Default()
 	c.Development = true
@@ -84,7 +84,7 @@ func start(t *testing.T, change func(*relay.Config)) *server {
 }
 
 // count returns the sum of a metric's series that have the label, or of all.
-func (s *server) count(t *testing.T, name, label string) float64 {
+func (s *server) count(t testing.TB, name, label string) float64 {
 	t.Helper()
 	families, err := s.metrics.Gather()
 	if err != nil {
@@ -108,12 +108,12 @@ func (s *server) count(t *testing.T, name, label string) float64 {
 }
 
 // until waits until a metric has reached a value.
-func (s *server) until(t *testing.T, name, label string, at float64) {
+func (s *server) until(t testing.TB, name, label string, at float64) {
 	t.Helper()
 	eventually(t, name+" "+label, func() bool { return s.count(t, name, label) >= at })
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -130,7 +130,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // credentials are what a client authenticates with.
 type credentials struct{ username, password string }
 
-func mint(t *testing.T, call, user string, at time.Time, secrets ...relay.Secret) credentials {
+func mint(t testing.TB, call, user string, at time.Time, secrets ...relay.Secret) credentials {
 	t.Helper()
 	if len(secrets) == 0 {
 		secrets = []relay.Secret{secretOne}
@@ -145,7 +145,7 @@ func mint(t *testing.T, call, user string, at time.Time, secrets ...relay.Secret
 }
 
 // dial returns a socket to the relay over udp, tcp or tls.
-func (s *server) dial(t *testing.T, over string) net.PacketConn {
+func (s *server) dial(t testing.TB, over string) net.PacketConn {
 	t.Helper()
 	switch over {
 	case "udp":
@@ -163,7 +163,7 @@ func (s *server) dial(t *testing.T, over string) net.PacketConn {
 	return turn.NewSTUNConn(s.dialStream(t, over))
 }
 
-func (s *server) dialStream(t *testing.T, over string) net.Conn {
+func (s *server) dialStream(t testing.TB, over string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", s.address(over))
 	if err != nil {
@@ -188,7 +188,7 @@ func (s *server) address(over string) string {
 }
 
 // client returns a TURN client over udp, tcp or tls.
-func (s *server) client(t *testing.T, over string, as credentials) *turn.Client {
+func (s *server) client(t testing.TB, over string, as credentials) *turn.Client {
 	t.Helper()
 	c, err := turn.NewClient(&turn.ClientConfig{
 		STUNServerAddr: s.address(over), TURNServerAddr: s.address(over),
@@ -206,7 +206,7 @@ func (s *server) client(t *testing.T, over string, as credentials) *turn.Client 
 }
 
 // allocate opens an allocation.
-func (s *server) allocate(t *testing.T, over string, as credentials) (*turn.Client, net.PacketConn) {
+func (s *server) allocate(t testing.TB, over string, as credentials) (*turn.Client, net.PacketConn) {
 	t.Helper()
 	c := s.client(t, over, as)
 	conn, err := c.Allocate()
@@ -218,7 +218,7 @@ func (s *server) allocate(t *testing.T, over string, as credentials) (*turn.Clie
 }
 
 // echo is a peer that sends back what it receives.
-func echo(t *testing.T) net.Addr {
+func echo(t testing.TB) net.Addr {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -241,7 +241,7 @@ func echo(t *testing.T) net.Addr {
 }
 
 // exchange sends a packet to a peer that echoes, until it is back.
-func exchange(t *testing.T, conn net.PacketConn, peer net.Addr, packet string) {
+func exchange(t testing.TB, conn net.PacketConn, peer net.Addr, packet string) {
 	t.Helper()
 	b := make([]byte, 2048)
 	for end := time.Now().Add(patience); ; {
@@ -260,7 +260,7 @@ func exchange(t *testing.T, conn net.PacketConn, peer net.Addr, packet string) {
 }
 
 // writeCertificate writes a certificate for a name and its key.
-func writeCertificate(t *testing.T, dir, name string) (certFile, keyFile string) {
+func writeCertificate(t testing.TB, dir, name string) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
