@@ -1,10 +1,13 @@
 package web_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
@@ -250,6 +253,52 @@ func TestBothCallAtOnce(t *testing.T) {
 	bob.click("hangup")
 	ann.idle()
 	bob.idle()
+}
+
+// Somebody with two devices: both ring, one answers; texts and what was read are
+// the same on both.
+func TestTwoDevices(t *testing.T) {
+	h, ann, bob := two(t, "")
+	tablet := h.newDevice(newPage(t, "Bob's tablet"), bob.number, "")
+	ann.dial(bob.number, "dial-call")
+	bob.see("incoming")
+	tablet.see("incoming")
+	tablet.click("accept-audio")
+	ann.talking()
+	bob.idle()
+	bob.goTo("recents")
+	bob.wait(`document.querySelector('#recents li small').textContent.length > 0 && document.getElementById('missed-count').hidden`)
+	ann.click("hangup")
+	tablet.idle()
+
+	bob.goTo("chat=%2B" + ann.number[1:])
+	bob.write("compose", "from the phone")
+	bob.click("send")
+	tablet.wait(`switchboard.store.conversations[0]?.texts[0].out`)
+	ann.wait(`switchboard.store.conversations[0]?.unread === 1`)
+
+	ann.eval(`switchboard.client.sendText('` + bob.number + `', 'hello, both')`)
+	for _, p := range []*person{bob, tablet} {
+		p.wait(`switchboard.store.conversations[0]?.texts.at(-1).body === 'hello, both'`)
+	}
+}
+
+// Two phones in one browser, for who has nobody to call.
+func TestSecondPhone(t *testing.T) {
+	h := newHouse(t)
+	ann := h.newPerson(newPage(t, "Ann"), "")
+	ctx, cancel := chromedp.NewContext(ann.ctx)
+	defer cancel()
+	query := value[string](ann.page, `document.getElementById('second-phone').getAttribute('href')`)
+	bob := h.newPerson(open(t, "second phone", ctx), query)
+	bob.dial(ann.number, "dial-call")
+	ann.do(chromedp.Func(func(ctx context.Context, tab *chromedp.Target) error {
+		_, err := cdp.Call(ctx, tab, cdppage.BringToFront, cdp.Empty{})
+		return err
+	}))
+	ann.click("accept-audio")
+	ann.talking()
+	bob.talking()
 }
 
 func TestBusy(t *testing.T) {

@@ -180,6 +180,19 @@ func (p *peer) find(t protocol.Type) protocol.Frame {
 	}
 }
 
+// findBut is find, and fails if a frame of the other type comes first.
+func (p *peer) findBut(t, not protocol.Type) protocol.Frame {
+	p.t.Helper()
+	for {
+		switch f := p.next(); f.T {
+		case t:
+			return f
+		case not:
+			p.t.Fatalf("unexpected %s", f.T)
+		}
+	}
+}
+
 // quiet fails if a frame of a type has come up to now: it asks for a sign that
 // all was sent, which the SDK gives with the answer to a lookup.
 func (p *peer) quiet(st *stage, types ...protocol.Type) {

@@ -314,8 +314,14 @@ func TestHangupOutlivesTheConnection(t *testing.T) {
 	if hangup.Call != m.Call {
 		t.Errorf("hangs %q up", hangup.Call)
 	}
-	p2.ok(f, fields{"call": m.Call, "state": "ended"})
-	p2.quiet(st, protocol.TypeCallHangup, protocol.TypeCallSync)
+	p2.drop() // before it has answered
+	p3, _ := st.accept(fields{"resumed": "full"})
+	again := p3.want(protocol.TypeCallHangup)
+	if again.ID != f.ID {
+		t.Errorf("hung up as %q, then as %q", f.ID, again.ID)
+	}
+	p3.ok(again, fields{"call": m.Call, "state": "ended"})
+	p3.quiet(st, protocol.TypeCallHangup, protocol.TypeCallSync)
 }
 
 // A lost socket changes nothing about a call whose media flows.
@@ -436,8 +442,10 @@ func TestRestart(t *testing.T) {
 	p := st.connect(nil)
 	m := st.connected(p)
 	p.tell(protocol.TypeCallState, fields{"call": m.Call, "state": "connecting", "restart": true})
+	p.s-- // the same frame once more
+	p.tell(protocol.TypeCallState, fields{"call": m.Call, "state": "connecting", "restart": true})
 	p.ok(p.find(protocol.TypeICEGet), noICE)
-	f := p.find(protocol.TypeCallDescribe)
+	f := p.findBut(protocol.TypeCallDescribe, protocol.TypeICEGet)
 	offer := new(protocol.CallDescribe)
 	decode(t, f, offer)
 	if offer.N != 1 || offer.Kind != "offer" || !offer.Restart || genOf(offer.SDP) == genOf(m.SDP) {
@@ -449,6 +457,19 @@ func TestRestart(t *testing.T) {
 		p.tell(protocol.TypeCallDescribe, fields{"call": m.Call, "n": 1, "kind": "answer", "sdp": answer})
 	}
 	st.page.wait(`call.pc.signalingState === 'stable' && call.pc.currentRemoteDescription.sdp.includes('` + genOf(answer) + `')`)
+	// An offer of theirs that comes twice is answered once.
+	theirs := value[string](st.page, `(async () => { far.addTransceiver('video'); await far.setLocalDescription(); return far.localDescription.sdp })()`)
+	for range 2 {
+		p.s++
+		p.write(fields{"t": "call.describe", "s": p.s, "d": fields{"call": m.Call, "n": 2, "kind": "offer", "sdp": theirs}})
+	}
+	f = p.find(protocol.TypeCallDescribe)
+	decode(t, f, offer)
+	if offer.N != 2 || offer.Kind != "answer" {
+		t.Errorf("description %d, %s", offer.N, offer.Kind)
+	}
+	p.ok(f, fields{"call": m.Call, "state": "active"})
+	p.quiet(st, protocol.TypeCallDescribe)
 	if n := value[int](st.page, `happened('trouble')`); n != 0 {
 		t.Errorf("trouble: %s", value[string](st.page, `String(told.find((e) => e.type === 'trouble').detail)`))
 	}

@@ -53,8 +53,12 @@ func TestReliableFramesAreAcknowledged(t *testing.T) {
 	for range 32 {
 		p.tell(protocol.TypeCallEnded, fields{"call": "x", "reason": "hangup"})
 	}
+	start = time.Now()
 	if f := p.find(protocol.TypeAck); f.A != 34 {
-		t.Errorf("acknowledged %d, want 34 at once", f.A)
+		t.Errorf("acknowledged %d, want 34", f.A)
+	}
+	if d := time.Since(start); d > 900*time.Millisecond {
+		t.Errorf("acknowledged after %s, want at once", d)
 	}
 }
 

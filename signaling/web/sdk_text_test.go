@@ -176,6 +176,20 @@ func TestMissedCallInTheMailbox(t *testing.T) {
 	same(t, "call", fields{"peer": other, "out": false, "video": true, "reason": "no_answer", "answered": false, "seen": false}, got)
 }
 
+// What the device had and has deleted does not come back.
+func TestRepeatOfADeletedText(t *testing.T) {
+	st := newStage(t)
+	p := st.connect(nil)
+	p.send(protocol.TypeMailboxItem, item(1, protocol.KindMessage, "m1", fields{"body": "one"}))
+	p.find(protocol.TypeMailboxAck)
+	st.page.eval(`store.dropConversation('` + other + `')`)
+	p.send(protocol.TypeMailboxItem, item(1, protocol.KindMessage, "m1", fields{"body": "one"}))
+	p.find(protocol.TypeMailboxAck)
+	if n := value[int](st.page, `store.conversations.length`); n != 0 {
+		t.Errorf("%d conversations", n)
+	}
+}
+
 // A storage that is full loses the oldest conversation, not the newest text.
 func TestFullStorage(t *testing.T) {
 	st := newStage(t)

@@ -67,7 +67,7 @@ func (h *house) start() {
 	h.cmd.Dir = h.dir
 	h.cmd.Env = append(os.Environ(),
 		"SWITCHBOARD_DEVELOPMENT=true", "SWITCHBOARD_HTTP_LISTEN="+h.addr, "SWITCHBOARD_OPS_LISTEN=localhost:0", "SWITCHBOARD_RELAY_LISTEN=:0",
-		"SWITCHBOARD_RELAY_TLS_LISTEN=:0", "SWITCHBOARD_AUTH_ADDRESS_BURST=100")
+		"SWITCHBOARD_RELAY_TLS_LISTEN=:0", "SWITCHBOARD_AUTH_ADDRESS_BURST=100", "SWITCHBOARD_AUTH_CODE_RESEND=1ms")
 	log, err := os.Create(filepath.Join(h.dir, "log"))
 	if err != nil {
 		h.t.Fatal(err)
@@ -153,7 +153,13 @@ var numbers atomic.Uint32
 // "?relay".
 func (h *house) newPerson(p *page, query string) *person {
 	h.t.Helper()
-	n := &person{page: p, house: h, number: fmt.Sprintf("+1201555%04d", 100+numbers.Add(1)%99), query: query}
+	return h.newDevice(p, fmt.Sprintf("+1201555%04d", 100+numbers.Add(1)%99), query)
+}
+
+// newDevice registers a number on a page, which may be somebody's second.
+func (h *house) newDevice(p *page, number, query string) *person {
+	h.t.Helper()
+	n := &person{page: p, house: h, number: number, query: query}
 	n.come()
 	n.write("number", n.number)
 	n.click("request-code")

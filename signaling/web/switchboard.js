@@ -1461,7 +1461,7 @@ export class Call extends EventTarget {
   }
 
   /** Whether the call is answered. */
-  get answeredYet() { return this.answeredAt > 0 }
+  get isAnswered() { return this.answeredAt > 0 }
 
   // --- what people do
 
@@ -1506,7 +1506,7 @@ export class Call extends EventTarget {
    */
   hangup(why = 'hangup') {
     if (this.state === 'ended') return
-    const early = !this.answeredYet
+    const early = !this.isAnswered
     const known = this.#link.abandon(this.id) || this.state !== 'starting' || this.role === 'callee'
     if (known) this.#hangUp(this.id, why)
     if (this.mergedInto) this.#hangUp(this.mergedInto, why)
@@ -1537,7 +1537,7 @@ export class Call extends EventTarget {
     if (!on) return this.#serially(() => this.#cameraOff())
     const stream = await this.#client.media({ audio: false, video: true })
     const [track] = stream.getVideoTracks()
-    if (this.ended_ || this.cameraOn || !track) return stopTracks(stream)
+    if (this.#over || this.cameraOn || !track) return stopTracks(stream)
     this.localStream ??= new MediaStream()
     this.localStream.addTrack(track)
     this.cameraOn = true
@@ -1579,7 +1579,7 @@ export class Call extends EventTarget {
    * @param {{relayOnly?: boolean}} [o] from now on through relays alone
    */
   async restart({ relayOnly = false } = {}) {
-    if (!this.answeredYet || this.ended_ || !this.pc) return
+    if (!this.isAnswered || this.#over || !this.pc) return
     const pc = this.pc
     this.#relayOnly ||= relayOnly
     this.#arm('restart', RESTART.again, () => { if (this.pc?.connectionState !== 'connected') this.restart() })
@@ -1602,6 +1602,8 @@ export class Call extends EventTarget {
     this.pc?.setConfiguration({ ...this.pc.getConfiguration(), iceTransportPolicy: 'relay' })
   }
 
+  // From here on all is for the client; pages have no use for it.
+
   // --- placing a call
 
   /** Called by the client. */
@@ -1612,11 +1614,11 @@ export class Call extends EventTarget {
         this.#openMedia(this.media.includes('video')),
         this.#link.request('ice.get', { call: this.id }, { keep: true, timeout: ICE_TIMEOUT, retryFor: ICE_TIMEOUT / 2, tag: this.id })
       ])
-      if (this.ended_ || this.id !== id) return
+      if (this.#over || this.id !== id) return
       const pc = this.#connect(ice)
       this.#addTracks(pc)
       await pc.setLocalDescription()
-      if (this.ended_ || this.id !== id) return
+      if (this.#over || this.id !== id) return
       this.#ufrag = ufragOf(pc.localDescription?.sdp)
       const reply = await this.#link.request('call.invite', { call: this.id, to: this.peer, media: this.media, sdp: pc.localDescription?.sdp }, { keep: true, retryFor: 8000, tag: this.id })
       if (this.id === id) this.#invited(reply)
@@ -1627,7 +1629,7 @@ export class Call extends EventTarget {
 
   /** @param {any} reply */
   #invited(reply) {
-    if (this.ended_) return
+    if (this.#over) return
     this.peer = reply.to || this.peer
     if (reply.merged) return this.#toBeMerged(reply.merged)
     if (this.state === 'starting') this.state = reply.state === 'ringing' ? 'ringing' : 'trying'
@@ -1645,7 +1647,7 @@ export class Call extends EventTarget {
 
   /** Whether an incoming call may be the one that this call is merged into. @param {string} id @param {string} from */
   mayMerge(id, from) {
-    if (this.role !== 'caller' || this.answeredYet || this.state === 'ended') return false
+    if (this.role !== 'caller' || this.isAnswered || this.state === 'ended') return false
     const dialled = this.peer.replace(/\D/g, '').replace(/^0+/, '')
     return this.mergedInto === id || this.peer === from || (dialled.length > 4 && from.endsWith(dialled))
   }
@@ -1685,23 +1687,23 @@ export class Call extends EventTarget {
 
   async #answer() {
     const d = this.#received
-    if (this.ended_) return
+    if (this.#over) return
     const pc = this.#connect(d.ice)
     await pc.setRemoteDescription({ type: 'offer', sdp: d.sdp })
     this.#addTracks(pc)
     await pc.setLocalDescription()
     this.#ufrag = ufragOf(pc.localDescription?.sdp)
-    if (this.ended_) return
+    if (this.#over) return
     this.#clear('ring')
     this.state = 'connecting'
-    this.#described_()
+    this.#remoteChanged()
     this.#fire('change')
     try {
       await this.#link.request('call.answer', { call: this.id, sdp: pc.localDescription?.sdp }, { keep: true, retryFor: 15_000, tag: this.id })
     } catch (e) {
       if (!await this.#tookIt(asError(e))) return
     }
-    if (this.ended_) return
+    if (this.#over) return
     this.answeredAt = Date.now()
     this.#trickle()
     this.#review()
@@ -1720,29 +1722,29 @@ export class Call extends EventTarget {
 
   /** A device rings. */
   ringing() {
-    if (this.role !== 'caller' || this.answeredYet || this.ended_) return
+    if (this.role !== 'caller' || this.isAnswered || this.#over) return
     this.state = 'ringing'
     this.#fire('change')
   }
 
   /** @param {{sdp: string}} d */
   answered(d) {
-    if (this.role !== 'caller' || this.answeredYet || this.ended_) return
+    if (this.role !== 'caller' || this.isAnswered || this.#over) return
     this.answeredAt = Date.now()
     this.state = 'connecting'
     this.#fire('change')
     this.#trickle()
     this.#serially(async () => {
       await this.pc?.setRemoteDescription({ type: 'answer', sdp: d.sdp })
-      this.#described_()
+      this.#remoteChanged()
     })
   }
 
   /** @param {any} d call.state */
   told(d) {
-    if (this.ended_) return
+    if (this.#over) return
     if (d.state === 'ringing') this.ringing()
-    else if (this.answeredYet) this.#server = d.state
+    else if (this.isAnswered) this.#server = d.state
     if (d.restart) this.restart({ relayOnly: d.relay_only })
     else if (d.relay_only) this.#useRelays() // the other side restarts
     this.#review()
@@ -1750,35 +1752,35 @@ export class Call extends EventTarget {
 
   /** @param {any} d call.ended */
   ended(d) {
-    if (d.reason === 'merged' && this.role === 'caller' && !this.answeredYet) return this.#toBeMerged('')
+    if (d.reason === 'merged' && this.role === 'caller' && !this.isAnswered) return this.#toBeMerged('')
     this.#finish({ reason: d.reason, mine: d.mine, duration: d.duration_ms })
   }
 
   /** The session was begun anew: takes the server's record for what was missed. @param {any} s a snapshot */
   takeUp(s) {
-    if (this.ended_) return
+    if (this.#over) return
     if (s.state === 'ended') return this.#finish({ reason: s.reason })
     this.peer = s.peer || this.peer
-    if (this.role === 'caller' && !this.answeredYet) {
+    if (this.role === 'caller' && !this.isAnswered) {
       if (s.kind === 'answer' && s.sdp) this.answered(s)
       else if (s.state === 'ringing') this.ringing()
     }
-    if (this.answeredYet && s.n > this.#handledN && s.sdp && !(s.kind === 'answer' && (s.sent || 0) < this.#lastOffer)) {
+    if (this.isAnswered && s.n > this.#handledN && s.sdp && !(s.kind === 'answer' && (s.sent || 0) < this.#lastOffer)) {
       this.described({ n: s.n, kind: s.kind, sdp: s.sdp })
     }
     for (const c of s.candidates || []) this.candidates(c)
-    if (this.answeredYet) this.#server = s.state
+    if (this.isAnswered) this.#server = s.state
     this.#review()
   }
 
   /** The server does not list the call any more, or not yet. */
   async unlisted() {
-    if (this.ended_ || this.state === 'starting') return
+    if (this.#over || this.state === 'starting') return
     const s = await this.#link.request('call.sync', { call: this.id }).catch((e) => e)
-    if (this.ended_) return
+    if (this.#over) return
     if (s instanceof SwitchboardError) {
       if (s.retry) return
-      return this.#finish({ reason: s.info.reason || (this.answeredYet ? 'connection_lost' : this.role === 'callee' ? 'canceled' : 'unreachable') })
+      return this.#finish({ reason: s.info.reason || (this.isAnswered ? 'connection_lost' : this.role === 'callee' ? 'canceled' : 'unreachable') })
     }
     this.takeUp(s)
   }
@@ -1786,12 +1788,12 @@ export class Call extends EventTarget {
   /** The server can be reached again. */
   reachable() {
     const state = this.pc?.connectionState
-    if (this.answeredYet && (state === 'disconnected' || state === 'failed')) this.#arm('restart', this.role === 'caller' ? 0 : 1000, () => this.restart())
+    if (this.isAnswered && (state === 'disconnected' || state === 'failed')) this.#arm('restart', this.role === 'caller' ? 0 : 1000, () => this.restart())
   }
 
   /** This side has another network. */
   networkChanged() {
-    if (this.answeredYet && !this.ended_) this.#arm('restart', 500, () => this.restart())
+    if (this.isAnswered && !this.#over) this.#arm('restart', 500, () => this.restart())
   }
 
   // --- the connection
@@ -1824,7 +1826,7 @@ export class Call extends EventTarget {
   async #openMedia(video) {
     if (this.localStream) return
     const stream = await this.#client.media({ audio: true, video })
-    if (this.ended_) return stopTracks(stream)
+    if (this.#over) return stopTracks(stream)
     this.localStream = stream
     this.cameraOn = stream.getVideoTracks().length > 0
     this.setMuted(this.muted)
@@ -1852,7 +1854,7 @@ export class Call extends EventTarget {
   }
 
   /** After a description of either side was set. */
-  #described_() {
+  #remoteChanged() {
     const sdp = this.pc?.remoteDescription?.sdp
     const gen = this.#in.get(ufragOf(sdp))
     for (const d of gen?.waiting.splice(0) || []) this.#addCandidates(d)
@@ -1864,7 +1866,7 @@ export class Call extends EventTarget {
 
   async #offer() {
     const pc = this.pc
-    if (!pc || !this.answeredYet || pc.signalingState !== 'stable') return
+    if (!pc || !this.isAnswered || pc.signalingState !== 'stable') return
     await pc.setLocalDescription()
     this.#describe()
     this.#lastOffer = this.#sentN
@@ -1885,7 +1887,7 @@ export class Call extends EventTarget {
 
   /** @param {{n: number, kind: string, sdp?: string}} d */
   described(d) {
-    if (this.ended_ || d.n <= this.#handledN) return
+    if (this.#over || d.n <= this.#handledN) return
     this.#handledN = d.n
     this.#serially(() => d.kind === 'offer' ? this.#takeOffer(d) : d.kind === 'answer' ? this.#takeAnswer(d) : undefined)
   }
@@ -1900,7 +1902,7 @@ export class Call extends EventTarget {
     this.#stale = 0
     await pc.setLocalDescription()
     this.#describe()
-    this.#described_()
+    this.#remoteChanged()
   }
 
   /** @param {{sdp?: string}} d */
@@ -1911,13 +1913,13 @@ export class Call extends EventTarget {
     }
     if (this.pc?.signalingState !== 'have-local-offer') return
     await this.pc.setRemoteDescription({ type: 'answer', sdp: d.sdp })
-    this.#described_()
+    this.#remoteChanged()
   }
 
   /** @param {() => any} f */
   #serially(f) {
     const done = this.#queue.then(f)
-    this.#queue = done.catch((e) => { if (!this.ended_) this.#client.dispatchEvent(new CustomEvent('trouble', { detail: e })) })
+    this.#queue = done.catch((e) => { if (!this.#over) this.#client.dispatchEvent(new CustomEvent('trouble', { detail: e })) })
     return done
   }
 
@@ -1947,7 +1949,7 @@ export class Call extends EventTarget {
 
   #sendCandidates() {
     const out = this.#out
-    if (!this.#open || !out.gen || this.ended_) return
+    if (!this.#open || !out.gen || this.#over) return
     this.#clear('candidates')
     while (out.list.length || out.end) {
       const candidates = out.list.splice(0, CANDIDATES_BATCH)
@@ -1960,7 +1962,7 @@ export class Call extends EventTarget {
 
   /** @param {any} d call.candidates */
   candidates(d) {
-    if (this.ended_) return
+    if (this.#over) return
     let gen = this.#in.get(d.gen)
     if (!gen) {
       gen = { seen: new Set(), waiting: [] }
@@ -2004,7 +2006,7 @@ export class Call extends EventTarget {
 
   /** What people see: a lost socket alone changes nothing here. */
   #review() {
-    if (!this.answeredYet || this.ended_) return
+    if (!this.isAnswered || this.#over) return
     const up = this.pc?.connectionState === 'connected'
     const before = this.state
     if (up && this.#server !== 'reconnecting') this.state = 'active'
@@ -2026,9 +2028,9 @@ export class Call extends EventTarget {
   async #measure() {
     this.#clear('measure')
     const pc = this.pc
-    if (!pc || this.ended_) return
+    if (!pc || this.#over) return
     const report = await pc.getStats().catch(() => null)
-    if (pc !== this.pc || this.ended_) return
+    if (pc !== this.pc || this.#over) return
     if (report) {
       this.path = pathOf(report) || this.path
       this.stats = this.#meter.read(report, pc.connectionState === 'connected')
@@ -2040,11 +2042,11 @@ export class Call extends EventTarget {
 
   // --- the end
 
-  get ended_() { return this.state === 'ended' }
+  get #over() { return this.state === 'ended' }
 
   /** @param {{reason?: string, mine?: boolean, duration?: number, error?: SwitchboardError|null}} how */
   #finish({ reason = '', mine = false, duration = 0, error = null }) {
-    if (this.ended_) return
+    if (this.#over) return
     this.#link.abandon(this.id)
     this.#link.abandon(`report ${this.id}`)
     for (const name of Object.keys(this.#timers)) this.#clear(name)
