@@ -257,7 +257,7 @@ func (s *Server) evict(ss *session, prev *directory.Binding) {
 	s.goroutines.Go(func() {
 		ctx, cancel := s.request()
 		defer cancel()
-		data, _ := json.Marshal(evictRequest{Device: ss.device, Session: prev.Conn})
+		data, _ := json.Marshal(evictRequest{ss.device, prev.Conn, protocol.CloseReplaced})
 		_, _ = s.Nodes.Ask(ctx, prev.Node, directory.Request{Kind: kindEvict, Account: ss.account, Data: data})
 	})
 }

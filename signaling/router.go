@@ -29,8 +29,9 @@ type pokeRequest struct {
 }
 
 type evictRequest struct {
-	Device  directory.Device `json:"device"`
-	Session string           `json:"session"`
+	Device  directory.Device   `json:"device"`
+	Session string             `json:"session"`
+	Code    protocol.CloseCode `json:"code"`
 }
 
 // find returns the session of a device on this node, or nil.
@@ -122,7 +123,7 @@ func (s *Server) Answer(ctx context.Context, r directory.Request) ([]byte, error
 			return nil, fmt.Errorf("evict: %w", err)
 		}
 		if ss := s.find(r.Account, e.Device); ss != nil && ss.id == e.Session {
-			s.endWith(ss, protocol.CloseReplaced)
+			s.endWith(ss, e.Code)
 		}
 		return nil, nil
 	default:
@@ -132,6 +133,24 @@ func (s *Server) Answer(ctx context.Context, r directory.Request) ([]byte, error
 }
 
 var errGone = errors.New("device is not here")
+
+// Forget ends the session of a device that has been removed, wherever it is
+// connected. It must not connect again.
+func (s *Server) Forget(ctx context.Context, a directory.Account, d directory.Device) {
+	if ss := s.find(a, d); ss != nil {
+		s.endWith(ss, protocol.CloseToken)
+		return
+	}
+	bindings, err := s.Bindings.Bindings(ctx, a)
+	if err != nil {
+		s.log.Warn("session of a removed device not ended", "error", err)
+	}
+	for _, b := range bindings {
+		if b.Device == d {
+			s.ask(ctx, a, d, kindEvict, evictRequest{d, b.Conn, protocol.CloseToken})
+		}
+	}
+}
 
 // bound lists the devices of an account that can be told something now.
 func (s *Server) bound(ctx context.Context, a directory.Account) ([]directory.Device, error) {

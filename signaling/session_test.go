@@ -324,3 +324,18 @@ func TestAwaySession(t *testing.T) {
 		expect[*protocol.Pong](own)
 	})
 }
+
+func TestForget(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n1, n2 := w.node("n1"), w.node("n2")
+		for i, n := range []*node{n1, n2} {
+			token := w.device(n1, []string{alice, bob}[i])
+			p := n.connect(token)
+			id := w.tokens[token]
+			n1.server.Forget(t.Context(), id.Account, id.Device)
+			if code := p.closedWith(); code != protocol.CloseToken || code.Reconnect() {
+				t.Errorf("closed with %d", code)
+			}
+		}
+	})
+}

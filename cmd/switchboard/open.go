@@ -78,6 +78,12 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 		return err
 	}
 	d.directory.Answer(server.Answer)
+	d.authenticator.OnRemoved(func(ctx context.Context, a directory.Account, dev directory.Device) {
+		server.Forget(ctx, a, dev)
+		if err := d.mailboxes.Drop(ctx, mailbox.Box{Account: string(a), Device: uint32(dev)}); err != nil {
+			n.log.Warn("mailbox of a removed device not emptied; its items end with their age", "error", err)
+		}
+	})
 	n.parts = append(n.parts, part{name: "directory", run: d.directory.Run, started: d.directory.Started()})
 	n.health.require("directory", d.directory.Ready)
 	// Sessions go first: their calls need the relay until they have moved.
@@ -143,7 +149,8 @@ func (n *node) openAuth(d *stores, s secrets) (*auth.Registrar, error) {
 		return nil, err
 	}
 	return auth.NewRegistrar(n.config.Auth, auth.Deps{
-		Authenticator: d.authenticator, Records: d.codes, Sender: sender, Key: s.master.Key(forCodes), Log: n.log, Registerer: n.metrics,
+		Authenticator: d.authenticator, Records: d.codes, Sender: sender, Key: s.master.Key(forCodes),
+		AllowedOrigins: n.config.Signaling.AllowedOrigins, Log: n.log, Registerer: n.metrics,
 	})
 }
 

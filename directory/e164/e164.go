@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 
 	"github.com/nyaruka/phonenumbers"
 )
@@ -134,10 +135,27 @@ func (n Number) LogValue() slog.Value { return slog.StringValue(n.String()) }
 // MarshalText returns the whole number: it is for the wire and for storage.
 func (n Number) MarshalText() ([]byte, error) { return []byte(n.s), nil }
 
+// known are numbers that have been read from text before. Reading one costs
+// some twenty thousand instructions, and every record of a call holds two. It
+// is emptied when it is full.
+var known = struct {
+	sync.RWMutex
+	m map[string]struct{}
+}{m: map[string]struct{}{}}
+
+const maxKnown = 50_000
+
 // UnmarshalText accepts a number in E.164 form, or nothing for no number.
 func (n *Number) UnmarshalText(b []byte) error {
 	if len(b) == 0 {
 		*n = Number{}
+		return nil
+	}
+	known.RLock()
+	_, ok := known.m[string(b)]
+	known.RUnlock()
+	if ok {
+		*n = Number{string(b)}
 		return nil
 	}
 	m, err := Parse(string(b), "")
@@ -147,6 +165,12 @@ func (n *Number) UnmarshalText(b []byte) error {
 	if m.s != string(b) {
 		return &Error{NotE164}
 	}
+	known.Lock()
+	defer known.Unlock()
+	if len(known.m) >= maxKnown {
+		clear(known.m)
+	}
+	known.m[m.s] = struct{}{}
 	*n = m
 	return nil
 }
