@@ -1,10 +1,12 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -23,152 +25,216 @@ var ErrTooMany = errors.New("account has too many devices")
 
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
-// Resolve returns the account that owns a number, or [ErrNotFound].
-func (d *Directory) Resolve(ctx context.Context, n e164.Number) (Account, error) {
+// Resolve returns the account that owns a number, or [ErrNotFound]. In a
+// cluster, a number that was registered a moment ago may not be found yet.
+func (d *Directory) Resolve(ctx context.Context, n e164.Number) (_ Account, err error) {
+	defer d.metrics.observe(opResolve)(&err)
 	e, err := d.accounts.get(ctx, numberKey(d.config.Secret, n))
 	if err != nil {
 		return "", wrap("resolve", err)
 	}
-	a := Account(e.data)
-	if !a.Valid() {
-		return "", wrap("resolve", &RecordError{"number", "", "is not an account"})
-	}
-	return a, nil
+	r, err := decodeNumber(e.data)
+	return r.Account, wrap("resolve", err)
 }
 
 // Register returns the account that owns a number, which it makes if there is
 // none. Whoever registers at the same moment gets the same one.
-func (d *Directory) Register(ctx context.Context, n e164.Number) (AccountRecord, error) {
+func (d *Directory) Register(ctx context.Context, n e164.Number) (_ AccountRecord, err error) {
+	defer d.metrics.observe(opRegister)(&err)
+	if n.IsZero() {
+		return AccountRecord{}, wrap("register", ErrNotFound)
+	}
 	for range maxTries {
-		a, err := d.resolveLeader(ctx, n)
-		if err == nil {
-			return d.AccountOf(ctx, a)
-		}
-		if !errors.Is(err, ErrNotFound) {
-			return AccountRecord{}, wrap("register", err)
-		}
-		// The record comes first, so that a number never leads to nothing. One
-		// whose number went to somebody else stays behind, unused.
-		rec := AccountRecord{V: recordVersion, Account: newAccount(), Number: n, Created: now()}
-		data, err := json.Marshal(rec)
-		if err != nil {
-			return AccountRecord{}, wrap("register", err)
-		}
-		rev, err := d.accounts.swap(ctx, accountKey(rec.Account), data, 0, 0)
-		if err != nil {
-			return AccountRecord{}, wrap("register", err)
-		}
-		_, err = d.accounts.swap(ctx, numberKey(d.config.Secret, n), []byte(rec.Account), 0, 0)
-		if err == nil {
-			return rec, nil
-		}
-		if rerr := d.accounts.remove(ctx, accountKey(rec.Account), rev); rerr != nil {
-			d.log.Warn("unused account not removed", "error", rerr)
+		rec, err := d.owner(ctx, n)
+		if errors.Is(err, ErrNotFound) {
+			rec, err = d.create(ctx, n)
 		}
 		if !errors.Is(err, errRevision) {
-			return AccountRecord{}, wrap("register", err)
+			return rec, wrap("register", err)
 		}
 	}
 	return AccountRecord{}, wrap("register", ErrConflict)
 }
 
-func (d *Directory) resolveLeader(ctx context.Context, n e164.Number) (Account, error) {
+// owner returns the account that owns a number, as the leader knows.
+func (d *Directory) owner(ctx context.Context, n e164.Number) (AccountRecord, error) {
 	e, err := d.accounts.getLeader(ctx, numberKey(d.config.Secret, n))
 	if err != nil {
-		return "", err
+		return AccountRecord{}, err
 	}
-	return Account(e.data), nil
-}
-
-// AccountOf returns the record of an account, or [ErrNotFound].
-func (d *Directory) AccountOf(ctx context.Context, a Account) (AccountRecord, error) {
-	rec, _, err := d.account(ctx, a)
-	return rec, wrap("account", err)
-}
-
-func (d *Directory) account(ctx context.Context, a Account) (AccountRecord, uint64, error) {
-	if !a.Valid() {
-		return AccountRecord{}, 0, ErrNotFound
-	}
-	e, err := d.accounts.getLeader(ctx, accountKey(a))
+	r, err := decodeNumber(e.data)
 	if err != nil {
-		return AccountRecord{}, 0, err
+		return AccountRecord{}, err
 	}
-	rec, err := decodeAccount(e.data)
-	return rec, e.rev, err
+	rec, _, err := d.account(ctx, r.Account)
+	if errors.Is(err, ErrNotFound) {
+		return AccountRecord{}, &RecordError{"number", "account", "is an account that is not there"}
+	}
+	return rec, err
 }
 
-// AddDevice gives an account a device. If external is not empty and a device
-// has it already, that one is returned. [ErrTooMany] says that it has enough.
-func (d *Directory) AddDevice(ctx context.Context, a Account, name, external string) (DeviceRecord, error) {
-	for range maxTries {
-		rec, rev, err := d.account(ctx, a)
-		if err != nil {
-			return DeviceRecord{}, wrap("add device", err)
-		}
-		have, err := d.Devices(ctx, a)
-		if err != nil {
-			return DeviceRecord{}, err
-		}
-		if external != "" {
-			if i := slices.IndexFunc(have, func(r DeviceRecord) bool { return r.External == external }); i >= 0 {
-				return have[i], nil
-			}
-		}
-		if len(have) >= MaxDevices {
-			return DeviceRecord{}, wrap("add device", ErrTooMany)
-		}
-		rec.LastDevice++
-		data, err := json.Marshal(rec)
-		if err != nil {
-			return DeviceRecord{}, wrap("add device", err)
-		}
-		// The number is taken first; whoever lost the race looks anew.
-		if _, err = d.accounts.swap(ctx, accountKey(a), data, rev, 0); errors.Is(err, errRevision) {
-			continue
-		}
-		if err != nil {
-			return DeviceRecord{}, wrap("add device", err)
-		}
-		return d.createDevice(ctx, DeviceRecord{
-			V: recordVersion, Account: a, Device: rec.LastDevice, Name: name, External: external, Created: now(),
-			Token: TokenState{Generation: 1, Rotated: now()},
-		})
-	}
-	return DeviceRecord{}, wrap("add device", ErrConflict)
-}
-
-func (d *Directory) createDevice(ctx context.Context, rec DeviceRecord) (DeviceRecord, error) {
+// create makes an account for a number that has none, or returns errRevision
+// if it has one by now. The account's record comes first, so that a number
+// never leads to nothing. One whose number went to somebody else is removed;
+// if it cannot be told who got the number, it stays, for it may be ours.
+func (d *Directory) create(ctx context.Context, n e164.Number) (AccountRecord, error) {
+	rec := AccountRecord{V: recordVersion, Account: newAccount(), Number: n, Created: now()}
 	data, err := json.Marshal(rec)
 	if err != nil {
-		return DeviceRecord{}, wrap("add device", err)
+		return AccountRecord{}, err
 	}
-	if _, err := d.devices.swap(ctx, deviceKey(rec.Account, rec.Device), data, 0, 0); err != nil {
-		return DeviceRecord{}, wrap("add device", err)
+	number, err := json.Marshal(numberRecord{V: recordVersion, Account: rec.Account, Created: rec.Created})
+	if err != nil {
+		return AccountRecord{}, err
+	}
+	rev, err := d.accounts.swap(ctx, accountKey(rec.Account), data, 0, 0)
+	if err != nil {
+		return AccountRecord{}, err
+	}
+	_, err = d.accounts.swap(ctx, numberKey(d.config.Secret, n), number, 0, 0)
+	if errors.Is(err, errRevision) {
+		if rerr := d.accounts.remove(ctx, accountKey(rec.Account), rev); rerr != nil {
+			d.log.Warn("unused account not removed", "error", rerr)
+		}
+	}
+	if err != nil {
+		return AccountRecord{}, err
 	}
 	return rec, nil
 }
 
-// DeviceOf returns the record of a device as it is now, or [ErrNotFound].
-func (d *Directory) DeviceOf(ctx context.Context, a Account, dev Device) (DeviceRecord, error) {
+// AccountOf returns the record of an account, as the leader knows it, or
+// [ErrNotFound].
+func (d *Directory) AccountOf(ctx context.Context, a Account) (_ AccountRecord, err error) {
+	defer d.metrics.observe(opAccount)(&err)
+	rec, _, err := d.account(ctx, a)
+	return rec, wrap("account", err)
+}
+
+func (d *Directory) account(ctx context.Context, a Account) (AccountRecord, entry, error) {
+	if !a.Valid() {
+		return AccountRecord{}, entry{}, ErrNotFound
+	}
+	e, err := d.accounts.getLeader(ctx, accountKey(a))
+	if err != nil {
+		return AccountRecord{}, entry{}, err
+	}
+	rec, err := decodeAccount(e.data)
+	if err == nil && rec.Account != a {
+		return AccountRecord{}, entry{}, &RecordError{"account", "account", "is not the one that it is kept for"}
+	}
+	return rec, e, err
+}
+
+// saveAccount writes the record of an account that old holds, or returns
+// errRevision if another was faster.
+func (d *Directory) saveAccount(ctx context.Context, rec AccountRecord, old entry) error {
+	data, err := encodeOver(old.data, rec)
+	if err != nil {
+		return err
+	}
+	_, err = d.accounts.swap(ctx, accountKey(rec.Account), data, old.rev, 0)
+	return err
+}
+
+// AddDevice gives an account a device. If external is not empty and a device
+// has it already, that one is returned. [ErrNotFound] says that there is no
+// such account, [ErrTooMany] that it has [MaxDevices] devices; whoever adds
+// several at the same moment may get one more.
+func (d *Directory) AddDevice(ctx context.Context, a Account, name, external string) (_ DeviceRecord, err error) {
+	defer d.metrics.observe(opAddDevice)(&err)
+	for range maxTries {
+		rec, err := d.addDevice(ctx, a, name, external)
+		if !errors.Is(err, errRevision) {
+			return rec, wrap("add device", err)
+		}
+	}
+	return DeviceRecord{}, wrap("add device", ErrConflict)
+}
+
+// addDevice takes the device's number, and its external name, in the account's
+// record before it makes the device, so that there is never a second one.
+func (d *Directory) addDevice(ctx context.Context, a Account, name, external string) (DeviceRecord, error) {
+	acct, old, err := d.account(ctx, a)
+	if err != nil {
+		return DeviceRecord{}, err
+	}
+	if dev, ok := acct.External[external]; ok && external != "" {
+		return d.deviceOr(ctx, newDevice(a, dev, name, external))
+	}
+	have, err := d.devices.list(ctx, string(a)+".*")
+	if err != nil {
+		return DeviceRecord{}, err
+	}
+	if len(have) >= MaxDevices {
+		return DeviceRecord{}, ErrTooMany
+	}
+	acct.LastDevice++
+	if external != "" {
+		acct.External = maps.Clone(acct.External)
+		if acct.External == nil {
+			acct.External = map[string]Device{}
+		}
+		acct.External[external] = acct.LastDevice
+	}
+	if err := d.saveAccount(ctx, acct, old); err != nil {
+		return DeviceRecord{}, err
+	}
+	return d.deviceOr(ctx, newDevice(a, acct.LastDevice, name, external))
+}
+
+func newDevice(a Account, dev Device, name, external string) DeviceRecord {
+	at := now()
+	return DeviceRecord{
+		V: recordVersion, Account: a, Device: dev, Name: name, External: external, Created: at,
+		Token: TokenState{Generation: 1, Rotated: at},
+	}
+}
+
+// deviceOr returns a device as it is, or makes it as rec says. It is not there
+// if whoever took its number is about to make it, or died before.
+func (d *Directory) deviceOr(ctx context.Context, rec DeviceRecord) (DeviceRecord, error) {
+	have, _, err := d.device(ctx, rec.Account, rec.Device)
+	if !errors.Is(err, ErrNotFound) {
+		return have, err
+	}
+	data, err := json.Marshal(rec)
+	if err != nil {
+		return DeviceRecord{}, err
+	}
+	if _, err := d.devices.swap(ctx, deviceKey(rec.Account, rec.Device), data, 0, 0); err != nil {
+		return DeviceRecord{}, err
+	}
+	return rec, nil
+}
+
+// DeviceOf returns the record of a device as it is now, or [ErrNotFound]: what
+// was revoked before is seen.
+func (d *Directory) DeviceOf(ctx context.Context, a Account, dev Device) (_ DeviceRecord, err error) {
+	defer d.metrics.observe(opDevice)(&err)
 	rec, _, err := d.device(ctx, a, dev)
 	return rec, wrap("device", err)
 }
 
-func (d *Directory) device(ctx context.Context, a Account, dev Device) (DeviceRecord, uint64, error) {
+func (d *Directory) device(ctx context.Context, a Account, dev Device) (DeviceRecord, entry, error) {
 	if !a.Valid() {
-		return DeviceRecord{}, 0, ErrNotFound
+		return DeviceRecord{}, entry{}, ErrNotFound
 	}
 	e, err := d.devices.getLeader(ctx, deviceKey(a, dev))
 	if err != nil {
-		return DeviceRecord{}, 0, err
+		return DeviceRecord{}, entry{}, err
 	}
 	rec, err := decodeDevice(e.data)
-	return rec, e.rev, err
+	if err == nil && (rec.Account != a || rec.Device != dev) {
+		return DeviceRecord{}, entry{}, &RecordError{"device", "device", "is not the one that it is kept for"}
+	}
+	return rec, e, err
 }
 
-// Devices lists the devices of an account, by their names.
-func (d *Directory) Devices(ctx context.Context, a Account) ([]DeviceRecord, error) {
+// Devices lists the devices of an account in the order in which they were
+// added. In a cluster, a change of a moment ago may not show yet.
+func (d *Directory) Devices(ctx context.Context, a Account) (_ []DeviceRecord, err error) {
+	defer d.metrics.observe(opDevices)(&err)
 	if !a.Valid() {
 		return nil, nil
 	}
@@ -184,52 +250,77 @@ func (d *Directory) Devices(ctx context.Context, a Account) ([]DeviceRecord, err
 		}
 		all = append(all, rec)
 	}
-	slices.SortFunc(all, func(x, y DeviceRecord) int { return int(x.Device) - int(y.Device) })
+	slices.SortFunc(all, func(x, y DeviceRecord) int { return cmp.Compare(x.Device, y.Device) })
 	return all, nil
 }
 
 // UpdateDevice changes a device's record. change may run more than once, each
-// time on the newest record; its error is returned as it is.
-func (d *Directory) UpdateDevice(ctx context.Context, a Account, dev Device, change func(*DeviceRecord) error) (DeviceRecord, error) {
+// time on the newest record; its error is returned as it is. What it does to
+// the record's account, device and external name is not kept. [ErrConflict]
+// says that others were faster every time.
+func (d *Directory) UpdateDevice(ctx context.Context, a Account, dev Device, change func(*DeviceRecord) error) (_ DeviceRecord, err error) {
+	defer d.metrics.observe(opUpdateDevice)(&err)
 	for range maxTries {
-		rec, rev, err := d.device(ctx, a, dev)
+		rec, old, err := d.device(ctx, a, dev)
 		if err != nil {
 			return DeviceRecord{}, wrap("update device", err)
 		}
+		was := rec
 		if err := change(&rec); err != nil {
 			return DeviceRecord{}, err
 		}
-		data, err := json.Marshal(rec)
+		rec.V, rec.Account, rec.Device, rec.External = was.V, was.Account, was.Device, was.External
+		data, err := encodeOver(old.data, rec)
 		if err != nil {
 			return DeviceRecord{}, wrap("update device", err)
 		}
-		_, err = d.devices.swap(ctx, deviceKey(a, dev), data, rev, 0)
-		if err == nil {
-			return rec, nil
-		}
+		_, err = d.devices.swap(ctx, deviceKey(a, dev), data, old.rev, 0)
 		if !errors.Is(err, errRevision) {
-			return DeviceRecord{}, wrap("update device", err)
+			return rec, wrap("update device", err)
 		}
 	}
 	return DeviceRecord{}, wrap("update device", ErrConflict)
 }
 
-// RemoveDevice removes a device. One that is not there is no error.
-func (d *Directory) RemoveDevice(ctx context.Context, a Account, dev Device) error {
+// RemoveDevice removes a device, whose number is never used again. One that is
+// not there is no error. A binding of the device stays until its node ends it.
+func (d *Directory) RemoveDevice(ctx context.Context, a Account, dev Device) (err error) {
+	defer d.metrics.observe(opRemoveDevice)(&err)
 	for range maxTries {
-		_, rev, err := d.device(ctx, a, dev)
-		if errors.Is(err, ErrNotFound) {
-			return nil
-		}
-		if err != nil {
-			return wrap("remove device", err)
-		}
-		err = d.devices.remove(ctx, deviceKey(a, dev), rev)
+		err := d.removeDevice(ctx, a, dev)
 		if !errors.Is(err, errRevision) {
 			return wrap("remove device", err)
 		}
 	}
 	return wrap("remove device", ErrConflict)
+}
+
+// removeDevice gives up the external name first. The other way round, whoever
+// has the name would make the device again, with tokens that were revoked.
+func (d *Directory) removeDevice(ctx context.Context, a Account, dev Device) error {
+	rec, old, err := d.device(ctx, a, dev)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if rec.External != "" {
+		if err := d.forgetExternal(ctx, a, dev, rec.External); err != nil {
+			return err
+		}
+	}
+	return d.devices.remove(ctx, deviceKey(a, dev), old.rev)
+}
+
+func (d *Directory) forgetExternal(ctx context.Context, a Account, dev Device, external string) error {
+	acct, old, err := d.account(ctx, a)
+	if err != nil || acct.External[external] != dev {
+		return err
+	}
+	acct.External = maps.Clone(acct.External)
+	delete(acct.External, external)
+	return d.saveAccount(ctx, acct, old)
 }
 
 func wrap(what string, err error) error {

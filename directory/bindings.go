@@ -1,19 +1,27 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"strconv"
+	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Bind records that a device is connected to this node, in place of any other
 // binding. The fence is for [Directory.Unbind]; prev is the binding that was
-// there, if it could still be seen.
+// there, if it could still be seen. [ErrLeaseLost] says that the node has no
+// lease, so that the binding would be void and yet replace a good one.
 func (d *Directory) Bind(ctx context.Context, a Account, dev Device, conn string) (fence uint64, prev *Binding, err error) {
+	defer d.metrics.observe(opBind)(&err)
 	if !a.Valid() || dev == 0 {
 		return 0, nil, wrap("bind", ErrNotFound)
+	}
+	if !d.alive(d.incarnation) {
+		return 0, nil, wrap("bind", ErrLeaseLost)
 	}
 	key := deviceKey(a, dev)
 	if e, err := d.presence.get(ctx, key); err == nil {
@@ -36,8 +44,12 @@ func (d *Directory) Bind(ctx context.Context, a Account, dev Device, conn string
 
 // Unbind removes the binding that fence was given for. It reports false if
 // there is a newer one, which stays.
-func (d *Directory) Unbind(ctx context.Context, a Account, dev Device, fence uint64) (bool, error) {
-	err := d.presence.remove(ctx, deviceKey(a, dev), fence)
+func (d *Directory) Unbind(ctx context.Context, a Account, dev Device, fence uint64) (_ bool, err error) {
+	defer d.metrics.observe(opUnbind)(&err)
+	if !a.Valid() || dev == 0 || fence == 0 {
+		return false, nil
+	}
+	err = d.presence.remove(ctx, deviceKey(a, dev), fence)
 	if errors.Is(err, errRevision) {
 		return false, nil
 	}
@@ -48,105 +60,163 @@ func (d *Directory) Unbind(ctx context.Context, a Account, dev Device, fence uin
 	return true, nil
 }
 
-// Bindings lists the bindings of an account whose nodes are alive. In a
-// cluster they may be a moment old.
-func (d *Directory) Bindings(ctx context.Context, a Account) ([]Binding, error) {
+// Bindings lists the bindings of an account whose nodes are alive, by their
+// devices. In a cluster they may be a moment old.
+func (d *Directory) Bindings(ctx context.Context, a Account) (_ []Binding, err error) {
+	defer d.metrics.observe(opBindings)(&err)
+	all, err := d.bindings(ctx, a)
+	if err != nil {
+		return nil, wrap("bindings", err)
+	}
+	return slices.DeleteFunc(all, func(b Binding) bool { return !d.alive(b.Node) }), nil
+}
+
+// bindings lists the bindings of an account, void ones, too.
+func (d *Directory) bindings(ctx context.Context, a Account) ([]Binding, error) {
 	if !a.Valid() {
 		return nil, nil
 	}
 	entries, err := d.presence.list(ctx, string(a)+".*")
 	if err != nil {
-		return nil, wrap("bindings", err)
-	}
-	return d.live(entries)
-}
-
-// BindingsConfirmed lists them as the leader has them, for whoever is about to
-// conclude that a device is away.
-func (d *Directory) BindingsConfirmed(ctx context.Context, a Account) ([]Binding, error) {
-	devices, err := d.Devices(ctx, a)
-	if err != nil {
 		return nil, err
 	}
-	var entries []entry
-	for _, dev := range devices {
-		e, err := d.presence.getLeader(ctx, deviceKey(a, dev.Device))
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, wrap("bindings", err)
-		}
-		entries = append(entries, e)
-	}
-	return d.live(entries)
+	return bindingsOf(entries)
 }
 
-func (d *Directory) live(entries []entry) ([]Binding, error) {
+func bindingsOf(entries []entry) ([]Binding, error) {
 	var all []Binding
 	for _, e := range entries {
 		b, err := decodeBinding(e.data)
 		if err != nil {
-			return nil, wrap("bindings", err)
+			return nil, err
 		}
-		if b.Fence = e.rev; d.alive(b.Node) {
-			all = append(all, b)
+		b.Fence = e.rev
+		all = append(all, b)
+	}
+	slices.SortFunc(all, func(x, y Binding) int { return cmp.Compare(x.Device, y.Device) })
+	return all, nil
+}
+
+// BindingsConfirmed lists them as the leaders have them, bindings and leases,
+// for whoever is about to conclude that a device is away. It costs a request
+// for each device of the account.
+func (d *Directory) BindingsConfirmed(ctx context.Context, a Account) (_ []Binding, err error) {
+	defer d.metrics.observe(opConfirm)(&err)
+	if !a.Valid() {
+		return nil, nil
+	}
+	devices, err := d.everyDevice(ctx, a)
+	if err != nil {
+		return nil, wrap("bindings", err)
+	}
+	entries := make([]entry, len(devices))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, dev := range devices {
+		g.Go(func() (err error) {
+			entries[i], err = d.presence.getLeader(ctx, deviceKey(a, dev))
+			if errors.Is(err, ErrNotFound) {
+				return nil
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, wrap("bindings", err)
+	}
+	all, err := bindingsOf(slices.DeleteFunc(entries, func(e entry) bool { return e.rev == 0 }))
+	if err != nil {
+		return nil, wrap("bindings", err)
+	}
+	return d.confirm(context.WithoutCancel(ctx), all)
+}
+
+// everyDevice lists the names of all devices that can be bound: those that are
+// known or bound as some replica has it, and those so new that it may not.
+func (d *Directory) everyDevice(ctx context.Context, a Account) ([]Device, error) {
+	acct, _, err := d.account(ctx, a)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	devices := map[Device]bool{}
+	for _, b := range []*bucket{d.devices, d.presence} {
+		entries, err := b.list(ctx, string(a)+".*")
+		if err != nil {
+			return nil, err
 		}
+		for _, e := range entries {
+			if _, dev, ok := parseDeviceKey(e.key); ok {
+				devices[dev] = true
+			}
+		}
+	}
+	for dev, n := acct.LastDevice, 0; dev > 0 && n < newest && !devices[dev]; dev, n = dev-1, n+1 {
+		devices[dev] = true
+	}
+	all := make([]Device, 0, len(devices))
+	for dev := range devices {
+		all = append(all, dev)
 	}
 	return all, nil
 }
 
-// PresenceOf tells whether any device of an account is connected.
-func (d *Directory) PresenceOf(ctx context.Context, a Account) (Presence, error) {
-	b, err := d.Bindings(ctx, a)
-	if err != nil {
-		return Presence{}, err
+// newest bounds how many devices a replica is thought to lag behind.
+const newest = 4
+
+// confirm keeps the bindings whose nodes are alive, which of those that seem
+// not to be the leader is asked.
+func (d *Directory) confirm(ctx context.Context, all []Binding) ([]Binding, error) {
+	var live []Binding
+	for _, b := range all {
+		alive := d.alive(b.Node)
+		if !alive && b.Node != d.incarnation {
+			_, err := d.nodes.getLeader(ctx, leaseKey(b.Node))
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				return nil, wrap("bindings", err)
+			}
+			alive = err == nil
+		}
+		if alive {
+			live = append(live, b)
+		}
 	}
-	p := Presence{Online: len(b) > 0}
-	d.mu.Lock()
-	p.LastSeen = d.waiting[a]
-	d.mu.Unlock()
-	if !p.LastSeen.IsZero() {
-		return p, nil
+	return live, nil
+}
+
+// PresenceOf tells whether any device of an account is connected. Of an
+// account that is not there it tells that it is not.
+func (d *Directory) PresenceOf(ctx context.Context, a Account) (_ Presence, err error) {
+	defer d.metrics.observe(opPresence)(&err)
+	if !a.Valid() {
+		return Presence{}, nil
 	}
-	e, err := d.seen.get(ctx, string(a))
-	if errors.Is(err, ErrNotFound) {
-		return p, nil
-	}
+	all, err := d.bindings(ctx, a)
 	if err != nil {
 		return Presence{}, wrap("presence", err)
 	}
-	if ms, err := strconv.ParseInt(string(e.data), 10, 64); err == nil && ms > 0 {
-		p.LastSeen = time.UnixMilli(ms).UTC()
+	online := slices.ContainsFunc(all, func(b Binding) bool { return d.alive(b.Node) })
+	at, err := d.lastSeen(ctx, a)
+	if err != nil {
+		return Presence{}, wrap("presence", err)
 	}
-	return p, nil
+	if !online {
+		at = d.endOf(all, at)
+	}
+	return Presence{Online: online, LastSeen: at}, nil
 }
 
-// left notes that a device of the account has gone. [Directory.Run] writes it
-// down soon, once for many.
-func (d *Directory) left(a Account, at time.Time) {
+// endOf is the latest of at and of the ends of void bindings, as far as they
+// are known. So a crash shows in last seen before the janitor has written it
+// down.
+func (d *Directory) endOf(void []Binding, at time.Time) time.Time {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.waiting[a] = at
-}
-
-// writeSeen writes down who has left since the last time.
-func (d *Directory) writeSeen(ctx context.Context) {
-	d.mu.Lock()
-	batch := make(map[Account]time.Time, len(d.waiting))
-	for a, at := range d.waiting {
-		batch[a] = at
-	}
-	d.mu.Unlock()
-	for a, at := range batch {
-		if _, err := d.seen.put(ctx, string(a), strconv.AppendInt(nil, at.UnixMilli(), 10)); err != nil {
-			d.log.Warn("last seen not written", "error", err)
-			return // the next time
+	for _, b := range void {
+		if end := d.died[b.Node]; end.After(at) {
+			at = end
 		}
-		d.mu.Lock()
-		if d.waiting[a].Equal(at) {
-			delete(d.waiting, a)
-		}
-		d.mu.Unlock()
 	}
+	return at
 }

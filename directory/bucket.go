@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -38,13 +39,6 @@ const (
 
 // errRevision says that the key has another revision than expected.
 var errRevision = errors.New("another revision")
-
-func openBucket(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, r *replies, timeout time.Duration, c jetstream.KeyValueConfig) (*bucket, error) {
-	if _, err := js.CreateOrUpdateKeyValue(ctx, c); err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", c.Bucket, err)
-	}
-	return &bucket{name: c.Bucket, nc: nc, js: js, replies: r, timeout: timeout}, nil
-}
 
 func (b *bucket) subject(key string) string { return "$KV." + b.name + "." + key }
 
@@ -85,48 +79,81 @@ func (b *bucket) getLeader(ctx context.Context, key string) (entry, error) {
 	case resp.Error != nil:
 		return entry{}, unavailable(resp.Error)
 	}
-	h, err := nats.DecodeHeadersMsg(resp.Message.Hdrs)
-	if len(resp.Message.Hdrs) > 0 && err == nil && removed(h) {
-		return entry{}, ErrNotFound
+	if len(resp.Message.Hdrs) > 0 {
+		h, err := nats.DecodeHeadersMsg(resp.Message.Hdrs)
+		if err != nil {
+			return entry{}, fmt.Errorf("answer of %s: %w", b.name, err)
+		}
+		if removed(h) {
+			return entry{}, ErrNotFound
+		}
 	}
 	return entry{key, resp.Message.Data, resp.Message.Seq}, nil
 }
 
 // list reads every key that matches pattern, at most 1,024, in one request.
 func (b *bucket) list(ctx context.Context, pattern string) ([]entry, error) {
+	req, _ := json.Marshal(map[string][]string{"multi_last": {b.subject(pattern)}})
+	entries, _, err := b.collect(ctx, req)
+	return entries, err
+}
+
+// scan reads up to n entries from a revision on, in their order, and returns
+// the revision to go on with, 0 at the end. It walks through the whole bucket:
+// it is for the janitor alone.
+func (b *bucket) scan(ctx context.Context, from uint64, n int) (entries []entry, next uint64, err error) {
+	req, _ := json.Marshal(map[string]any{"seq": from, "next_by_subj": b.subject(">"), "batch": n})
+	entries, last, err := b.collect(ctx, req)
+	if err != nil || last == 0 {
+		return nil, 0, err
+	}
+	return entries, last + 1, nil
+}
+
+// collect makes a request that has several answers. last is the highest
+// revision among them, marks of removed keys included.
+func (b *bucket) collect(ctx context.Context, req []byte) (entries []entry, last uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	req, _ := json.Marshal(map[string][]string{"multi_last": {b.subject(pattern)}})
 	msgs, err := b.replies.collect(ctx, "$JS.API.DIRECT.GET.KV_"+b.name, req)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, 0, unavailable(err)
 	}
-	var all []entry
 	for _, m := range msgs {
 		e, err := b.entryOf(m)
+		last = max(last, e.rev)
 		if errors.Is(err, ErrNotFound) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		all = append(all, e)
+		entries = append(entries, e)
 	}
-	return all, nil
+	return entries, last, nil
 }
 
+// entryOf reads an answer. The entry of a removed key comes with ErrNotFound,
+// and has no more than its revision.
 func (b *bucket) entryOf(m *nats.Msg) (entry, error) {
-	switch status := m.Header.Get("Status"); {
-	case status == "404" || removed(m.Header):
+	switch status := m.Header.Get("Status"); status {
+	case "":
+	case "404":
 		return entry{}, ErrNotFound
-	case status != "":
+	default:
 		return entry{}, fmt.Errorf("%w: status %s", ErrUnavailable, status)
 	}
 	rev, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
 	if err != nil {
 		return entry{}, fmt.Errorf("answer of %s: no sequence", b.name)
 	}
-	key := m.Header.Get(jetstream.SubjectHeader)[len("$KV.")+len(b.name)+1:]
+	if removed(m.Header) {
+		return entry{rev: rev}, ErrNotFound
+	}
+	key, ok := strings.CutPrefix(m.Header.Get(jetstream.SubjectHeader), b.subject(""))
+	if !ok {
+		return entry{}, fmt.Errorf("answer of %s: no key", b.name)
+	}
 	return entry{key, m.Data, rev}, nil
 }
 

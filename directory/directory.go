@@ -14,8 +14,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Directory is a node's view of the directory. Make one with [Open].
+// Directory is a node's view of the directory. Make one with [Open]. It is the
+// collector of its own metrics: register it.
 type Directory struct {
+	*metrics
+
 	// Static after Open.
 	config      Config
 	log         *slog.Logger
@@ -23,25 +26,30 @@ type Directory struct {
 	js          jetstream.JetStream
 	replies     *replies
 	incarnation string
+	settings    *bucket
 	accounts    *bucket
 	devices     *bucket
 	presence    *bucket
 	nodes       *bucket
 	seen        *bucket
 	started     chan struct{}
+	deaths      chan struct{}                                  // holds one if the janitor has work
 	answer      func(context.Context, Request) ([]byte, error) // set before Run
 
 	// Guarded by mu.
 	mu      sync.Mutex
-	leases  map[string]time.Time  // incarnation to when it was last renewed, by this node's clock
-	waiting map[Account]time.Time // last seen, not yet written
-	ready   error
+	good    time.Time            // how long the own lease holds at least; zero without one
+	loaded  bool                 // the others' leases are known
+	trouble error                // why the last renewal did not work
+	leases  map[string]time.Time // incarnation to when it was last heard of, by this node's clock
+	died    map[string]time.Time // incarnation to when its lease ended, by the server's clock
+	waiting map[Account]time.Time
 }
 
-var errNotStarted = errors.New("the lease is not held yet")
-
 // Open makes the buckets if they are not there. It starts nothing: the node
-// counts as alive once [Directory.Run] holds its lease.
+// counts as alive once [Directory.Run] holds its lease, and [Directory.Bind]
+// works from then on; the rest works at once. What it subscribes to ends with
+// the connection. [ErrOtherSecret] says that the secret is not the data's.
 func Open(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c Config, log *slog.Logger) (*Directory, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
@@ -49,34 +57,19 @@ func Open(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c Config, 
 	d := &Directory{
 		config: c, log: log, nc: nc, js: js,
 		incarnation: c.Node + "-" + strings.ToLower(rand.Text()[:8]),
-		started:     make(chan struct{}), leases: map[string]time.Time{}, waiting: map[Account]time.Time{},
-		ready: errNotStarted,
+		started:     make(chan struct{}), deaths: make(chan struct{}, 1),
+		leases: map[string]time.Time{}, died: map[string]time.Time{}, waiting: map[Account]time.Time{},
 	}
-	if !validNode(d.incarnation) {
-		return nil, errors.New("directory: the node's name may have a-z, 0-9 and - alone")
-	}
+	d.metrics = newMetrics(d.counts)
 	var err error
 	if d.replies, err = newReplies(nc); err != nil {
 		return nil, unavailable(err)
 	}
-	for _, b := range []struct {
-		to      **bucket
-		name    string
-		storage jetstream.StorageType
-	}{
-		{&d.accounts, bucketAccounts, jetstream.FileStorage},
-		{&d.devices, bucketDevices, jetstream.FileStorage},
-		{&d.seen, bucketSeen, jetstream.FileStorage},
-		// What is only true while nodes live needs no disk.
-		{&d.presence, bucketPresence, jetstream.MemoryStorage},
-		{&d.nodes, bucketNodes, jetstream.MemoryStorage},
-	} {
-		*b.to, err = openBucket(ctx, nc, js, d.replies, c.RequestTimeout, jetstream.KeyValueConfig{
-			Bucket: b.name, History: 1, Storage: b.storage, Replicas: c.Replicas, LimitMarkerTTL: time.Minute,
-		})
-		if err != nil {
-			return nil, fmt.Errorf("open directory: %w", errors.Join(err, d.replies.close()))
-		}
+	if err = d.openBuckets(ctx); err == nil {
+		err = d.agree(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open directory: %w", errors.Join(err, d.replies.close()))
 	}
 	return d, nil
 }
@@ -87,9 +80,17 @@ func (d *Directory) Incarnation() string { return d.incarnation }
 // Started is closed when Run holds the lease and knows the other nodes.
 func (d *Directory) Started() <-chan struct{} { return d.started }
 
+var errNotStarted = errors.New("the lease is not held yet")
+
 // Ready tells why the node cannot serve devices, or nil.
 func (d *Directory) Ready() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.ready
+	switch {
+	case d.good.IsZero() || !d.loaded:
+		return errNotStarted
+	case !time.Now().Before(d.good):
+		return ErrLeaseLost
+	}
+	return d.trouble
 }

@@ -9,15 +9,6 @@ import (
 	"switchboard/directory/e164"
 )
 
-// Names of the buckets.
-const (
-	bucketAccounts = "ACCT"
-	bucketDevices  = "DEVS"
-	bucketPresence = "PRES"
-	bucketNodes    = "NODES"
-	bucketSeen     = "SEEN"
-)
-
 // numberKey is the key of a number: nobody who sees it, without the secret,
 // can tell the number, not even by trying them all. The e1 names the secret's
 // generation.

@@ -4,9 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/binary"
-	"encoding/json"
+
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"switchboard/directory/e164"
@@ -29,7 +30,7 @@ var (
 // RecordError says what is wrong with a stored record. The record is left as
 // it is.
 type RecordError struct {
-	Record string // account, device, binding, lease
+	Record string // number, account, device, binding, seen, settings
 	Field  string // as in JSON; empty if it is no JSON at all
 	Why    string
 }
@@ -63,11 +64,17 @@ func (a Account) Valid() bool {
 	if len(a) != 13 {
 		return false
 	}
-	_, err := accountEncoding.DecodeString(string(a))
-	return err == nil
+	// Letter by letter: the decoder skips line ends, which a key must not have.
+	for _, c := range []byte(a) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'v') {
+			return false
+		}
+	}
+	return true
 }
 
-// Shard is the logical shard of the account, from 0 to 63, fixed for ever.
+// Shard is the logical shard of the account, from 0 to 63, fixed for ever. It
+// is 0 for what is no account.
 func (a Account) Shard() int {
 	b, err := accountEncoding.DecodeString(string(a))
 	if err != nil || len(b) != 8 {
@@ -76,7 +83,10 @@ func (a Account) Shard() int {
 	return int(binary.BigEndian.Uint64(b) >> 58)
 }
 
-// recordVersion is the version of the records that this code writes.
+// recordVersion is the version of the records that this code writes. It grows
+// when a program that does not know the new version would misread a record; a
+// field that may be ignored comes without one, and programs that do not know
+// it keep it.
 const recordVersion = 1
 
 // AccountRecord is an account: who owns a number.
@@ -86,6 +96,25 @@ type AccountRecord struct {
 	Number     e164.Number `json:"number"`
 	Created    time.Time   `json:"created"`
 	LastDevice Device      `json:"last_device"` // the highest name ever given
+	// External leads from what an identity system of the operator's calls a
+	// device to the device, for those that have such a name.
+	External map[string]Device `json:"external,omitempty"`
+}
+
+// LogValue keeps the number out of logs.
+func (r AccountRecord) LogValue() slog.Value { return slog.StringValue(string(r.Account)) }
+
+// numberRecord is what a number leads to.
+type numberRecord struct {
+	V       int       `json:"v"`
+	Account Account   `json:"account"`
+	Created time.Time `json:"created"` // when the account got the number
+}
+
+// seenRecord says when the last device of an account left.
+type seenRecord struct {
+	V  int       `json:"v"`
+	At time.Time `json:"at"`
 }
 
 // DeviceRecord is a device of an account.
@@ -96,8 +125,9 @@ type DeviceRecord struct {
 	Name    string     `json:"name"` // what people call it
 	Created time.Time  `json:"created"`
 	Token   TokenState `json:"token"`
-	// External is the device's name in an identity system of the operator's, ""
-	// if it registered with a code.
+	// External is the device's name elsewhere, by which it is made only once: in
+	// an identity system of the operator's, or the proof that it registered with.
+	// Package auth gives it.
 	External string `json:"external,omitempty"`
 }
 
@@ -131,78 +161,4 @@ type Lease struct {
 	V      int    `json:"v"`
 	Node   string `json:"node"`
 	Region string `json:"region"`
-}
-
-// decode reads a record and checks its version.
-func decode(record string, data []byte, v any) error {
-	var head struct {
-		V *int `json:"v"`
-	}
-	if err := json.Unmarshal(data, &head); err != nil {
-		return &RecordError{record, "", "is not a JSON object with a version"}
-	}
-	switch {
-	case head.V == nil:
-		return &RecordError{record, "v", "is missing"}
-	case *head.V > recordVersion:
-		return &RecordError{record, "v", fmt.Sprintf("is %d, newer than the %d that this program knows", *head.V, recordVersion)}
-	case *head.V < 1:
-		return &RecordError{record, "v", "is not positive"}
-	}
-	if err := json.Unmarshal(data, v); err != nil {
-		var te *json.UnmarshalTypeError
-		if errors.As(err, &te) {
-			return &RecordError{record, te.Field, "is not a " + te.Type.String()}
-		}
-		var ne *e164.Error
-		if errors.As(err, &ne) {
-			return &RecordError{record, "number", "is no number: " + string(ne.Reason)}
-		}
-		return &RecordError{record, "", "cannot be read"}
-	}
-	return nil
-}
-
-func decodeAccount(data []byte) (AccountRecord, error) {
-	var r AccountRecord
-	if err := decode("account", data, &r); err != nil {
-		return AccountRecord{}, err
-	}
-	switch {
-	case !r.Account.Valid():
-		return AccountRecord{}, &RecordError{"account", "account", "is not an account"}
-	case r.Number.IsZero():
-		return AccountRecord{}, &RecordError{"account", "number", "is missing"}
-	}
-	return r, nil
-}
-
-func decodeDevice(data []byte) (DeviceRecord, error) {
-	var r DeviceRecord
-	if err := decode("device", data, &r); err != nil {
-		return DeviceRecord{}, err
-	}
-	switch {
-	case !r.Account.Valid():
-		return DeviceRecord{}, &RecordError{"device", "account", "is not an account"}
-	case r.Device == 0:
-		return DeviceRecord{}, &RecordError{"device", "device", "is missing"}
-	}
-	return r, nil
-}
-
-func decodeBinding(data []byte) (Binding, error) {
-	var b Binding
-	if err := decode("binding", data, &b); err != nil {
-		return Binding{}, err
-	}
-	switch {
-	case !b.Account.Valid():
-		return Binding{}, &RecordError{"binding", "account", "is not an account"}
-	case b.Device == 0:
-		return Binding{}, &RecordError{"binding", "device", "is missing"}
-	case b.Node == "":
-		return Binding{}, &RecordError{"binding", "node", "is missing"}
-	}
-	return b, nil
 }

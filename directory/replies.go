@@ -43,12 +43,11 @@ func (r *replies) receive(m *nats.Msg) {
 	if a == nil {
 		return // nobody waits any more
 	}
-	status := m.Header.Get("Status")
-	end := status != "" || len(m.Data) == 0 && m.Header.Get("Nats-Num-Pending") == "" && m.Header.Get("KV-Operation") == ""
-	if !end || status != "204" && status != "404" {
+	status := m.Header.Get("Status") // what is stored has none
+	if status != "204" && status != "404" {
 		a.msgs = append(a.msgs, m)
 	}
-	if end {
+	if status != "" || len(m.Header) == 0 {
 		delete(r.open, token)
 		close(a.done)
 	}

@@ -5,22 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
-	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 )
 
-// seenEvery is how often it is written down who has left.
-const seenEvery = time.Second
-
-// Run holds the node's lease, follows those of the others, answers requests and
-// writes down who was last seen. It returns nil when ctx ends, after giving the
-// lease back; [ErrLeaseLost] when the lease could not be kept, in which case
-// the node must close its sockets; or what else went wrong. It may be called
-// once.
+// Run holds the node's lease, follows those of the others, answers requests,
+// writes down who was last seen and removes what dead nodes left behind. It
+// returns nil when ctx ends, after giving the lease back; [ErrLeaseLost] when
+// the lease could not be kept, in which case the node must close its sockets;
+// or what else went wrong. It may be called once.
 func (d *Directory) Run(ctx context.Context) error {
 	stopAnswering, err := d.serve()
 	if err != nil {
@@ -31,23 +25,13 @@ func (d *Directory) Run(ctx context.Context) error {
 	if err != nil {
 		return wrap("take lease", err)
 	}
+	defer d.setGood(time.Time{})
 	g, run := errgroup.WithContext(ctx)
-	loaded := make(chan struct{})
-	g.Go(func() error { return d.watchNodes(run, sync.OnceFunc(func() { close(loaded) })) })
-	g.Go(func() error { return d.renew(run, rev) })
-	g.Go(func() error { return d.coalesceSeen(run) })
-	g.Go(func() error {
-		select {
-		case <-loaded:
-			d.setReady(nil)
-			close(d.started)
-		case <-run.Done():
-		}
-		return nil
-	})
-	err = g.Wait()
-	d.setReady(errNotStarted)
-	if errors.Is(err, ErrLeaseLost) {
+	g.Go(func() error { return d.renewLease(run, rev) })
+	g.Go(func() error { return d.watchNodes(run) })
+	g.Go(func() error { return d.keepSeen(run) })
+	g.Go(func() error { return d.sweepUp(run) })
+	if err = g.Wait(); errors.Is(err, ErrLeaseLost) {
 		return err // at once: the sockets must close
 	}
 	d.last()
@@ -57,22 +41,18 @@ func (d *Directory) Run(ctx context.Context) error {
 	return err
 }
 
-// last does what must still be done when the others have ended.
+// last does what must still be done when the others have ended. The lease goes
+// first: from then on the node's devices count as away.
 func (d *Directory) last() {
 	ctx, cancel := context.WithTimeout(context.Background(), d.config.RequestTimeout)
 	defer cancel()
-	d.writeSeen(ctx)
 	if e, err := d.nodes.getLeader(ctx, leaseKey(d.incarnation)); err == nil {
 		if err := d.nodes.remove(ctx, leaseKey(d.incarnation), e.rev); err != nil {
 			d.log.Debug("lease not given back", "error", err)
 		}
 	}
-}
-
-func (d *Directory) setReady(err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.ready = err
+	d.setGood(time.Time{})
+	d.writeSeen(ctx)
 }
 
 func (d *Directory) leaseData() []byte {
@@ -80,145 +60,84 @@ func (d *Directory) leaseData() []byte {
 	return data
 }
 
-func (d *Directory) takeLease(ctx context.Context) (uint64, error) {
-	return d.nodes.swap(ctx, leaseKey(d.incarnation), d.leaseData(), 0, d.config.LeaseTTL)
+// setGood says how long the own lease holds.
+func (d *Directory) setGood(until time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.good, d.trouble = until, nil
 }
 
-// renew keeps the lease. A renewal counts from when it was begun, so that the
-// node never believes in its lease longer than the others do.
-func (d *Directory) renew(ctx context.Context, rev uint64) error {
-	good := time.Now().Add(d.config.LeaseTTL)
+// setTrouble says why the lease could not be renewed.
+func (d *Directory) setTrouble(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.trouble = err
+}
+
+func (d *Directory) takeLease(ctx context.Context) (uint64, error) {
+	begun := time.Now()
+	rev, err := d.nodes.swap(ctx, leaseKey(d.incarnation), d.leaseData(), 0, d.config.LeaseTTL)
+	if err == nil {
+		d.setGood(begun.Add(d.config.LeaseTTL))
+	}
+	return rev, err
+}
+
+// renewLease keeps the lease. A renewal counts from when it was begun, so that
+// the node never believes in its lease longer than the others do; it returns
+// ErrLeaseLost the moment that it can believe no more.
+func (d *Directory) renewLease(ctx context.Context, rev uint64) error {
+	d.mu.Lock()
+	end := d.good
+	d.mu.Unlock()
 	tick := time.NewTicker(d.config.RenewEvery)
 	defer tick.Stop()
 	for {
+		until, cancel := context.WithDeadlineCause(ctx, end, ErrLeaseLost)
 		select {
-		case <-ctx.Done():
-			return nil
 		case <-tick.C:
+			begun := time.Now()
+			next, err := d.renewOnce(until, rev)
+			switch {
+			case errors.Is(err, ErrLeaseLost) && ctx.Err() == nil:
+				cancel()
+				return ErrLeaseLost
+			case err == nil:
+				rev, end = next, begun.Add(d.config.LeaseTTL)
+				d.setGood(end)
+			case ctx.Err() == nil:
+				d.setTrouble(fmt.Errorf("lease not renewed: %w", err))
+				d.log.Warn("lease not renewed", "left", time.Until(end), "error", err)
+			}
+		case <-until.Done():
 		}
-		begun := time.Now()
-		next, err := d.nodes.swap(ctx, leaseKey(d.incarnation), d.leaseData(), rev, d.config.LeaseTTL)
+		cancel()
 		switch {
-		case err == nil:
-			rev, good = next, begun.Add(d.config.LeaseTTL)
-			d.setReady(nil)
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, errRevision):
-			// Ours lapsed, or an earlier renewal arrived whose answer did not.
-			e, gerr := d.nodes.getLeader(ctx, leaseKey(d.incarnation))
-			if errors.Is(gerr, ErrNotFound) {
-				return ErrLeaseLost
-			}
-			if gerr == nil {
-				rev = e.rev
-			}
-		default:
-			d.setReady(fmt.Errorf("lease not renewed: %w", err))
-			d.log.Warn("lease not renewed", "left", time.Until(good), "error", err)
-		}
-		if time.Now().After(good) {
+		case !time.Now().Before(end):
 			return ErrLeaseLost
 		}
 	}
 }
 
-// alive reports whether the lease of a node holds.
-func (d *Directory) alive(incarnation string) bool {
-	if incarnation == d.incarnation {
-		return true
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	renewed, ok := d.leases[incarnation]
-	return ok && time.Since(renewed) < d.config.LeaseTTL+d.config.RenewEvery
-}
-
-// watchAgain is how long to wait before the leases are watched anew.
-const watchAgain = 250 * time.Millisecond
-
-// watchNodes follows the leases. When NATS ends a watch, it begins another;
-// whether the node may go on meanwhile is for its own lease to say.
-func (d *Directory) watchNodes(ctx context.Context, loaded func()) error {
-	for {
-		err := d.watchOnce(ctx, loaded)
-		if ctx.Err() != nil {
-			return nil
+// renewOnce renews the lease and returns its revision.
+func (d *Directory) renewOnce(ctx context.Context, rev uint64) (next uint64, err error) {
+	defer d.metrics.observe(opRenew)(&err)
+	for range 2 {
+		next, err = d.nodes.swap(ctx, leaseKey(d.incarnation), d.leaseData(), rev, d.config.LeaseTTL)
+		if !errors.Is(err, errRevision) {
+			return next, err
 		}
-		d.log.Warn("leases are watched anew", "error", err)
-		if sleep(ctx, watchAgain) != nil {
-			return nil
+		// Ours lapsed, or an earlier renewal arrived whose answer did not.
+		e, err := d.nodes.getLeader(ctx, leaseKey(d.incarnation))
+		if errors.Is(err, ErrNotFound) {
+			return 0, ErrLeaseLost
 		}
-	}
-}
-
-// watchOnce is the one consumer that a node has.
-func (d *Directory) watchOnce(ctx context.Context, loaded func()) error {
-	kv, err := d.js.KeyValue(ctx, bucketNodes)
-	if err != nil {
-		return wrap("watch nodes", err)
-	}
-	w, err := kv.WatchAll(ctx)
-	if err != nil {
-		return wrap("watch nodes", err)
-	}
-	defer w.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case u, ok := <-w.Updates():
-			switch {
-			case !ok:
-				return errors.New("watch nodes: ended")
-			case u == nil:
-				loaded()
-			case u != nil:
-				d.noteLease(strings.TrimPrefix(u.Key(), "n."), u.Operation() == jetstream.KeyValuePut)
-			}
+		if err != nil {
+			return 0, err
 		}
+		rev = e.rev
 	}
-}
-
-func (d *Directory) noteLease(incarnation string, alive bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, known := d.leases[incarnation]; known != alive {
-		d.log.Debug("node", "node", incarnation, "alive", alive)
-	}
-	if alive {
-		d.leases[incarnation] = time.Now()
-	} else {
-		delete(d.leases, incarnation)
-	}
-}
-
-// Nodes lists the incarnations whose leases hold.
-func (d *Directory) Nodes() []string {
-	d.mu.Lock()
-	var all []string
-	for n := range d.leases {
-		all = append(all, n)
-	}
-	d.mu.Unlock()
-	live := all[:0]
-	for _, n := range all {
-		if d.alive(n) {
-			live = append(live, n)
-		}
-	}
-	return live
-}
-
-func (d *Directory) coalesceSeen(ctx context.Context) error {
-	tick := time.NewTicker(seenEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			d.writeSeen(ctx)
-		}
-	}
+	return 0, err
 }

@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(tb testing.TB) Nodes) {
 		"register race": registerRace,
 		"devices":       devices,
 		"device race":   deviceRace,
+		"external race": externalRace,
 		"update race":   updateRace,
 		"fence":         fence,
 		"presence":      presence,
@@ -175,6 +176,44 @@ func deviceRace(t *testing.T, nodes Nodes) {
 	wg.Wait()
 	if all := must(d.Devices(t.Context(), acct))(t); len(all) != 8 {
 		t.Errorf("%d devices, want 8", len(all))
+	}
+}
+
+// Those who ask for the same external device at the same moment get the same.
+func externalRace(t *testing.T, nodes Nodes) {
+	a, b := nodes("n1", nil), nodes("n2", nil)
+	acct := must(a.Register(t.Context(), number(t, 1)))(t).Account
+	for round := range 2 {
+		got := make([]directory.Device, 8)
+		var wg sync.WaitGroup
+		for i := range got {
+			wg.Go(func() {
+				d := a
+				if i%2 == 1 {
+					d = b
+				}
+				rec, err := d.AddDevice(t.Context(), acct, "x", "same")
+				if err != nil {
+					t.Error(err)
+				}
+				got[i] = rec.Device
+			})
+		}
+		wg.Wait()
+		for _, d := range got {
+			if d != got[0] {
+				t.Fatalf("one external device, several of ours: %v", got)
+			}
+		}
+		if all := must(a.Devices(t.Context(), acct))(t); len(all) != 1 {
+			t.Fatalf("%d devices, want 1", len(all))
+		}
+		if err := a.RemoveDevice(t.Context(), acct, got[0]); err != nil {
+			t.Fatal(err)
+		}
+		if got[0] != directory.Device(round+1) {
+			t.Errorf("round %d gave device %d", round, got[0])
+		}
 	}
 }
 
