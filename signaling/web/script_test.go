@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -150,7 +151,7 @@ func (p *peer) next(but ...protocol.Type) protocol.Frame {
 			if !ok {
 				p.t.Fatal("the connection is gone")
 			}
-			if !contains(but, f.T) {
+			if !slices.Contains(but, f.T) {
 				return f
 			}
 		case <-time.After(patience):
@@ -164,6 +165,16 @@ func (p *peer) next(but ...protocol.Type) protocol.Frame {
 func (p *peer) want(t protocol.Type) protocol.Frame {
 	p.t.Helper()
 	f := p.next(protocol.TypeAck, protocol.TypePing, protocol.TypeMailboxAck, protocol.TypeCallCandidates, protocol.TypeCallRinging)
+	if f.T != t {
+		p.t.Fatalf("got %s, want %s", f.T, t)
+	}
+	return f
+}
+
+// nextIs returns the next frame, which must be of a type.
+func (p *peer) nextIs(t protocol.Type) protocol.Frame {
+	p.t.Helper()
+	f := p.next()
 	if f.T != t {
 		p.t.Fatalf("got %s, want %s", f.T, t)
 	}
@@ -204,7 +215,7 @@ func (p *peer) quiet(st *stage, types ...protocol.Type) {
 			p.ok(f, fields{"number": other, "online": false})
 			return
 		}
-		if contains(types, f.T) {
+		if slices.Contains(types, f.T) {
 			p.t.Fatalf("unexpected %s", f.T)
 		}
 	}
@@ -260,15 +271,6 @@ func same(t testing.TB, what string, want, got any) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s: want (-), got (+):\n%s", what, diff)
 	}
-}
-
-func contains[T comparable](list []T, v T) bool {
-	for _, x := range list {
-		if x == v {
-			return true
-		}
-	}
-	return false
 }
 
 func quote(s string) string {

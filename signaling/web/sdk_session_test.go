@@ -20,21 +20,13 @@ func TestHeartbeat(t *testing.T) {
 	st := newStage(t)
 	p := st.connect(fields{"heartbeat_ms": 100})
 	for range 3 {
-		p.want2(protocol.TypePing)
+		p.nextIs(protocol.TypePing)
 		p.send(protocol.TypePong, nil)
 	}
 	// Silence of the server for 2.5 heartbeats: the SDK connects anew.
 	_, hello := st.accept(fields{"resumed": "full"})
 	if hello.Resume == nil {
 		t.Error("it does not ask for its session")
-	}
-}
-
-// want2 is want for what want passes over.
-func (p *peer) want2(t protocol.Type) {
-	p.t.Helper()
-	if f := p.next(); f.T != t {
-		p.t.Fatalf("got %s, want %s", f.T, t)
 	}
 }
 

@@ -1,6 +1,8 @@
 // Package web serves the browser SDK, one ES module, and the demo page, a phone
 // in a browser tab. Both are embedded, so that a server is one file.
 //
+// README.md is for who calls from a page of his own.
+//
 // The page and its parts are under /, the SDK is at /switchboard.js, where a
 // page of any origin may import it from.
 package web

@@ -109,6 +109,7 @@ export class CallView {
     toggle($('mute'), call.muted, 'Mute', 'Unmute', 'mic', 'mic-off', call.muted)
     toggle($('camera'), call.cameraOn, 'Camera on', 'Camera off', 'video', 'video-off', !call.cameraOn)
     this.#note(call)
+    if (call.state !== 'active') $('quality').dataset.quality = '0'
     if (ended) $('details').hidden = true
   }
 
