@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 )
 
@@ -21,11 +22,20 @@ func main() {
 // Main is the program with the process's own arguments, streams and signals.
 // It returns the exit code.
 func Main() int {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := untilSignal()
 	defer stop()
 	p := program{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
 	return p.run(ctx, os.Args[1:])
 }
+
+// gcPercent is how much garbage may pile up between collections, in percent of
+// what is alive. A server holds many small things for long, among which garbage
+// leaves holes: with Go's own 100 an idle connection costs an eighth more
+// memory. GOGC overrides it.
+const gcPercent = 45
 
 // untilSignal returns a context that ends at the first SIGINT or SIGTERM, which
 // asks for an orderly end. A second one ends the process at once, with exit
