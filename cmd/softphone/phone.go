@@ -23,7 +23,6 @@ type mediaOptions struct {
 	record    string // WAV to write what is heard to
 	relayOnly bool
 	transport string // udp, tcp or tls to the relay; "" for any
-	video     bool   // the other side sends picture, which is counted
 }
 
 // phone is the media of one call: a peer connection, what it sends and what it
@@ -39,11 +38,10 @@ type phone struct {
 	heard  *listener
 
 	// Owned by talk.
-	call        *client.Call
-	makingOffer bool
-	pending     []webrtc.ICECandidateInit // came before there was a description
-	restarts    int
-	restartAt   <-chan time.Time
+	call      *client.Call
+	pending   []webrtc.ICECandidateInit // came before there was a description
+	restarts  int
+	restartAt <-chan time.Time
 
 	changes chan webrtc.PeerConnectionState
 	found   chan *webrtc.ICECandidate // nil marks the end

@@ -253,4 +253,3 @@ func (l *link) bye() {
 	case <-time.After(time.Second):
 	}
 }
-
