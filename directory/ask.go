@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 
 // Request is what one node asks of another.
 type Request struct {
-	Kind    string // a word of a-z
+	Kind    string // a word of a-z, 0-9 and -
 	Account Account
 	Data    []byte
 }
@@ -26,23 +27,44 @@ const (
 	askQueue = 1024
 )
 
-const headerError = "Switchboard-Error"
+// Headers of an answer that is none.
+const (
+	headerError = "Switchboard-Error" // what the handler's error says
+	headerFault = "Switchboard-Fault" // why no handler was asked: faultBusy, faultGone
+)
+
+const (
+	faultBusy = "busy" // too many requests wait
+	faultGone = "gone" // the node is about to end
+)
 
 // Ask sends a request to a node and returns its answer. [ErrGone] says that
-// the node is no more; an error that the node's handler returned comes back as
-// text.
-func (d *Directory) Ask(ctx context.Context, node string, r Request) ([]byte, error) {
+// the node is no more, [ErrUnavailable] that it did not answer in time, or has
+// too much to do; an error that the node's handler returned comes back as
+// text. [ErrNotFound] says that the request's account cannot be one.
+func (d *Directory) Ask(ctx context.Context, node string, r Request) (_ []byte, err error) {
+	defer d.metrics.observe(opAsk)(&err)
 	if !validNode(node) {
-		return nil, ErrGone
+		return nil, wrap("ask", ErrGone)
+	}
+	if !validNode(r.Kind) || !r.Account.Valid() {
+		return nil, wrap("ask", ErrNotFound)
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.config.RequestTimeout)
 	defer cancel()
-	m, err := d.nc.RequestWithContext(ctx, "node."+node+"."+r.Kind+"."+string(r.Account), r.Data)
+	m, err := d.nc.RequestWithContext(ctx, nodeSubject(node, r.Kind, string(r.Account)), r.Data)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return nil, fmt.Errorf("ask: %w", ErrGone)
+		return nil, wrap("ask", ErrGone)
 	case err != nil:
-		return nil, fmt.Errorf("ask: %w", unavailable(err))
+		return nil, wrap("ask", unavailable(err))
+	}
+	switch fault := m.Header.Get(headerFault); fault {
+	case "":
+	case faultGone:
+		return nil, wrap("ask", ErrGone)
+	default:
+		return nil, wrap("ask", fmt.Errorf("%w: the node is %s", ErrUnavailable, fault))
 	}
 	if text := m.Header.Get(headerError); text != "" {
 		return nil, fmt.Errorf("ask: the node says: %s", text)
@@ -50,8 +72,14 @@ func (d *Directory) Ask(ctx context.Context, node string, r Request) ([]byte, er
 	return m.Data, nil
 }
 
+func nodeSubject(node, kind, account string) string {
+	return "node." + node + "." + kind + "." + account
+}
+
 // Answer sets who handles the requests of other nodes. Those of one account
-// are handled one after the other. It must be called before [Directory.Run].
+// are handled one after the other, as they came; those of different accounts
+// may be handled at the same time. The handler's context ends with
+// [Directory.Run]. It must be called before Run.
 func (d *Directory) Answer(h func(ctx context.Context, r Request) ([]byte, error)) { d.answer = h }
 
 // serve subscribes to the node's subject and starts the workers; the function
@@ -65,54 +93,80 @@ func (d *Directory) serve() (func(), error) {
 		workers.Go(func() { d.work(ctx, queues[i]) })
 	}
 	seed := maphash.MakeSeed()
-	sub, err := d.nc.Subscribe("node."+d.incarnation+".*.*", func(m *nats.Msg) {
+	sub, err := d.nc.Subscribe(nodeSubject(d.incarnation, "*", "*"), func(m *nats.Msg) {
 		account := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
 		select {
 		case queues[maphash.String(seed, account)%askWorkers] <- m:
 		default:
-			d.respond(m, nil, errors.New("too many requests wait"))
+			d.metrics.refused.Inc()
+			d.fault(m, faultBusy)
 		}
 	})
-	endWorkers := func() {
+	end := func() {
 		cancel()
 		workers.Wait()
+		for _, q := range queues {
+			for len(q) > 0 {
+				d.fault(<-q, faultGone)
+			}
+		}
 	}
 	if err != nil {
-		endWorkers()
+		end()
 		return nil, unavailable(err)
 	}
 	return func() {
 		if err := sub.Unsubscribe(); err != nil {
 			d.log.Debug("node's subject not left", "error", err)
 		}
-		endWorkers()
+		end()
 	}, nil
 }
 
 func (d *Directory) work(ctx context.Context, queue <-chan *nats.Msg) {
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			return
 		case m := <-queue:
-			parts := strings.Split(m.Subject, ".")
-			if d.answer == nil {
-				d.respond(m, nil, errors.New("nobody answers here"))
-				continue
-			}
-			data, err := d.answer(ctx, Request{Kind: parts[2], Account: Account(parts[3]), Data: m.Data})
-			d.respond(m, data, err)
+			d.handle(ctx, m)
 		}
 	}
 }
 
-func (d *Directory) respond(m *nats.Msg, data []byte, err error) {
+func (d *Directory) handle(ctx context.Context, m *nats.Msg) {
+	parts := strings.Split(m.Subject, ".") // node, incarnation, kind, account
 	reply := nats.NewMsg(m.Reply)
-	reply.Data = data
-	if err != nil {
-		reply.Header.Set(headerError, err.Error())
+	var err error
+	if d.answer == nil {
+		err = errors.New("nobody answers here")
+	} else {
+		reply.Data, err = d.answer(ctx, Request{Kind: parts[2], Account: Account(parts[3]), Data: m.Data})
 	}
+	if err != nil {
+		reply.Header.Set(headerError, oneLine(err.Error()))
+	}
+	d.respond(m, reply)
+}
+
+func (d *Directory) fault(m *nats.Msg, fault string) {
+	reply := nats.NewMsg(m.Reply)
+	reply.Header.Set(headerFault, fault)
+	d.respond(m, reply)
+}
+
+func (d *Directory) respond(m, reply *nats.Msg) {
 	if err := m.RespondMsg(reply); err != nil {
 		d.log.Debug("request not answered", "error", err)
 	}
+}
+
+// oneLine makes text fit for a header; an empty one would be no error.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, s)
+	return cmp.Or(strings.TrimSpace(s), "error")
 }

@@ -39,7 +39,8 @@ func parseDeviceKey(key string) (Account, Device, bool) {
 	return Account(acct), Device(d), true
 }
 
-// validNode reports whether a name can stand in a subject.
+// validNode reports whether a node's name, or the kind of a request, can stand
+// in a subject.
 func validNode(name string) bool {
 	if name == "" || len(name) > 64 {
 		return false

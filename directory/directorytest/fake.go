@@ -41,7 +41,10 @@ type Fake struct {
 	world  *World
 	name   string
 	answer func(context.Context, directory.Request) ([]byte, error)
-	dead   bool // guarded by world.mu
+
+	// Guarded by world.mu.
+	dead  bool
+	turns map[directory.Account]chan struct{} // holds one while a request is handled
 }
 
 // New returns the only node of a world of its own.
@@ -51,7 +54,7 @@ func New() *Fake { return NewWorld().Node("fake") }
 func (w *World) Node(name string) *Fake {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	f := &Fake{world: w, name: name}
+	f := &Fake{world: w, name: name, turns: map[directory.Account]chan struct{}{}}
 	w.nodes[name] = f
 	return f
 }
@@ -62,30 +65,55 @@ func (f *Fake) Die() {
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()
 	f.dead = true
+	for _, acct := range f.world.accounts {
+		for _, b := range acct.bindings {
+			if b.Node == f.name {
+				acct.seen = time.Now()
+			}
+		}
+	}
 }
 
 // Incarnation is the node's name.
 func (f *Fake) Incarnation() string { return f.name }
 
-// Answer sets who handles requests. They are handled by who asks.
+// Answer sets who handles requests, before the first one. They are handled in
+// the goroutine of who asks.
 func (f *Fake) Answer(h func(context.Context, directory.Request) ([]byte, error)) { f.answer = h }
 
-// Ask calls the handler of another node.
+// Ask calls the handler of another node, when it is the account's turn.
 func (f *Fake) Ask(ctx context.Context, node string, r directory.Request) ([]byte, error) {
+	if !r.Account.Valid() {
+		return nil, directory.ErrNotFound
+	}
 	f.world.mu.Lock()
 	other := f.world.nodes[node]
-	gone := other == nil || other.dead || other.answer == nil
-	f.world.mu.Unlock()
-	if gone {
+	if other == nil || other.dead || other.answer == nil {
+		f.world.mu.Unlock()
 		return nil, directory.ErrGone
 	}
-	return other.answer(ctx, r)
+	turn := other.turns[r.Account]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		other.turns[r.Account] = turn
+	}
+	f.world.mu.Unlock()
+	select {
+	case turn <- struct{}{}:
+		defer func() { <-turn }()
+		return other.answer(ctx, r)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", directory.ErrUnavailable, context.Cause(ctx))
+	}
 }
 
 // Register finds or makes the account of a number.
 func (f *Fake) Register(_ context.Context, n e164.Number) (directory.AccountRecord, error) {
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()
+	if n.IsZero() {
+		return directory.AccountRecord{}, directory.ErrNotFound
+	}
 	if a, ok := f.world.numbers[n]; ok {
 		return f.world.accounts[a].record, nil
 	}
@@ -174,7 +202,7 @@ func (f *Fake) Devices(_ context.Context, a directory.Account) ([]directory.Devi
 	return all, nil
 }
 
-// UpdateDevice changes a device's record.
+// UpdateDevice changes a device's record. change must not use the fake.
 func (f *Fake) UpdateDevice(_ context.Context, a directory.Account, dev directory.Device, change func(*directory.DeviceRecord) error) (directory.DeviceRecord, error) {
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()
@@ -182,9 +210,11 @@ func (f *Fake) UpdateDevice(_ context.Context, a directory.Account, dev director
 	if err != nil {
 		return directory.DeviceRecord{}, err
 	}
+	was := d
 	if err := change(&d); err != nil {
 		return directory.DeviceRecord{}, err
 	}
+	d.V, d.Account, d.Device, d.External = was.V, was.Account, was.Device, was.External
 	f.world.accounts[a].devices[dev] = d
 	return d, nil
 }
@@ -204,8 +234,11 @@ func (f *Fake) Bind(_ context.Context, a directory.Account, dev directory.Device
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()
 	acct := f.world.accounts[a]
-	if acct == nil {
+	switch {
+	case acct == nil || dev == 0:
 		return 0, nil, directory.ErrNotFound
+	case f.dead:
+		return 0, nil, directory.ErrLeaseLost
 	}
 	var prev *directory.Binding
 	if b, ok := acct.bindings[dev]; ok {
@@ -223,7 +256,7 @@ func (f *Fake) Unbind(_ context.Context, a directory.Account, dev directory.Devi
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()
 	acct := f.world.accounts[a]
-	if acct == nil || acct.bindings[dev].Fence != fence {
+	if acct == nil || fence == 0 || acct.bindings[dev].Fence != fence {
 		return false, nil
 	}
 	delete(acct.bindings, dev)

@@ -2,6 +2,7 @@ package directorytest
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"switchboard/directory"
+	"switchboard/directory/e164"
 	"switchboard/directory/natsnode"
 )
 
@@ -104,3 +106,13 @@ func NATSConn(tb testing.TB, n *natsnode.Node) *nats.Conn {
 
 // Log discards what it is given.
 func Log() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+// Number is a number that may be used in examples, one for each i from 0 to 99.
+func Number(tb testing.TB, i int) e164.Number {
+	tb.Helper()
+	n, err := e164.Parse(fmt.Sprintf("+1415555%04d", 100+i), "")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return n
+}
