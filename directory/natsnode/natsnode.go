@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -67,6 +68,7 @@ type Node struct {
 	lock    *os.File       // held on Dir
 	conn    *nats.Conn
 	js      jetstream.JetStream
+	close   func() error // once
 }
 
 // ErrInUse says that another process has the data directory.
@@ -82,6 +84,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{config: c}
+	n.close = sync.OnceValue(n.end)
 	opts := []nats.Option{
 		nats.Name("switchboard"), nats.MaxReconnects(-1), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(500*time.Millisecond, time.Second),
@@ -159,7 +162,7 @@ func lockDir(dir string) (*os.File, error) {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("nats: %w", ErrInUse)
+		return nil, fmt.Errorf("nats: %s: %w", dir, ErrInUse)
 	}
 	return f, nil
 }
@@ -206,17 +209,23 @@ func (n *Node) Replicas() int {
 	return n.config.Replicas
 }
 
-// Ready tells why NATS cannot be used at the moment, or nil.
+// Ready tells why NATS cannot be used at the moment, or nil. An embedded
+// server that found its disk full stays unusable until the process starts anew.
 func (n *Node) Ready() error {
 	if st := n.conn.Status(); st != nats.CONNECTED {
 		return fmt.Errorf("NATS is %s", st)
 	}
+	if n.server != nil && !n.server.JetStreamEnabled() {
+		return errors.New("embedded NATS has given up its files: is the disk full?")
+	}
 	return nil
 }
 
-// Close closes the connection and ends the embedded server, after its files
-// are written.
-func (n *Node) Close(context.Context) error {
+// Close closes the connection and ends the embedded server. It returns when the
+// files are written, whatever the context says. It may be called again.
+func (n *Node) Close(context.Context) error { return n.close() }
+
+func (n *Node) end() error {
 	if n.conn != nil {
 		n.conn.Close()
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +52,9 @@ func TestEmbedded(t *testing.T) {
 	if n.Ready() == nil {
 		t.Error("ready after Close")
 	}
+	if err := n.Close(t.Context()); err != nil {
+		t.Errorf("closed twice: %v", err)
+	}
 	kv, err = open(t, dir).JetStream().KeyValue(t.Context(), "B")
 	if err != nil {
 		t.Fatal(err)
@@ -65,8 +70,45 @@ func TestDirectoryInUse(t *testing.T) {
 	open(t, dir)
 	c := natsnode.Default()
 	c.Dir = dir
-	if _, err := natsnode.Open(t.Context(), c, quiet); !errors.Is(err, natsnode.ErrInUse) {
-		t.Errorf("the second one: %v, want %v", err, natsnode.ErrInUse)
+	if _, err := natsnode.Open(t.Context(), c, quiet); !errors.Is(err, natsnode.ErrInUse) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("the second one: %v, want %v and where", err, natsnode.ErrInUse)
+	}
+}
+
+// What is acknowledged is on the disk, and nobody else can reach the server.
+func TestEmbeddedIsSyncedAndClosed(t *testing.T) {
+	n := open(t, t.TempDir())
+	if !natsnode.Server(n).JetStreamConfig().SyncAlways {
+		t.Error("writes are not synced")
+	}
+	if a := natsnode.Server(n).Addr(); a != nil {
+		t.Errorf("the server listens on %v", a)
+	}
+}
+
+// A server that finds its disk full gives up JetStream and nothing else.
+func TestReadyTellsOfLostFiles(t *testing.T) {
+	n := open(t, t.TempDir())
+	if err := natsnode.Server(n).DisableJetStream(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Ready(); err == nil || !strings.Contains(err.Error(), "disk") {
+		t.Errorf("ready without JetStream: %v", err)
+	}
+}
+
+func TestNoDirectory(t *testing.T) {
+	if _, err := natsnode.Open(t.Context(), natsnode.Default(), quiet); err == nil || !strings.Contains(err.Error(), "directory") {
+		t.Errorf("without a directory: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := natsnode.Default()
+	c.Dir = file
+	if _, err := natsnode.Open(t.Context(), c, quiet); err == nil {
+		t.Error("a file was taken for a directory")
 	}
 }
 
