@@ -87,10 +87,12 @@ func (d *Directory) Ready() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
+	case d.trouble != nil:
+		return d.trouble
 	case d.good.IsZero() || !d.loaded:
 		return errNotStarted
 	case !time.Now().Before(d.good):
 		return ErrLeaseLost
 	}
-	return d.trouble
+	return nil
 }

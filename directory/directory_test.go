@@ -2,9 +2,7 @@ package directory_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -27,13 +25,12 @@ func TestDirectory(t *testing.T) {
 	})
 }
 
+// secret is what directorytest opens a directory with.
+var secret = []byte("0123456789abcdef")
+
 func number(t testing.TB, i int) e164.Number {
 	t.Helper()
-	n, err := e164.Parse(fmt.Sprintf("+1415555%04d", 100+i), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
+	return directorytest.Number(t, i)
 }
 
 func device(t testing.TB, d *directory.Directory, i int) (directory.Account, directory.Device) {
@@ -179,38 +176,6 @@ func TestLastSeenIsWrittenDown(t *testing.T) {
 	}
 }
 
-// A record that this program cannot read gives an error that names the field,
-// and stays as it is.
-func TestRecordsOfOthers(t *testing.T) {
-	n := directorytest.NATS(t)
-	d := directorytest.Open(t, n, "n1", nil)
-	acct, dev := device(t, d, 1)
-	key := fmt.Sprintf("%s.%d", acct, dev)
-	kv, err := n.JetStream().KeyValue(t.Context(), "DEVS")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, c := range map[string]struct{ data, field string }{
-		"newer version": {`{"v":2,"account":"` + string(acct) + `","device":1}`, "v"},
-		"no version":    {`{"account":"x"}`, "v"},
-		"no device":     {`{"v":1,"account":"` + string(acct) + `"}`, "device"},
-		"wrong type":    {`{"v":1,"account":7}`, "account"},
-		"no JSON":       {`hello`, ""},
-	} {
-		if _, err := kv.Put(t.Context(), key, []byte(c.data)); err != nil {
-			t.Fatal(err)
-		}
-		_, err := d.UpdateDevice(t.Context(), acct, dev, func(*directory.DeviceRecord) error { return nil })
-		var re *directory.RecordError
-		if !errors.As(err, &re) || re.Field != c.field {
-			t.Errorf("%s: %v, want an error about %q", name, err, c.field)
-		}
-		if e, err := kv.Get(t.Context(), key); err != nil || string(e.Value()) != c.data {
-			t.Errorf("%s: the record is now %s (%v)", name, e.Value(), err)
-		}
-	}
-}
-
 func TestConfig(t *testing.T) {
 	c := directory.Default()
 	if err := c.Validate(); err != nil {
@@ -223,38 +188,4 @@ func TestConfig(t *testing.T) {
 			t.Errorf("%v does not name %s", err, key)
 		}
 	}
-}
-
-func FuzzRecords(f *testing.F) {
-	f.Add([]byte(`{"v":1,"account":"0000000000001","device":1,"node":"n"}`))
-	f.Add([]byte(`{"v":1,"account":"0000000000001","number":"+14155550101"}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if r, err := directory.DecodeAccount(data); err == nil {
-			again, _ := json.Marshal(r)
-			if r2, err := directory.DecodeAccount(again); err != nil || r2.Account != r.Account || r2.Number != r.Number {
-				t.Errorf("account %s became %s: %v", data, again, err)
-			}
-		}
-		if r, err := directory.DecodeDevice(data); err == nil {
-			again, _ := json.Marshal(r)
-			if r2, err := directory.DecodeDevice(again); err != nil || r2.Device != r.Device {
-				t.Errorf("device %s became %s: %v", data, again, err)
-			}
-		}
-		if b, err := directory.DecodeBinding(data); err == nil {
-			again, _ := json.Marshal(b)
-			if b2, err := directory.DecodeBinding(again); err != nil || b2.Node != b.Node {
-				t.Errorf("binding %s became %s: %v", data, again, err)
-			}
-		}
-	})
-}
-
-func FuzzDeviceKey(f *testing.F) {
-	f.Add("0000000000001.1")
-	f.Fuzz(func(t *testing.T, key string) {
-		if a, d, ok := directory.ParseDeviceKey(key); ok && directory.DeviceKey(a, d) != key {
-			t.Errorf("key %q became %q", key, directory.DeviceKey(a, d))
-		}
-	})
 }

@@ -25,13 +25,14 @@ func (d *Directory) Run(ctx context.Context) error {
 	if err != nil {
 		return wrap("take lease", err)
 	}
-	defer d.setGood(time.Time{})
 	g, run := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.renewLease(run, rev) })
 	g.Go(func() error { return d.watchNodes(run) })
 	g.Go(func() error { return d.keepSeen(run) })
 	g.Go(func() error { return d.sweepUp(run) })
 	if err = g.Wait(); errors.Is(err, ErrLeaseLost) {
+		d.setGood(time.Time{})
+		d.setTrouble(ErrLeaseLost)
 		return err // at once: the sockets must close
 	}
 	d.last()
