@@ -32,7 +32,7 @@ type Reason string
 const (
 	NotANumber     Reason = "not_a_number"    // no digits, or letters that mean nothing
 	UnknownRegion  Reason = "unknown_region"  // no + and no region to read it in, or a country code nobody has
-	TooShort       Reason = "too_short"       // fewer digits than any number of the region
+	TooShort       Reason = "too_short"       // fewer digits than any number of the region, or no area code
 	TooLong        Reason = "too_long"        // more digits than any number of the region
 	NotAssignable  Reason = "not_assignable"  // right length, but no such number can exist
 	NotE164        Reason = "not_e164"        // valid, but not written in E.164 form where that is asked
@@ -62,7 +62,7 @@ func Parse(text, region string) (Number, error) {
 		return Number{}, &Error{ExtensionGiven}
 	}
 	switch phonenumbers.IsPossibleNumberWithReason(p) {
-	case phonenumbers.TOO_SHORT:
+	case phonenumbers.TOO_SHORT, phonenumbers.IS_POSSIBLE_LOCAL_ONLY:
 		return Number{}, &Error{TooShort}
 	case phonenumbers.TOO_LONG:
 		return Number{}, &Error{TooLong}
