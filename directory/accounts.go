@@ -91,7 +91,7 @@ func (d *Directory) create(ctx context.Context, n e164.Number) (AccountRecord, e
 	if err != nil {
 		return AccountRecord{}, err
 	}
-	_, err = d.accounts.swap(ctx, numberKey(d.config.Secret, n), number, 0, 0)
+	_, err = d.accounts.create(ctx, numberKey(d.config.Secret, n), number, 0)
 	if errors.Is(err, errRevision) {
 		if rerr := d.accounts.remove(ctx, accountKey(rec.Account), rev); rerr != nil {
 			d.log.Warn("unused account not removed", "error", rerr)

@@ -97,6 +97,7 @@ func (d *Directory) serve() (func(), error) {
 		account := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
 		select {
 		case queues[maphash.String(seed, account)%askWorkers] <- m:
+			d.queued.Add(1)
 		default:
 			d.metrics.refused.Inc()
 			d.fault(m, faultBusy)
@@ -108,6 +109,7 @@ func (d *Directory) serve() (func(), error) {
 		for _, q := range queues {
 			for len(q) > 0 {
 				d.fault(<-q, faultGone)
+				d.queued.Add(-1)
 			}
 		}
 	}
@@ -128,6 +130,7 @@ func (d *Directory) work(ctx context.Context, queue <-chan *nats.Msg) {
 		select {
 		case <-ctx.Done():
 		case m := <-queue:
+			d.queued.Add(-1)
 			d.handle(ctx, m)
 		}
 	}

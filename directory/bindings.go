@@ -123,7 +123,7 @@ func (d *Directory) BindingsConfirmed(ctx context.Context, a Account) (_ []Bindi
 	if err := g.Wait(); err != nil {
 		return nil, wrap("bindings", err)
 	}
-	all, err := bindingsOf(slices.DeleteFunc(entries, func(e entry) bool { return e.rev == 0 }))
+	all, err := bindingsOf(slices.DeleteFunc(entries, func(e entry) bool { return e.key == "" }))
 	if err != nil {
 		return nil, wrap("bindings", err)
 	}

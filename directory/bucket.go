@@ -25,7 +25,7 @@ type bucket struct {
 
 // entry is a value and its revision.
 type entry struct {
-	key  string
+	key  string // empty in that of a removed key
 	data []byte
 	rev  uint64
 }
@@ -53,7 +53,8 @@ func (b *bucket) get(ctx context.Context, key string) (entry, error) {
 	return b.entryOf(m)
 }
 
-// getLeader reads a key as the leader has it.
+// getLeader reads a key as the leader has it. The entry of a removed key comes
+// with ErrNotFound, and has no more than its revision.
 func (b *bucket) getLeader(ctx context.Context, key string) (entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
@@ -85,7 +86,7 @@ func (b *bucket) getLeader(ctx context.Context, key string) (entry, error) {
 			return entry{}, fmt.Errorf("answer of %s: %w", b.name, err)
 		}
 		if removed(h) {
-			return entry{}, ErrNotFound
+			return entry{rev: resp.Message.Seq}, ErrNotFound
 		}
 	}
 	return entry{key, resp.Message.Data, resp.Message.Seq}, nil
@@ -170,7 +171,7 @@ func (b *bucket) put(ctx context.Context, key string, data []byte) (uint64, erro
 }
 
 // swap writes a key whose revision must be rev; 0 means that there must be
-// none. life is how long it lives, 0 for ever. Another revision is errRevision.
+// neither a value nor the mark of a removed one. life is how long it lives, 0 for ever. Another revision is errRevision.
 func (b *bucket) swap(ctx context.Context, key string, data []byte, rev uint64, life time.Duration) (uint64, error) {
 	m := nats.NewMsg(b.subject(key))
 	m.Data = data
@@ -179,6 +180,23 @@ func (b *bucket) swap(ctx context.Context, key string, data []byte, rev uint64, 
 		m.Header.Set(jetstream.MsgTTLHeader, life.String())
 	}
 	return b.publish(ctx, m)
+}
+
+// create writes a key that must not be there, or returns errRevision. Unlike
+// swap, it does not mind the mark of one that was removed.
+func (b *bucket) create(ctx context.Context, key string, data []byte, life time.Duration) (uint64, error) {
+	rev, err := b.swap(ctx, key, data, 0, life)
+	if !errors.Is(err, errRevision) {
+		return rev, err
+	}
+	e, err := b.getLeader(ctx, key)
+	switch {
+	case err == nil:
+		return 0, errRevision
+	case !errors.Is(err, ErrNotFound):
+		return 0, err
+	}
+	return b.swap(ctx, key, data, e.rev, life)
 }
 
 // remove deletes a key whose revision must be rev. The mark that it leaves

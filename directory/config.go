@@ -54,8 +54,14 @@ func (c Config) complete() error {
 	if c.Node == "" {
 		errs = append(errs, errors.New("directory: the node has no name"))
 	}
+	if c.Node != "" && !validNode(c.incarnation("12345678")) {
+		errs = append(errs, errors.New("directory: the node's name may have a-z, 0-9 and - alone, 55 at most"))
+	}
 	if c.Replicas < 1 {
 		errs = append(errs, errors.New("directory: there must be at least one replica"))
 	}
 	return errors.Join(append(errs, c.Validate())...)
 }
+
+// incarnation is the node's name since a start.
+func (c Config) incarnation(start string) string { return c.Node + "-" + start }

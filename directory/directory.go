@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -34,6 +35,7 @@ type Directory struct {
 	seen        *bucket
 	started     chan struct{}
 	deaths      chan struct{}                                  // holds one if the janitor has work
+	queued      atomic.Int64                                   // requests of other nodes that wait
 	answer      func(context.Context, Request) ([]byte, error) // set before Run
 
 	// Guarded by mu.
@@ -56,11 +58,11 @@ func Open(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c Config, 
 	}
 	d := &Directory{
 		config: c, log: log, nc: nc, js: js,
-		incarnation: c.Node + "-" + strings.ToLower(rand.Text()[:8]),
+		incarnation: c.incarnation(strings.ToLower(rand.Text()[:8])),
 		started:     make(chan struct{}), deaths: make(chan struct{}, 1),
 		leases: map[string]time.Time{}, died: map[string]time.Time{}, waiting: map[Account]time.Time{},
 	}
-	d.metrics = newMetrics(d.counts)
+	d.metrics = newMetrics(d.counts, d.queued.Load)
 	var err error
 	if d.replies, err = newReplies(nc); err != nil {
 		return nil, unavailable(err)

@@ -2,7 +2,6 @@ package directory_test
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -87,50 +86,6 @@ func TestNumbersAreNotInSubjects(t *testing.T) {
 	}
 }
 
-// When a node dies without a word, its devices are offline once its lease has
-// lapsed, and the others need not write anything for that.
-func TestLapsedLeaseVoidsBindings(t *testing.T) {
-	n := directorytest.NATS(t)
-	short := func(c *directory.Config) { c.LeaseTTL, c.RenewEvery = 2*time.Second, 500*time.Millisecond }
-	d := directorytest.Open(t, n, "n1", short)
-	acct, dev := device(t, d, 1)
-
-	other := directorytest.NATSConn(t, n) // its connection dies with it
-	dying := directorytest.OpenOn(t, n, other, "n2", short)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- dying.Run(ctx) }()
-	<-dying.Started()
-	if _, _, err := dying.Bind(t.Context(), acct, dev, "c"); err != nil {
-		t.Fatal(err)
-	}
-	await(t, "the other node is known", func() bool {
-		b, err := d.Bindings(t.Context(), acct)
-		return err == nil && len(b) == 1
-	})
-	if _, err := d.Ask(t.Context(), dying.Incarnation(), directory.Request{Kind: "x", Account: acct}); errors.Is(err, directory.ErrGone) {
-		t.Errorf("the living node is gone: %v", err)
-	}
-	other.Close() // as a process that is killed
-	await(t, "its binding is void", func() bool {
-		b, err := d.Bindings(t.Context(), acct)
-		return err == nil && len(b) == 0
-	})
-	if _, err := d.Ask(t.Context(), dying.Incarnation(), directory.Request{Kind: "x", Account: acct}); !errors.Is(err, directory.ErrGone) {
-		t.Errorf("asking the dead node: %v", err)
-	}
-	// And it knows itself that it counts as dead.
-	select {
-	case err := <-ended:
-		if !errors.Is(err, directory.ErrLeaseLost) {
-			t.Errorf("ended with %v, want the lease lost", err)
-		}
-	case <-time.After(time.Minute):
-		t.Error("a node without a lease goes on")
-	}
-	cancel()
-}
-
 // await polls what another goroutine brings about; there is no event to wait
 // for on this side of NATS.
 func await(t *testing.T, what string, ok func() bool) {
@@ -144,35 +99,6 @@ func await(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("not in 30 seconds: %s", what)
 		case <-tick.C:
 		}
-	}
-}
-
-func TestLastSeenIsWrittenDown(t *testing.T) {
-	dir := t.TempDir()
-	n := directorytest.NATSIn(t, dir)
-	d := directorytest.OpenOnly(t, n, "n1", nil)
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Run(ctx) }()
-	<-d.Started()
-	acct, dev := device(t, d, 1)
-	f, _, err := d.Bind(t.Context(), acct, dev, "c")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := d.Unbind(t.Context(), acct, dev, f); err != nil {
-		t.Fatal(err)
-	}
-	stop()
-	if err := <-ended; err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	d = directorytest.Open(t, directorytest.NATSIn(t, dir), "n1", nil)
-	if p, err := d.PresenceOf(t.Context(), acct); err != nil || p.LastSeen.IsZero() {
-		t.Errorf("presence after a restart = %+v, %v", p, err)
 	}
 }
 

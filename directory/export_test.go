@@ -1,6 +1,11 @@
 package directory
 
-import "switchboard/directory/e164"
+import (
+	"context"
+	"time"
+
+	"switchboard/directory/e164"
+)
 
 var (
 	DecodeAccount  = decodeAccount
@@ -22,4 +27,18 @@ func NumberKey(secret []byte, n e164.Number) string { return numberKey(secret, n
 // LeaseKey and SweepKey are keys in NODES.
 var LeaseKey = leaseKey
 
-const SweepKey = sweepKey
+const (
+	SweepKey = sweepKey
+	AskQueue = askQueue
+)
+
+// Counts is counts.
+func Counts(d *Directory) (nodes, unseen int) { return d.counts() }
+
+// NoteSeen is noteSeen.
+func NoteSeen(ctx context.Context, d *Directory, a Account, at time.Time) error {
+	return d.noteSeen(ctx, a, at)
+}
+
+// Waiting is how many requests of other nodes wait.
+func Waiting(d *Directory) int { return int(d.queued.Load()) }

@@ -55,7 +55,7 @@ func (d *Directory) sweepUp(ctx context.Context) error {
 // sweep walks over all bindings and removes those of dead nodes, unless
 // another node is doing so.
 func (d *Directory) sweep(ctx context.Context) error {
-	rev, err := d.nodes.swap(ctx, sweepKey, d.leaseData(), 0, sweepLock)
+	rev, err := d.nodes.create(ctx, sweepKey, d.leaseData(), sweepLock)
 	if errors.Is(err, errRevision) {
 		return nil
 	}

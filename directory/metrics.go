@@ -35,11 +35,13 @@ type metrics struct {
 	swept   prometheus.Counter
 	nodes   prometheus.GaugeFunc
 	unseen  prometheus.GaugeFunc
+	queued  prometheus.GaugeFunc
 }
 
 // newMetrics makes them; counts tells how many nodes live, and how many
-// accounts wait for it to be written down when they were last seen.
-func newMetrics(counts func() (nodes, unseen int)) *metrics {
+// accounts wait for it to be written down when they were last seen; queued, how
+// many requests of other nodes wait.
+func newMetrics(counts func() (nodes, unseen int), queued func() int64) *metrics {
 	return &metrics{
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "switchboard_directory_operations_total",
@@ -66,11 +68,15 @@ func newMetrics(counts func() (nodes, unseen int)) *metrics {
 			Name: "switchboard_directory_seen_pending",
 			Help: "Accounts whose devices left and of which it is not yet written down when.",
 		}, func() float64 { _, n := counts(); return float64(n) }),
+		queued: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "switchboard_directory_requests_waiting",
+			Help: "Requests of other nodes that wait for their turn.",
+		}, func() float64 { return float64(queued()) }),
 	}
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.results, m.seconds, m.refused, m.swept, m.nodes, m.unseen}
+	return []prometheus.Collector{m.results, m.seconds, m.refused, m.swept, m.nodes, m.unseen, m.queued}
 }
 
 // Describe implements [prometheus.Collector].

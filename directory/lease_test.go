@@ -1,0 +1,317 @@
+package directory_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"switchboard/directory"
+	"switchboard/directory/directorytest"
+	"switchboard/directory/natsnode"
+)
+
+// short makes leases short, for tests that wait for their end.
+func short(c *directory.Config) { c.LeaseTTL, c.RenewEvery = 2*time.Second, 250*time.Millisecond }
+
+// doomed is a node on a connection of its own.
+type doomed struct {
+	*directory.Directory
+	conn  *nats.Conn
+	ended chan error
+}
+
+func runDoomed(t *testing.T, n *natsnode.Node, name string) doomed {
+	t.Helper()
+	d := doomed{conn: directorytest.NATSConn(t, n), ended: make(chan error, 1)}
+	d.Directory = directorytest.OpenOn(t, n, d.conn, name, short)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		d.ended <- d.Run(ctx)
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	select {
+	case <-d.Started():
+	case <-done:
+		t.Fatalf("did not start: %v", <-d.ended)
+	}
+	return d
+}
+
+// lost wants the node to end because it lost its lease.
+func (d doomed) lost(t *testing.T) {
+	t.Helper()
+	select {
+	case err := <-d.ended:
+		if !errors.Is(err, directory.ErrLeaseLost) {
+			t.Errorf("ended with %v, want the lease lost", err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("a node without a lease goes on")
+	}
+	if err := d.Ready(); !errors.Is(err, directory.ErrLeaseLost) {
+		t.Errorf("ready = %v, want the lease lost", err)
+	}
+	if _, _, err := d.Bind(t.Context(), acct1, 1, "c"); !errors.Is(err, directory.ErrLeaseLost) {
+		t.Errorf("bind without a lease: %v", err)
+	}
+}
+
+// When a node dies without a word, its devices are offline once its lease has
+// lapsed. It knows so itself, and another cleans up after it.
+func TestDeadNode(t *testing.T) {
+	n := directorytest.NATS(t)
+	d := directorytest.Open(t, n, "n1", short)
+	acct, dev := device(t, d, 1)
+	ctx := t.Context()
+	dying := runDoomed(t, n, "n2")
+	if _, _, err := dying.Bind(ctx, acct, dev, "c"); err != nil {
+		t.Fatal(err)
+	}
+	bound := func() bool {
+		b, err := d.Bindings(ctx, acct)
+		return err == nil && len(b) == 1
+	}
+	await(t, "the other node is known", bound)
+	if want := []string{d.Incarnation(), dying.Incarnation()}; !slices.Equal(d.Nodes(), want) {
+		t.Errorf("nodes = %v, want %v", d.Nodes(), want)
+	}
+	request := directory.Request{Kind: "x", Account: acct}
+	if _, err := d.Ask(ctx, dying.Incarnation(), request); err == nil || errors.Is(err, directory.ErrGone) {
+		t.Errorf("asking the living node: %v", err)
+	}
+
+	cut := time.Now()
+	dying.conn.Close() // as a process that is killed
+	if !bound() {
+		t.Error("the binding was void before the lease lapsed")
+	}
+	await(t, "the node is gone", func() bool {
+		_, err := d.Ask(ctx, dying.Incarnation(), request)
+		return errors.Is(err, directory.ErrGone)
+	})
+	dying.lost(t)
+	await(t, "its binding is void", func() bool { return !bound() })
+	if b, err := d.BindingsConfirmed(ctx, acct); err != nil || len(b) != 0 {
+		t.Errorf("confirmed = %+v, %v", b, err)
+	}
+	p, err := d.PresenceOf(ctx, acct)
+	if err != nil || p.Online || p.LastSeen.Before(cut.Add(-time.Second)) {
+		t.Errorf("presence = %+v, %v, cut at %v", p, err, cut)
+	}
+	kv := bucket(t, n, "PRES")
+	await(t, "the binding is swept up", func() bool {
+		_, err := kv.Get(ctx, directory.DeviceKey(acct, dev))
+		return errors.Is(err, jetstream.ErrKeyNotFound)
+	})
+	await(t, "it is written down when the account was last seen", func() bool {
+		_, err := bucket(t, n, "SEEN").Get(ctx, string(acct))
+		return err == nil
+	})
+	if after, err := d.PresenceOf(ctx, acct); err != nil || after.Online || after.LastSeen.Before(p.LastSeen) {
+		t.Errorf("presence was %+v and is %+v, %v", p, after, err)
+	}
+}
+
+// The janitor leaves what living nodes have, and a device that is back.
+func TestSweepLeavesTheLiving(t *testing.T) {
+	n := directorytest.NATS(t)
+	a := directorytest.Open(t, n, "n1", short)
+	ctx := t.Context()
+	acct, dev := device(t, a, 1)
+	moved, err := a.AddDevice(ctx, acct, "moved", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	orphan, err := a.AddDevice(ctx, acct, "orphan", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dying := runDoomed(t, n, "n2")
+	for _, bind := range []struct {
+		d   *directory.Directory
+		dev directory.Device
+	}{{a, dev}, {dying.Directory, moved.Device}, {dying.Directory, orphan.Device}, {a, moved.Device}} {
+		if _, _, err := bind.d.Bind(ctx, acct, bind.dev, "c"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dying.conn.Close()
+	dying.lost(t)
+	kv := bucket(t, n, "PRES")
+	await(t, "the orphan is swept up", func() bool {
+		_, err := kv.Get(ctx, directory.DeviceKey(acct, orphan.Device))
+		return errors.Is(err, jetstream.ErrKeyNotFound)
+	})
+	await(t, "the sweep is over", func() bool {
+		_, err := bucket(t, n, "NODES").Get(ctx, directory.SweepKey)
+		return errors.Is(err, jetstream.ErrKeyNotFound)
+	})
+	if b, err := a.Bindings(ctx, acct); err != nil || len(b) != 2 || b[0].Device != dev || b[1].Device != moved.Device {
+		t.Errorf("bindings = %+v, %v", b, err)
+	}
+	if _, err := bucket(t, n, "SEEN").Get(ctx, string(acct)); !errors.Is(err, jetstream.ErrKeyNotFound) {
+		t.Errorf("an account that is online was noted as gone: %v", err)
+	}
+}
+
+// A node whose lease somebody took away knows at its next renewal.
+func TestLeaseTakenAway(t *testing.T) {
+	n := directorytest.NATS(t)
+	d := runDoomed(t, n, "n1")
+	if err := bucket(t, n, "NODES").Purge(t.Context(), directory.LeaseKey(d.Incarnation())); err != nil {
+		t.Fatal(err)
+	}
+	d.lost(t)
+}
+
+// A renewal whose answer was lost is taken for what it is.
+func TestLostAnswerToARenewal(t *testing.T) {
+	n := directorytest.NATS(t)
+	d := directorytest.Open(t, n, "n1", short)
+	kv := bucket(t, n, "NODES")
+	key := directory.LeaseKey(d.Incarnation())
+	e, err := kv.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rev, err := kv.Put(t.Context(), key, e.Value())
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the lease is renewed twice", func() bool {
+		e, err := kv.Get(t.Context(), key)
+		return err == nil && e.Revision() > rev+1
+	})
+	if err := d.Ready(); err != nil {
+		t.Errorf("ready = %v", err)
+	}
+}
+
+// Leases and bindings last as long as the node renews, and go with it when it
+// ends in order.
+func TestLeaseIsGivenBack(t *testing.T) {
+	n := directorytest.NATS(t)
+	d := directorytest.OpenOnly(t, n, "n1", short)
+	if err := d.Ready(); err == nil {
+		t.Error("ready before Run")
+	}
+	if _, _, err := d.Bind(t.Context(), acct1, 1, "c"); !errors.Is(err, directory.ErrLeaseLost) {
+		t.Errorf("bind before Run: %v", err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	<-d.Started()
+	kv, key := bucket(t, n, "NODES"), directory.LeaseKey(d.Incarnation())
+	first, err := kv.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the lease outlives its time", func() bool {
+		e, err := kv.Get(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Created().Sub(first.Created()) > 2*time.Second
+	})
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("ended with %v", err)
+	}
+	if _, err := kv.Get(t.Context(), key); !errors.Is(err, jetstream.ErrKeyNotFound) {
+		t.Errorf("the lease is still there: %v", err)
+	}
+	if d.Ready() == nil {
+		t.Error("ready after Run")
+	}
+}
+
+func TestLastSeenIsWrittenDown(t *testing.T) {
+	dir := t.TempDir()
+	n := directorytest.NATSIn(t, dir)
+	d := directorytest.OpenOnly(t, n, "n1", nil)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	<-d.Started()
+	acct, dev := device(t, d, 1)
+	f, _, err := d.Bind(t.Context(), acct, dev, "c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Unbind(t.Context(), acct, dev, f); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d = directorytest.Open(t, directorytest.NATSIn(t, dir), "n1", nil)
+	if p, err := d.PresenceOf(t.Context(), acct); err != nil || p.LastSeen.IsZero() {
+		t.Errorf("presence after a restart = %+v, %v", p, err)
+	}
+}
+
+// Last seen is the end of the last device, and never goes back.
+func TestLastSeenIsOfTheLastDevice(t *testing.T) {
+	n := directorytest.NATS(t)
+	d, other := directorytest.Open(t, n, "n1", nil), directorytest.Open(t, n, "n2", nil)
+	ctx := t.Context()
+	acct, one := device(t, d, 1)
+	two, err := d.AddDevice(ctx, acct, "two", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f1, _, err := d.Bind(ctx, acct, one, "c1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f2, _, err := other.Bind(ctx, acct, two.Device, "c2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Unbind(ctx, acct, one, f1); err != nil {
+		t.Fatal(err)
+	}
+	seen := bucket(t, n, "SEEN")
+	await(t, "the first end is dealt with", func() bool { _, unseen := directory.Counts(d); return unseen == 0 })
+	if _, err := seen.Get(ctx, string(acct)); !errors.Is(err, jetstream.ErrKeyNotFound) {
+		t.Errorf("written down while a device is connected: %v", err)
+	}
+	later := time.Now().Add(time.Hour).UTC()
+	if err := directory.NoteSeen(ctx, d, acct, later); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := seen.Get(ctx, string(acct)); !errors.Is(err, jetstream.ErrKeyNotFound) {
+		t.Errorf("noted while a device is connected: %v", err)
+	}
+	if _, err := other.Unbind(ctx, acct, two.Device, f2); err != nil {
+		t.Fatal(err)
+	}
+	if err := directory.NoteSeen(ctx, d, acct, later); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the last end is dealt with", func() bool { _, unseen := directory.Counts(other); return unseen == 0 })
+	if p, err := d.PresenceOf(ctx, acct); err != nil || !p.LastSeen.Equal(later) {
+		t.Errorf("last seen went back: %+v, %v, want %v", p, err, later)
+	}
+}
+
+func bucket(t *testing.T, n *natsnode.Node, name string) jetstream.KeyValue {
+	t.Helper()
+	kv, err := n.JetStream().KeyValue(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kv
+}
