@@ -146,7 +146,7 @@ func (d *Directory) handle(ctx context.Context, m *nats.Msg) {
 		reply.Data, err = d.answer(ctx, Request{Kind: parts[2], Account: Account(parts[3]), Data: m.Data})
 	}
 	if err != nil {
-		reply.Header.Set(headerError, oneLine(err.Error()))
+		reply.Header.Set(headerError, cmp.Or(strings.TrimSpace(err.Error()), "error")) // empty is none
 	}
 	d.respond(m, reply)
 }
@@ -161,15 +161,4 @@ func (d *Directory) respond(m, reply *nats.Msg) {
 	if err := m.RespondMsg(reply); err != nil {
 		d.log.Debug("request not answered", "error", err)
 	}
-}
-
-// oneLine makes text fit for a header; an empty one would be no error.
-func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' {
-			return ' '
-		}
-		return r
-	}, s)
-	return cmp.Or(strings.TrimSpace(s), "error")
 }

@@ -42,3 +42,21 @@ func NoteSeen(ctx context.Context, d *Directory, a Account, at time.Time) error 
 
 // Waiting is how many requests of other nodes wait.
 func Waiting(d *Directory) int { return int(d.queued.Load()) }
+
+// Forget lets a node forget that it heard of another.
+func Forget(d *Directory, incarnation string) { d.noteLease(incarnation, false, time.Now()) }
+
+// SweepLate sweeps up what was there before something happened.
+func SweepLate(ctx context.Context, d *Directory, happens func()) error {
+	entries, _, err := d.presence.scan(ctx, 1, sweepBatch)
+	if err != nil {
+		return err
+	}
+	happens()
+	for _, e := range entries {
+		if err := d.sweepOne(ctx, e, map[string]bool{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -161,6 +161,58 @@ func TestSweepLeavesTheLiving(t *testing.T) {
 	}
 }
 
+// A device that comes back while the janitor is at it stays.
+func TestSweepIsFenced(t *testing.T) {
+	n := directorytest.NATS(t)
+	a := directorytest.Open(t, n, "n1", nil)
+	ending := directorytest.OpenOnly(t, n, "n2", nil)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- ending.Run(ctx) }()
+	<-ending.Started()
+	acct, dev := device(t, a, 1)
+	if _, _, err := ending.Bind(t.Context(), acct, dev, "old"); err != nil {
+		t.Fatal(err)
+	}
+	err := directory.SweepLate(t.Context(), a, func() {
+		if _, _, err := a.Bind(t.Context(), acct, dev, "new"); err != nil {
+			t.Error(err)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if b, err := a.BindingsConfirmed(t.Context(), acct); err != nil || len(b) != 1 || b[0].Conn != "new" {
+		t.Errorf("bindings = %+v, %v", b, err)
+	}
+}
+
+// A node that does not hear of another, as after a long pause of NATS, asks the
+// leader before it concludes that the other is dead.
+func TestUnheardIsNotDead(t *testing.T) {
+	n := directorytest.NATS(t)
+	d, other := directorytest.Open(t, n, "n1", nil), directorytest.Open(t, n, "n2", nil)
+	acct, dev := device(t, d, 1)
+	if _, _, err := other.Bind(t.Context(), acct, dev, "c"); err != nil {
+		t.Fatal(err)
+	}
+	directory.Forget(d, other.Incarnation())
+	if b, err := d.BindingsConfirmed(t.Context(), acct); err != nil || len(b) != 1 {
+		t.Errorf("confirmed = %+v, %v", b, err)
+	}
+	directory.Forget(d, other.Incarnation())
+	if err := directory.SweepLate(t.Context(), d, func() {}); err != nil {
+		t.Error(err)
+	}
+	if b, err := other.Bindings(t.Context(), acct); err != nil || len(b) != 1 {
+		t.Errorf("a living node's binding was swept up: %+v, %v", b, err)
+	}
+}
+
 // A node whose lease somebody took away knows at its next renewal.
 func TestLeaseTakenAway(t *testing.T) {
 	n := directorytest.NATS(t)
