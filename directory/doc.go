@@ -5,33 +5,59 @@
 // # Records
 //
 //	bucket  key                  value                      written
-//	ACCT    e1.<key of number>   the account                once, at registration
+//	ACCT    e1.<key of number>   account, since when        once, at registration
 //	        a.<account>          [AccountRecord]            when it changes
 //	DEVS    <account>.<device>   [DeviceRecord]             when it changes
-//	PRES    <account>.<device>   binding, in memory         at connect and disconnect
-//	NODES   n.<incarnation>      lease, in memory           every few seconds
+//	PRES    <account>.<device>   [Binding], in memory       at connect and disconnect
+//	NODES   n.<incarnation>      [Lease], in memory         every few seconds
+//	        sweep                who is the janitor         when a node has died
 //	SEEN    <account>            when the last device left  then, coalesced
+//	CONFIG  directory            secret's check, shards     once
 //
-// A number is never part of a key: its key is an HMAC under the installation's
-// secret. Records carry a version; one from a newer version is refused with an
-// error that names the field, and is left as it is.
+// Values are JSON. A number is never part of a key: its key is an HMAC under
+// the installation's secret, and a node with another secret does not start.
+// The account, not the number, is what everything else hangs on, so that a
+// number can change hands. Its first six bits are its logical shard, for ever.
+//
+// Every record carries a version. One of a newer version, or that cannot be
+// read, gives a [RecordError] that names the field, and is left as it is.
+// Fields that a program does not know are kept when it changes a record.
+//
+// # Promises
+//
+// A number has one account, and an external name one device, however many ask
+// at once and whatever answers are lost. A device's number is never used again.
+// Changes are compare-and-set: none is lost, and [ErrConflict] says that it was
+// given up on. [ErrUnavailable] says that NATS did not answer in time, and that
+// what was asked may have happened; all operations may be repeated.
+//
+// In a cluster, Resolve, Devices, Bindings and PresenceOf read from any
+// replica and may be a moment old. The others read from the leader.
 //
 // # Who is online
 //
 // A device is online if its binding exists and the lease of the binding's node
 // is alive. A node renews its lease by compare-and-set; when it dies, the lease
 // lapses and all its bindings are void at once, without a write. A node that
-// cannot renew for one lease's time knows that others count it as dead, and
-// [Directory.Run] returns [ErrLeaseLost]. Devices that are idle cost no writes.
+// cannot renew for one lease's time knows that others count it as dead:
+// [Directory.Run] returns [ErrLeaseLost], not later than they do, and
+// [Directory.Bind] refuses. Devices that are idle cost no writes.
 //
 // The revision of the write that binds a device is its fence: [Directory.Unbind]
 // removes the binding only if that is still the newest, so that a late
 // disconnect never removes a newer connection.
 //
+// When a lease has ended, one of the living nodes removes the bindings that it
+// left and writes down until when their accounts were seen. With the embedded
+// server there is no other node, and what it had in memory ends with it: after
+// it was killed, last seen is when devices last left in order.
+//
 // # Between nodes
 //
-// [Directory.Ask] sends a request to a node and waits for its answer;
-// [Directory.Answer] handles them, those of one account in order.
+// [Directory.Ask] sends a request to a node, on node.<incarnation>.<kind>.<account>,
+// and waits for its answer; [Directory.Answer] handles them, those of one
+// account in order. A node has one subscription for them and one watch of
+// leases, and nothing that grows with its users.
 //
 // # Goroutines
 //
