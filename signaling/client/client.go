@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -54,6 +55,7 @@ type Client struct {
 	cancel  context.CancelCauseFunc
 	ended   chan struct{}
 	first   chan struct{} // closed at the first welcome
+	closing atomic.Bool   // Close has been called: a connection that ends is not missed
 
 	// Owned by run.
 	lastS uint64
@@ -118,6 +120,7 @@ func (c *Client) Number() e164.Number { return c.Welcome().Number }
 
 // Close says bye and ends the client. Calls are not hung up by it.
 func (c *Client) Close() error {
+	c.closing.Store(true)
 	c.mu.Lock()
 	l := c.link
 	c.mu.Unlock()
@@ -139,7 +142,8 @@ func (c *Client) run() {
 	for {
 		began := time.Now()
 		err := c.connect()
-		if c.ctx.Err() != nil {
+		if c.ctx.Err() != nil || c.closing.Load() {
+			c.cancel(ErrClosed)
 			return
 		}
 		var end *EndError
