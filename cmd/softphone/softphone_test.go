@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-audio/audio"
+	"github.com/pion/rtp"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"switchboard/cmd/softphone/internal/g711"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"softphone": func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
+}
+
+// TestTrial is the main job, end to end: the real server and two phones, all
+// of them processes. Calls go directly and through the relay, the tone that one
+// side plays is in the recording of the other, and a text outlives the server.
+func TestTrial(t *testing.T) {
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", dir, "switchboard/cmd/switchboard", "switchboard/cmd/softphone").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "softphone"), "-json", "trial", "-config", "../../configs/dev.yaml")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("trial: %v\n%s", err, out)
+	}
+	steps := map[string]map[string]any{}
+	for line := range strings.Lines(string(out)) {
+		var m map[string]any
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		if m["event"] == "step" {
+			steps[m["what"].(string)] = m
+		}
+	}
+	for _, what := range []string{
+		"direct call", "relay-only call, UDP to the relay", "relay-only call, TCP to the relay",
+		"text to a phone that is away", "server killed and started again", "text delivered late",
+	} {
+		if s := steps[what]; s == nil || s["ok"] != true {
+			t.Errorf("%s: %v", what, s)
+		}
+	}
+}
+
+func TestDownmix(t *testing.T) {
+	// One second of 440 Hz, left and right of opposite loudness, at 44.1 kHz.
+	const rate = 44100
+	data := make([]int, 2*rate)
+	for i := range rate {
+		v := math.Sin(2 * math.Pi * 440 * float64(i) / rate)
+		data[2*i], data[2*i+1] = int(20000*v), int(4000*v)
+	}
+	got := downmix(&audio.IntBuffer{Data: data, Format: &audio.Format{NumChannels: 2, SampleRate: rate}, SourceBitDepth: 16})
+	if len(got) != sampleRate {
+		t.Fatalf("%d samples, want %d", len(got), sampleRate)
+	}
+	at, all := goertzel(got, 440)
+	if at/all < 0.95 {
+		t.Errorf("%.2f of the energy is at 440 Hz", at/all)
+	}
+	if rms := math.Sqrt(all / sampleRate); rms < 7500 || rms > 9000 {
+		t.Errorf("loudness %.0f, want about 8485", rms)
+	}
+}
+
+func TestToneShare(t *testing.T) {
+	dir := t.TempDir()
+	file := func(hz float64, d time.Duration) string {
+		f := filepath.Join(dir, "x.wav")
+		if err := writeTone(f, hz, d); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	if s, err := toneShare(file(440, 2*time.Second), 440); err != nil || s < 0.99 {
+		t.Errorf("the tone itself: %.2f, %v", s, err)
+	}
+	if s, err := toneShare(file(620, 2*time.Second), 440); err != nil || s > 0.05 {
+		t.Errorf("another tone: %.2f, %v", s, err)
+	}
+	if _, err := toneShare(file(0, 2*time.Second), 440); err == nil {
+		t.Error("silence is taken for a tone")
+	}
+	if _, err := toneShare(file(440, 500*time.Millisecond), 440); err == nil {
+		t.Error("half a second is enough")
+	}
+}
+
+func TestSequence(t *testing.T) {
+	for name, c := range map[string]struct {
+		in   []uint16
+		lost uint64
+	}{
+		"in order":       {[]uint16{1, 2, 3}, 0},
+		"one missing":    {[]uint16{1, 2, 4}, 1},
+		"late":           {[]uint16{1, 3, 2, 4}, 0},
+		"over the edge":  {[]uint16{65534, 65535, 0, 1}, 0},
+		"lost at edge":   {[]uint16{65534, 1}, 2},
+		"late over edge": {[]uint16{65535, 1, 0, 2}, 0},
+	} {
+		var s sequence
+		var lost uint64
+		for _, n := range c.in {
+			lost = s.saw(n)
+		}
+		if lost != c.lost {
+			t.Errorf("%s: %d lost, want %d", name, lost, c.lost)
+		}
+	}
+}
+
+// The recording keeps time: what was lost is silence, what came late is left
+// out.
+func TestRecording(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "r.wav")
+	l, err := newListener(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loud := make([]byte, frameLen)
+	for i := range loud {
+		loud[i] = g711.EncodeMu(8000)
+	}
+	for _, n := range []int{0, 1, 4, 3, 5} { // 2 is lost, 3 is late
+		l.sound(&rtp.Packet{Header: rtp.Header{SequenceNumber: uint16(n), Timestamp: uint32(1000 + n*frameLen)}, Payload: loud}, g711.DecodeMu)
+	}
+	if l.lost != 1 || l.packets != 5 {
+		t.Errorf("%d lost of %d, want 1 of 5", l.lost, l.packets)
+	}
+	if err := l.close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readWAV(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 6*frameLen {
+		t.Fatalf("%d samples, want %d", len(got), 6*frameLen)
+	}
+	for n, want := range []bool{true, true, false, false, true, true} {
+		if is := got[n*frameLen+10] > 7000; is != want {
+			t.Errorf("frame %d: sound %v, want %v", n, is, want)
+		}
+	}
+}
+
+func TestTransportOf(t *testing.T) {
+	for url, want := range map[string]string{
+		"turn:h:3478": "udp", "turn:h:3478?transport=udp": "udp", "turn:h:3478?transport=tcp": "tcp", "turns:h:5349?transport=tcp": "tls",
+	} {
+		if got := transportOf(url); got != want {
+			t.Errorf("transportOf(%s) = %s, want %s", url, got, want)
+		}
+	}
+}
