@@ -89,14 +89,29 @@ func (k *calls) load(ctx context.Context, id string) (record, []byte, uint64, er
 
 // change applies the event that next chooses for the record, and carries out
 // what follows from it.
+//
+// A write whose answer does not come may have been done. Then nobody else would
+// carry out what follows, so the record is read again, for a while longer than
+// whoever asked waits.
 func (k *calls) change(ctx context.Context, id string, next func(record) (call.Event, error)) (record, error) {
 	lock := &k.locks[maphash.String(k.seed, id)%uint64(len(k.locks))]
 	lock.Lock()
 	defer lock.Unlock()
+	var doubt *attempt
 	for range maxTries {
 		r, old, rev, err := k.load(ctx, id)
+		if err != nil && doubt != nil && errors.Is(err, callstore.ErrUnavailable) {
+			if !k.srv.pause(doubtFor / maxTries) {
+				return record{}, err
+			}
+			continue
+		}
 		if err != nil {
 			return record{}, err
+		}
+		if doubt != nil && bytes.Equal(old, doubt.data) {
+			k.perform(ctx, &doubt.record, doubt.actions)
+			return doubt.record, nil
 		}
 		e, err := next(r)
 		if err != nil {
@@ -114,6 +129,12 @@ func (k *calls) change(ctx context.Context, id string, next func(record) (call.E
 			return r, nil
 		}
 		switch _, err := k.srv.Records.Save(ctx, callKey(id), data, rev, ttl); {
+		case errors.Is(err, callstore.ErrUnavailable):
+			doubt = &attempt{r, data, acts}
+			var cancel context.CancelFunc
+			ctx, cancel = k.srv.request()
+			defer cancel()
+			continue
 		case errors.Is(err, callstore.ErrConflict):
 			continue
 		case err != nil:
@@ -124,6 +145,16 @@ func (k *calls) change(ctx context.Context, id string, next func(record) (call.E
 	}
 	return record{}, fmt.Errorf("call changes too fast: %w", callstore.ErrConflict)
 }
+
+// attempt is a write of which it is not known whether it was done.
+type attempt struct {
+	record  record
+	data    []byte
+	actions []call.Action
+}
+
+// doubtFor is about how long such a write is looked for while storage is away.
+const doubtFor = 8 * time.Second
 
 // handle applies what a device says about a call.
 func (k *calls) handle(ctx context.Context, ss *session, body protocol.Body) (any, error) {

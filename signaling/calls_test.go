@@ -1,10 +1,13 @@
 package signaling
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"switchboard/signaling/callstore"
+	"switchboard/signaling/callstore/callstoretest"
 	"switchboard/signaling/protocol"
 )
 
@@ -413,5 +416,39 @@ func TestCallOutlivesConnections(t *testing.T) {
 		if a = n2.connect(token); len(a.welcome.Calls) != 0 {
 			t.Errorf("the call is over, but welcome has %+v", a.welcome.Calls)
 		}
+	})
+}
+
+// lostAnswers is a store whose next writes are done, but whose answers do not
+// come.
+type lostAnswers struct {
+	*callstoretest.Fake
+	lose int
+}
+
+func (l *lostAnswers) Save(ctx context.Context, key string, data []byte, rev uint64, ttl time.Duration) (uint64, error) {
+	next, err := l.Fake.Save(ctx, key, data, rev, ttl)
+	if l.lose > 0 && err == nil {
+		l.lose--
+		return 0, callstore.ErrUnavailable
+	}
+	return next, err
+}
+
+// What was stored is carried out, also when the store's answer did not come.
+func TestLostAnswerOfTheStore(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.node("n1")
+		store := &lostAnswers{Fake: w.records}
+		n.server.Records = store
+		a, b := n.connect(w.device(n, alice)), n.connect(w.device(n, bob))
+		ringing(t, a, b, "c1", bob)
+		store.lose = 1
+		ok[protocol.CallReply](b, &protocol.CallAnswer{Call: "c1", SDP: answerSDP})
+		expect[*protocol.CallAnswered](a)
+		store.lose = 1
+		ok[protocol.CallReply](a, &protocol.CallHangup{Call: "c1"})
+		wantEnded(t, a, protocol.ReasonHangup)
+		wantEnded(t, b, protocol.ReasonHangup)
 	})
 }
