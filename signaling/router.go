@@ -152,9 +152,13 @@ func (s *Server) Forget(ctx context.Context, a directory.Account, d directory.De
 	}
 }
 
-// bound lists the devices of an account that can be told something now.
+// bound lists the devices of an account that can be told something now. That
+// there are none is confirmed, because a replica may lag.
 func (s *Server) bound(ctx context.Context, a directory.Account) ([]directory.Device, error) {
 	bindings, err := s.Bindings.Bindings(ctx, a)
+	if err == nil && len(bindings) == 0 {
+		bindings, err = s.Bindings.BindingsConfirmed(ctx, a)
+	}
 	if err != nil {
 		return nil, err
 	}

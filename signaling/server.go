@@ -36,6 +36,8 @@ type Bindings interface {
 	Bind(ctx context.Context, a directory.Account, d directory.Device, conn string) (fence uint64, prev *directory.Binding, err error)
 	Unbind(ctx context.Context, a directory.Account, d directory.Device, fence uint64) (bool, error)
 	Bindings(ctx context.Context, a directory.Account) ([]directory.Binding, error)
+	// BindingsConfirmed costs more and is never stale.
+	BindingsConfirmed(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 }
 
 // Nodes carries requests to other nodes.

@@ -128,7 +128,7 @@ func (n *node) openStores(ctx context.Context, s secrets) (stores, error) {
 	if d.codes, err = callstore.Open(ctx, nats.JetStream(), oc); err != nil {
 		return stores{}, fmt.Errorf("records of codes: %w", err)
 	}
-	n.metrics.MustRegister(d.mailboxes)
+	n.metrics.MustRegister(d.directory, d.mailboxes)
 	for bucket, store := range map[string]*callstore.Store{"calls": d.calls, "codes": d.codes} {
 		prometheus.WrapRegistererWith(prometheus.Labels{"bucket": bucket}, n.metrics).MustRegister(store)
 	}
