@@ -14,7 +14,7 @@ import (
 )
 
 // patience is how long anything in a browser may take.
-const patience = 20 * time.Second
+const patience = 45 * time.Second
 
 // browsers are two processes, the most that a test needs. They outlive the
 // tests; each tab that a test opens has a storage of its own.
