@@ -57,10 +57,10 @@ Switchboard is ready, with development settings: not for use by others.
   In a browser    open %[1]s in two windows, register a number in each,
                   such as +1 415 555 0101 and +1 415 555 0102, and call.
 
-  On terminals    softphone -profile bob -server %[1]s register -code-file %[2]s +14155550102
-                  softphone -profile bob listen
-                  softphone -profile ann -server %[1]s register -code-file %[2]s +14155550101
-                  softphone -profile ann call +14155550102
+  On terminals    bin/softphone -profile bob -server %[1]s register -code-file %[2]s +14155550102
+                  bin/softphone -profile bob listen
+                  bin/softphone -profile ann -server %[1]s register -code-file %[2]s +14155550101
+                  bin/softphone -profile ann call +14155550102
 
   One-time codes  are sent to nobody: they stand here in the log, and in
                   %[2]s
