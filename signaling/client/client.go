@@ -63,21 +63,29 @@ type Client struct {
 	// Guarded by mu.
 	mu       sync.Mutex
 	link     *link // nil while disconnected
+	token    string
+	trouble  error // why the last connection ended
 	welcome  protocol.Welcome
 	nextID   uint64
 	requests map[string]*request
-	order    []string // ids of requests, oldest first
+	order    []string // ids of requests, oldest first; some may be answered
 	calls    map[string]*Call
+	glare    glare
 	box      mailbox
 }
 
-// eventQueue is how many events may wait for the program. Then nothing more is
-// read, and the server will close the connection as slow.
-const eventQueue = 256
+// eventQueue is how many events may wait for the program: more than the server
+// sends of a mailbox without acknowledgement. When it is full nothing more is
+// read, answers neither, and the server will close the connection as slow.
+const eventQueue = 1024
+
+// maxAway bounds how long a node that stops can keep the client away.
+const maxAway = 2 * time.Minute
 
 // Dial opens a session and returns once the server has welcomed it. If the
-// server cannot be reached it tries again until ctx ends; if it refuses for
-// good, the error holds an [*EndError]. ctx bounds only Dial.
+// server cannot be reached it tries again until ctx ends, and the error holds
+// ctx's cause and what went wrong last; if the server refuses for good, the
+// error holds an [*EndError]. ctx bounds only Dial.
 func Dial(ctx context.Context, o Options) (*Client, error) {
 	o, err := o.complete()
 	if err != nil {
@@ -85,7 +93,7 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 	}
 	c := &Client{
 		options: o, events: make(chan Event, eventQueue), ended: make(chan struct{}), first: make(chan struct{}),
-		requests: map[string]*request{}, calls: map[string]*Call{}, box: newMailbox(),
+		token: o.Token, requests: map[string]*request{}, calls: map[string]*Call{}, box: newMailbox(),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	go c.run()
@@ -96,8 +104,20 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 		return nil, c.Err()
 	case <-ctx.Done():
 		c.Close()
-		return nil, fmt.Errorf("client: no session: %w", context.Cause(ctx))
+		err := fmt.Errorf("client: no session: %w", context.Cause(ctx))
+		if c.trouble != nil {
+			err = fmt.Errorf("%w: %w", err, c.trouble)
+		}
+		return nil, err
 	}
+}
+
+// SetToken gives the token for connections from now on, as after [Refresh].
+// The present connection stays.
+func (c *Client) SetToken(token string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.token = token
 }
 
 // Events brings what the server tells, beginning with [Connected]. It is
@@ -157,9 +177,12 @@ func (c *Client) run() {
 		wait := time.Duration(rand.Int64N(int64(bound) + 1))
 		var later *goingAway
 		if errors.As(err, &later) {
-			wait = later.after
+			wait = min(later.after, maxAway)
 		}
 		bound = min(2*bound, c.options.MaxBackoff)
+		c.mu.Lock()
+		c.trouble = err
+		c.mu.Unlock()
 		c.options.Log.Debug("disconnected", "error", err, "retry", wait)
 		if !c.emit(Disconnected{err, wait}) || !c.pause(wait) {
 			return
@@ -189,6 +212,15 @@ func (c *Client) emit(e Event) bool {
 	}
 }
 
+// emitUnless hands over an event that nobody misses, unless the program is far
+// behind.
+func (c *Client) emitUnless(e Event) bool {
+	if len(c.events) > cap(c.events)/2 {
+		return c.ctx.Err() == nil
+	}
+	return c.emit(e)
+}
+
 // goingAway is why a connection ended that the server announced to end.
 type goingAway struct{ after time.Duration }
 
@@ -211,7 +243,7 @@ func (c *Client) connect() error {
 func (c *Client) hello() *protocol.Hello {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := &protocol.Hello{Token: c.options.Token, Client: c.options.Name, Away: c.options.Away}
+	h := &protocol.Hello{Token: c.token, Client: c.options.Name, Away: c.options.Away}
 	if c.welcome.Session != "" {
 		h.Resume = &protocol.Resume{Session: c.welcome.Session, Key: c.welcome.Key, S: c.lastS}
 	}
@@ -227,7 +259,9 @@ func (c *Client) welcomed(l *link, w protocol.Welcome) bool {
 	}
 	c.welcome, c.link = w, l
 	c.box.reconnected()
-	resend := c.intents()
+	for _, raw := range c.intents() { // before anything new: order matters to candidates
+		l.send(raw)
+	}
 	c.mu.Unlock()
 	if !c.emit(Connected{w}) {
 		return false
@@ -237,9 +271,6 @@ func (c *Client) welcomed(l *link, w protocol.Welcome) bool {
 	}
 	if w.Resumed != protocol.ResumedFull {
 		c.takeUp(w.Calls)
-	}
-	for _, raw := range resend {
-		l.send(raw)
 	}
 	return true
 }
@@ -267,7 +298,7 @@ func (c *Client) failAll() {
 		delete(c.requests, id)
 	}
 	for _, k := range c.calls {
-		k.queue.close()
+		k.queue.close(c.Err())
 	}
 }
 

@@ -533,20 +533,7 @@ func TestMailbox(t *testing.T) {
 func TestInvite(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {
 		c, p := dial(t, s)
-		type result struct {
-			k   *Call
-			r   InviteReply
-			err error
-		}
-		invite := func(id string) (protocol.Frame, chan result) {
-			done := make(chan result, 1)
-			go func() {
-				k, r, err := c.Invite(t.Context(), id, "+14155550102", []protocol.Media{protocol.Audio}, "v=0")
-				done <- result{k, r, err}
-			}()
-			return p.next(protocol.TypeCallInvite), done
-		}
-		f, done := invite("c1")
+		f, done := invite(t, c, p, "c1")
 		p.tell(1, &protocol.CallRinging{Call: "c1"}) // before the reply
 		p.ok(f.ID, &protocol.CallInvited{Call: "c1", To: number(t, "+14155550102"), State: protocol.Trying})
 		r := <-done
@@ -563,22 +550,6 @@ func TestInvite(t *testing.T) {
 			t.Errorf("%+v", e)
 		}
 		if e, _ := r.k.Next(t.Context()); e.(Ended).Reason != protocol.ReasonHangup {
-			t.Errorf("%+v", e)
-		}
-		// Glare: the other side's call goes on.
-		f, done = invite("c2")
-		p.ok(f.ID, &protocol.CallInvited{Call: "c2", Merged: "c3", State: protocol.Trying})
-		p.tell(5, incoming("c3"))
-		merged := incoming("c3")
-		merged.Merged = true
-		p.tell(6, merged)
-		if r := <-done; r.err != nil || r.r.Merged != "c3" {
-			t.Errorf("%+v", r)
-		}
-		if e := wantEvent[Incoming](t, c); e.Merged {
-			t.Error("the first ring of the other call is not merged")
-		}
-		if e := wantEvent[Incoming](t, c); !e.Merged || e.Call.ID != "c3" {
 			t.Errorf("%+v", e)
 		}
 	})

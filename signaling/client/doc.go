@@ -9,10 +9,21 @@
 // carries descriptions and candidates for a WebRTC stack of the program's
 // choice.
 //
-// Answering, declining, cancelling, hanging up, inviting and sending are
-// intents: they are kept across reconnects and sent again, with the same ids,
-// until the server has answered or the context ends.
+// Inviting, answering, declining, cancelling, hanging up, describing and sending
+// are intents: they are kept across reconnects and sent again, with the same
+// ids, until the server has answered or the context ends. A refusal that the
+// server calls passing is tried again for a while, too.
+//
+// Errors are of four kinds: a [*protocol.Error] is the server's refusal, to be
+// told apart by its code; an [*EndError] or [ErrClosed] is the end of the
+// client; [ErrDisconnected] is a question, as [Client.Presence], that was lost
+// with its connection; and whatever else ended the context that was given.
+//
+// Two people who call each other at the same moment end up in one call. The
+// client whose invite was merged is told so by the reply, and gets the other
+// call once, as [Incoming] with Merged, to be answered without asking anyone.
 //
 // A Client owns its goroutines; [Client.Close] ends them and waits. All methods
-// may be called concurrently.
+// may be called concurrently. Everything that waits is bounded: events, those of
+// a call, and requests ([ErrTooMany]).
 package client

@@ -32,8 +32,9 @@ type link struct {
 }
 
 const (
-	// linkQueue is how many frames may wait to be written.
-	linkQueue = 256
+	// linkQueue is how many frames may wait to be written: every intent, after
+	// a reconnect, and some more.
+	linkQueue = 2 * maxRequests
 	// helloTimeout bounds the wait for welcome.
 	helloTimeout = 10 * time.Second
 	writeTimeout = 10 * time.Second

@@ -2,20 +2,39 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"time"
 
 	"switchboard/directory/e164"
 	"switchboard/signaling/protocol"
 )
 
+// asking is a request to be made.
+type asking struct {
+	body protocol.Body
+	// intent says that it is kept until it is answered: sent again after a
+	// reconnect, and for a while when the server says that a retry may help.
+	intent bool
+	// number completes the body while nothing else can be sent, so that
+	// numbers go out in order. It may be nil.
+	number func()
+	// reply takes the answer. It may be nil.
+	reply any
+	// answered is called with the answer, in the order of the server's frames.
+	// It may be nil.
+	answered func(protocol.Frame)
+}
+
 // request waits for its answer.
 type request struct {
-	raw    []byte
-	intent bool
-	done   chan struct{}
-	frame  protocol.Frame // once done is closed
-	err    error
+	asking
+	raw   []byte
+	done  chan struct{}
+	frame protocol.Frame // once done is closed
+	err   error
 }
 
 func (r *request) finish(f protocol.Frame, err error) {
@@ -24,15 +43,47 @@ func (r *request) finish(f protocol.Frame, err error) {
 }
 
 // maxRequests bounds what waits for answers, as while there is no connection.
-const maxRequests = 1024
+// A server takes as many at once after a reconnect.
+const maxRequests = 256
 
-// errTooMany says that too many requests wait.
-var errTooMany = fmt.Errorf("client: more than %d requests wait for an answer", maxRequests)
+// ErrTooMany says that too many requests wait for an answer.
+var ErrTooMany = fmt.Errorf("client: more than %d requests wait for an answer", maxRequests)
 
-// ask sends a request and decodes the reply into v, which may be nil. An intent
-// is sent again after a reconnect.
-func (c *Client) ask(ctx context.Context, b protocol.Body, intent bool, v any) error {
-	r, id, err := c.start(b, intent)
+// refusedFor is how long an intent is tried again that the server refuses for
+// the moment.
+const refusedFor = 15 * time.Second
+
+// ask makes a request and waits for its answer.
+func (c *Client) ask(ctx context.Context, a asking) error {
+	until := time.Now().Add(refusedFor)
+	for bound := c.options.MinBackoff; ; bound = min(2*bound, c.options.MaxBackoff) {
+		err := c.askOnce(ctx, a)
+		var refused *protocol.Error
+		if !a.intent || !errors.As(err, &refused) || !refused.Retry {
+			return err
+		}
+		wait := max(time.Duration(refused.AfterMS)*time.Millisecond, time.Duration(rand.Int64N(int64(bound)+1)))
+		if time.Now().Add(wait).After(until) || !c.waitFor(ctx, wait) {
+			return err
+		}
+		a.number = nil // it keeps the one it has
+	}
+}
+
+func (c *Client) waitFor(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+	case <-c.ctx.Done():
+	}
+	return false
+}
+
+func (c *Client) askOnce(ctx context.Context, a asking) error {
+	r, id, err := c.start(a)
 	if err != nil {
 		return err
 	}
@@ -42,7 +93,7 @@ func (c *Client) ask(ctx context.Context, b protocol.Body, intent bool, v any) e
 		c.mu.Lock()
 		delete(c.requests, id)
 		c.mu.Unlock()
-		return fmt.Errorf("client: %s: %w", b.Type(), context.Cause(ctx))
+		return fmt.Errorf("client: %s: %w", a.body.Type(), context.Cause(ctx))
 	}
 	if r.err != nil {
 		return r.err
@@ -50,42 +101,51 @@ func (c *Client) ask(ctx context.Context, b protocol.Body, intent bool, v any) e
 	if r.frame.T == protocol.TypeErr {
 		var e protocol.Error
 		if err := protocol.DecodeReply(r.frame, &e); err != nil {
-			return fmt.Errorf("client: %s: the refusal cannot be read", b.Type())
+			return fmt.Errorf("client: %s: the refusal cannot be read", a.body.Type())
 		}
 		return &e
 	}
-	if v == nil {
+	if a.reply == nil {
 		return nil
 	}
-	if err := protocol.DecodeReply(r.frame, v); err != nil {
-		return fmt.Errorf("client: %s: the reply cannot be read", b.Type())
+	if err := protocol.DecodeReply(r.frame, a.reply); err != nil {
+		return fmt.Errorf("client: %s: the reply cannot be read", a.body.Type())
 	}
 	return nil
 }
 
-func (c *Client) start(b protocol.Body, intent bool) (*request, string, error) {
-	if err := b.Validate(); err != nil {
-		return nil, "", err
-	}
+// start sends a request, or keeps it until there is a connection.
+func (c *Client) start(a asking) (*request, string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.ctx.Err() != nil:
 		return nil, "", c.Err()
-	case c.link == nil && !intent:
+	case c.link == nil && !a.intent:
 		return nil, "", ErrDisconnected
 	case len(c.requests) >= maxRequests:
-		return nil, "", errTooMany
+		return nil, "", ErrTooMany
+	}
+	if a.number != nil {
+		a.number()
+	}
+	if err := a.body.Validate(); err != nil {
+		return nil, "", err
 	}
 	c.nextID++
 	id := fmt.Sprint(c.nextID)
-	raw, err := protocol.Encode(protocol.Frame{ID: id}, b)
+	raw, err := protocol.Encode(protocol.Frame{ID: id}, a.body)
 	if err != nil {
 		return nil, "", fmt.Errorf("client: %w", err)
 	}
-	r := &request{raw: raw, intent: intent, done: make(chan struct{})}
+	if len(raw) > protocol.MaxFrame {
+		return nil, "", protocol.NewError(protocol.CodeTooLarge, "frame of more than %d bytes", protocol.MaxFrame)
+	}
+	r := &request{asking: a, raw: raw, done: make(chan struct{})}
 	c.requests[id] = r
-	c.order = append(c.order, id)
+	if c.order = append(c.order, id); len(c.order) > 2*maxRequests {
+		c.tidy()
+	}
 	if c.link != nil {
 		c.link.send(raw)
 	}
@@ -95,16 +155,26 @@ func (c *Client) start(b protocol.Body, intent bool) (*request, string, error) {
 // answered gives a request its answer.
 func (c *Client) answered(f protocol.Frame) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if r := c.requests[f.Re]; r != nil {
-		delete(c.requests, f.Re)
-		r.finish(f, nil)
+	r := c.requests[f.Re]
+	delete(c.requests, f.Re)
+	c.mu.Unlock()
+	if r == nil {
+		return // nobody waits any more
 	}
+	if r.answered != nil {
+		r.answered(f)
+	}
+	r.finish(f, nil)
 }
 
-// intents lists the frames that must be sent again. It must hold mu.
-func (c *Client) intents() [][]byte {
+// tidy forgets the order of what has been answered. mu must be held.
+func (c *Client) tidy() {
 	c.order = slices.DeleteFunc(c.order, func(id string) bool { return c.requests[id] == nil })
+}
+
+// intents lists the frames that must be sent again. mu must be held.
+func (c *Client) intents() [][]byte {
+	c.tidy()
 	var frames [][]byte
 	for _, id := range c.order {
 		frames = append(frames, c.requests[id].raw)
@@ -126,35 +196,45 @@ func (c *Client) tell(b protocol.Body) {
 }
 
 // ICE asks for ICE servers with credentials for a call, whose id may be one
-// that has just been chosen with [NewID].
+// that has just been chosen with [NewID]. Without a connection the error is
+// [ErrDisconnected].
 func (c *Client) ICE(ctx context.Context, call string) (protocol.ICE, error) {
 	var ice protocol.ICE
-	err := c.ask(ctx, &protocol.ICEGet{Call: call}, false, &ice)
+	err := c.ask(ctx, asking{body: &protocol.ICEGet{Call: call}, reply: &ice})
 	return ice, err
 }
 
-// Send sends a text to a number and returns when it is stored. id names it; a
-// second Send with the same id is the same text. The error holds a
-// [*protocol.Error] if it was refused: bad_number, not_found, mailbox_full,
-// rate_limited.
+// Send sends a text to a number, in any way of writing it, and returns when it
+// is stored. id names it; a second Send with the same id is the same text. The
+// error holds a [*protocol.Error] if it was refused: bad_number, not_found,
+// mailbox_full, rate_limited, conflict, unavailable.
 func (c *Client) Send(ctx context.Context, id, to, text string) (protocol.MessageStored, error) {
+	return c.SendTyped(ctx, id, to, "", text)
+}
+
+// SendTyped is [Client.Send] for what is not plain text: contentType is a media
+// type, and the server does not look into body, which may be encrypted.
+func (c *Client) SendTyped(ctx context.Context, id, to, contentType, body string) (protocol.MessageStored, error) {
 	var stored protocol.MessageStored
-	err := c.ask(ctx, &protocol.MessageSend{ID: id, To: to, Body: text}, true, &stored)
+	m := &protocol.MessageSend{ID: id, To: to, ContentType: contentType, Body: body}
+	err := c.ask(ctx, asking{body: m, intent: true, reply: &stored})
 	return stored, err
 }
 
 // Read tells a sender that his texts have been read, up to and including id.
 func (c *Client) Read(ctx context.Context, sender e164.Number, id string) error {
-	return c.ask(ctx, &protocol.MessageRead{To: sender.E164(), ID: id}, true, nil)
+	return c.ask(ctx, asking{body: &protocol.MessageRead{To: sender.E164(), ID: id}, intent: true})
 }
 
 // Typing tells whoever has a number that something is being written. It is
-// lost if there is no connection.
+// lost if there is no connection. Send it at most every three seconds.
 func (c *Client) Typing(to string) { c.tell(&protocol.Typing{To: to}) }
 
-// Presence asks whether a number is there.
+// Presence asks whether a number is there. Without a connection the error is
+// [ErrDisconnected]; it holds a [*protocol.Error] if it was refused:
+// bad_number, rate_limited, unavailable.
 func (c *Client) Presence(ctx context.Context, number string) (protocol.Presence, error) {
 	var p protocol.Presence
-	err := c.ask(ctx, &protocol.PresenceGet{Number: number}, false, &p)
+	err := c.ask(ctx, asking{body: &protocol.PresenceGet{Number: number}, reply: &p})
 	return p, err
 }
