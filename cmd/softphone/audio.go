@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -113,14 +114,17 @@ func readWAV(file string) ([]int16, error) {
 // one at 8 kHz.
 func downmix(b *audio.IntBuffer) []int16 {
 	ch, rate := b.Format.NumChannels, b.Format.SampleRate
-	shift := max(b.SourceBitDepth-16, 0)
+	sample := func(v int) int { return v >> max(b.SourceBitDepth-16, 0) }
+	if b.SourceBitDepth == 8 { // alone without a sign
+		sample = func(v int) int { return (v - 128) << 8 }
+	}
 	frames := len(b.Data) / ch
 	out := make([]int16, frames*sampleRate/rate)
 	for i := range out {
 		from, to := i*rate/sampleRate, max((i+1)*rate/sampleRate, i*rate/sampleRate+1)
 		sum, n := 0, 0
 		for _, v := range b.Data[from*ch : min(to, frames)*ch] {
-			sum += v >> shift
+			sum += sample(v)
 			n++
 		}
 		out[i] = int16(sum / max(n, 1))
@@ -139,7 +143,8 @@ type listener struct {
 	seq     sequence
 	file    *os.File
 	enc     *wav.Encoder
-	next    uint32 // timestamp of the next sample in the file
+	early   []heardFrame // not yet in the file, by timestamp
+	next    uint32       // timestamp of the next sample in the file
 	begun   bool
 	last    time.Time
 	lastTS  uint32
@@ -198,7 +203,32 @@ func (l *listener) sound(p *rtp.Packet, decode func(byte) int16) {
 	l.last, l.lastTS = now, p.Timestamp
 	l.lost = l.seq.saw(p.SequenceNumber)
 	if l.enc != nil {
-		l.write(p, decode)
+		l.put(p, decode)
+	}
+}
+
+// heardFrame is the sound of one packet.
+type heardFrame struct {
+	at      uint32
+	samples []int
+}
+
+// reorder is how many packets wait for those that they have overtaken.
+const reorder = 5
+
+// put takes a packet for the recording.
+func (l *listener) put(p *rtp.Packet, decode func(byte) int16) {
+	f := heardFrame{p.Timestamp, make([]int, 0, len(p.Payload))}
+	for _, b := range p.Payload {
+		f.samples = append(f.samples, int(decode(b)))
+	}
+	i := len(l.early)
+	for i > 0 && int32(l.early[i-1].at-f.at) > 0 {
+		i--
+	}
+	if l.early = slices.Insert(l.early, i, f); len(l.early) > reorder {
+		l.write(l.early[0])
+		l.early = slices.Delete(l.early, 0, 1)
 	}
 }
 
@@ -206,24 +236,21 @@ func (l *listener) sound(p *rtp.Packet, decode func(byte) int16) {
 // recording: more is a sender that began anew.
 const maxGap = 10 * sampleRate
 
-// write puts a packet where its timestamp says; what was lost is silence, what
-// comes late is left out.
-func (l *listener) write(p *rtp.Packet, decode func(byte) int16) {
-	gap := int32(p.Timestamp - l.next)
+// write puts sound where its timestamp says; what was lost is silence, what
+// comes later than reorder packets is left out.
+func (l *listener) write(f heardFrame) {
+	gap := int32(f.at - l.next)
 	if !l.begun || gap > maxGap || gap < -maxGap {
 		l.begun, gap = true, 0
-		l.next = p.Timestamp
+		l.next = f.at
 	}
 	if gap < 0 {
 		return
 	}
-	data := make([]int, int(gap), int(gap)+len(p.Payload))
-	for _, b := range p.Payload {
-		data = append(data, int(decode(b)))
-	}
+	data := append(make([]int, int(gap), int(gap)+len(f.samples)), f.samples...)
 	err := l.enc.Write(&audio.IntBuffer{Data: data, Format: &audio.Format{NumChannels: 1, SampleRate: sampleRate}, SourceBitDepth: 16})
 	if err == nil {
-		l.next = p.Timestamp + uint32(len(p.Payload))
+		l.next = f.at + uint32(len(f.samples))
 	}
 }
 
@@ -232,6 +259,9 @@ func (l *listener) close() error {
 	defer l.mu.Unlock()
 	if l.enc == nil {
 		return nil
+	}
+	for _, f := range l.early {
+		l.write(f)
 	}
 	err := errors.Join(l.enc.Close(), l.file.Close())
 	l.enc = nil

@@ -75,15 +75,15 @@ func (e *env) placeCall(ctx context.Context, c *client.Client, number string, o 
 	if err != nil {
 		return summary{}, err
 	}
-	merged := make(chan *client.Call, 1)
-	stop := e.answerBusy(ctx, c, merged)
-	defer stop()
+	other := e.otherCalls(ctx, c)
+	defer other.stop()
 	call, reply, err := c.Invite(ctx, id, number, []protocol.Media{protocol.Audio}, sdp)
+	other.invited <- reply.Merged
 	if err != nil {
 		return summary{}, err
 	}
 	if reply.Merged != "" {
-		return e.takeMerged(ctx, p, merged, o, duration)
+		return e.takeMerged(ctx, other, o, duration)
 	}
 	e.out.event("calling", "number", reply.To.E164(), "call", id)
 	closed = true
@@ -91,10 +91,10 @@ func (e *env) placeCall(ctx context.Context, c *client.Client, number string, o 
 }
 
 // takeMerged answers the call that the other side has begun at the same moment.
-func (e *env) takeMerged(ctx context.Context, p *phone, merged <-chan *client.Call, o mediaOptions, duration time.Duration) (summary, error) {
+func (e *env) takeMerged(ctx context.Context, other *otherCalls, o mediaOptions, duration time.Duration) (summary, error) {
 	e.out.event("both called at once")
 	select {
-	case call := <-merged:
+	case call := <-other.merged:
 		return e.answerCall(ctx, call, nil, o, duration)
 	case <-time.After(10 * time.Second):
 		return summary{}, errors.New("the other side's call did not come")
@@ -103,49 +103,8 @@ func (e *env) takeMerged(ctx context.Context, p *phone, merged <-chan *client.Ca
 	}
 }
 
-// answerBusy reads the client's events while a call goes on.
-func (e *env) answerBusy(ctx context.Context, c *client.Client, merged chan<- *client.Call) (stop func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case ev, ok := <-c.Events():
-				if !ok {
-					return
-				}
-				switch ev := ev.(type) {
-				case client.Incoming:
-					if ev.Merged {
-						select {
-						case merged <- ev.Call:
-						default:
-						}
-						continue
-					}
-					bctx, done := context.WithTimeout(ctx, 10*time.Second)
-					if err := ev.Call.Busy(bctx); err != nil {
-						e.out.say("softphone: a second call: %v", err)
-					}
-					done()
-				case client.Disconnected:
-					e.out.event("signaling lost", "retry", ev.Retry)
-				}
-			}
-		}
-	}()
-	return func() {
-		cancel()
-		<-ended
-	}
-}
-
 // talk carries a call to its end and returns how it went. It closes the phone.
 func (e *env) talk(ctx context.Context, p *phone, call *client.Call, duration, ring time.Duration) (summary, error) {
-	p.player.start()
 	hangUp := make(chan struct{})
 	tctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -198,157 +157,9 @@ func (p *phone) watch(user, talk context.Context, duration, ring time.Duration, 
 		tired := ring > 0 && up.IsZero() && p.pc.RemoteDescription() == nil && time.Since(began) > ring
 		enough := duration > 0 && !up.IsZero() && time.Since(up) > duration
 		if (tired || enough) && !hung {
-			hung = true
+			hung, p.gaveUp = true, tired
 			hangUp()
 		}
-	}
-}
-
-func listenFlags(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-	o := mediaFlags(fs)
-	answer := fs.String("answer", "auto", "what to do with calls: auto, reject, busy, or ring without end")
-	after := fs.Duration("answer-after", 0, "ring this long before answering")
-	duration := fs.Duration("duration", 0, "hang up this long after media is up; 0 waits for the other side")
-	once := fs.Bool("once", false, "end after the first call")
-	limit := fs.Duration("for", 0, "end after this long; 0 listens until interrupted")
-	return func(ctx context.Context, e *env, _ []string) error {
-		switch *answer {
-		case "auto", "reject", "busy", "ring":
-		default:
-			return &exit{exitUsage, errors.New("-answer must be auto, reject, busy or ring")}
-		}
-		if err := o.validate(); err != nil {
-			return err
-		}
-		if *limit > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, *limit)
-			defer cancel()
-		}
-		c, p, err := e.connect(ctx, false)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		e.out.event("listening", "number", p.Number)
-		l := &listening{env: e, client: c, own: p.Number, media: *o, answer: *answer, after: *after, duration: *duration, once: *once}
-		err = l.run(ctx)
-		if errors.Is(err, context.DeadlineExceeded) {
-			return nil
-		}
-		return err
-	}
-}
-
-// listening waits for calls, one at a time, and texts.
-type listening struct {
-	*env
-	client   *client.Client
-	own      string
-	media    mediaOptions
-	answer   string
-	after    time.Duration
-	duration time.Duration
-	once     bool
-	inCall   chan error // nil while there is no call
-}
-
-func (l *listening) run(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			if l.inCall != nil {
-				<-l.inCall
-			}
-			return ctx.Err()
-		case err := <-l.inCall:
-			l.inCall = nil
-			if err != nil {
-				l.out.say("softphone: %v", err)
-			}
-			if l.once {
-				return err
-			}
-		case ev, ok := <-l.client.Events():
-			if !ok {
-				return l.client.Err()
-			}
-			l.handle(ctx, ev)
-		}
-	}
-}
-
-func (l *listening) handle(ctx context.Context, ev client.Event) {
-	switch ev := ev.(type) {
-	case client.Incoming:
-		l.out.event("incoming", "from", ev.Call.Peer().E164(), "call", ev.Call.ID)
-		if l.inCall != nil && !ev.Merged {
-			l.inCallBusy(ctx, ev.Call)
-			return
-		}
-		l.inCall = make(chan error, 1)
-		go func() { l.inCall <- l.take(ctx, ev.Call) }() // run waits for it
-	case client.Item:
-		l.showItem(ev, l.own)
-		ev.Ack()
-	case client.Disconnected:
-		l.out.event("signaling lost", "retry", ev.Retry)
-	case client.Typing:
-		l.out.event("typing", "from", ev.From.E164())
-	}
-}
-
-func (l *listening) inCallBusy(ctx context.Context, call *client.Call) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if err := call.Busy(ctx); err != nil {
-		l.out.say("softphone: a second call: %v", err)
-	}
-}
-
-func (l *listening) take(ctx context.Context, call *client.Call) error {
-	rctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	switch l.answer {
-	case "reject":
-		return call.Reject(rctx)
-	case "busy":
-		return call.Busy(rctx)
-	}
-	call.Ringing()
-	early, end := l.ring(ctx, call)
-	if end != nil {
-		l.out.event("missed", "reason", end.Reason)
-		return nil
-	}
-	s, err := l.answerCall(ctx, call, early, l.media, l.duration)
-	if err != nil {
-		return err
-	}
-	s.print(l.out)
-	return nil
-}
-
-// ring lets the call ring as long as was asked. It returns what has come
-// meanwhile, or the end if that comes first.
-func (l *listening) ring(ctx context.Context, call *client.Call) (early []client.CallEvent, end *protocol.CallEnded) {
-	if l.answer == "auto" && l.after == 0 {
-		return nil, nil
-	}
-	if l.answer == "auto" {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, l.after)
-		defer cancel()
-	}
-	for {
-		e, err := call.Next(ctx)
-		if err != nil {
-			return early, nil
-		}
-		if end, ok := e.(client.Ended); ok {
-			return nil, &end.CallEnded
-		}
-		early = append(early, e)
 	}
 }
 
@@ -362,7 +173,7 @@ func (e *env) answerCall(ctx context.Context, call *client.Call, early []client.
 	sdp, err := p.answer(call.Offer())
 	for _, ev := range early {
 		if err == nil {
-			err = p.handle(ctx, ev)
+			err = p.handle(ev)
 		}
 	}
 	if err == nil {
@@ -374,6 +185,7 @@ func (e *env) answerCall(ctx context.Context, call *client.Call, early []client.
 		return summary{}, errors.Join(fmt.Errorf("not answered: %w", err), p.close())
 	}
 	p.times.answered = time.Now()
+	p.player.start()
 	e.out.event("answered", "from", call.Peer().E164())
 	return e.talk(ctx, p, call, duration, 0)
 }

@@ -66,14 +66,11 @@ func commands() []command {
 
 func run(ctx context.Context, args []string, in io.Reader, stdout, stderr io.Writer) int {
 	e := &env{in: in}
-	var asJSON bool
 	fs := flag.NewFlagSet("softphone", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	fs.StringVar(&e.server, "server", "", "")
-	fs.StringVar(&e.profile, "profile", "", "")
-	fs.BoolVar(&asJSON, "json", false, "")
+	e.out = &output{w: stdout}
+	e.flags(fs)
 	err := fs.Parse(args)
-	e.out = &output{w: stdout, json: asJSON}
 	if errors.Is(err, flag.ErrHelp) || err == nil && (fs.NArg() == 0 || fs.Arg(0) == "help") {
 		fmt.Fprint(stdout, usage())
 		if fs.NArg() == 0 && err == nil {
@@ -89,6 +86,13 @@ func run(ctx context.Context, args []string, in io.Reader, stdout, stderr io.Wri
 	return report(err, e, stdout, stderr)
 }
 
+// flags adds those that stand before the command or after it.
+func (e *env) flags(fs *flag.FlagSet) {
+	fs.StringVar(&e.server, "server", e.server, "`URL` of the server, as http://localhost:8080; only register needs it")
+	fs.StringVar(&e.profile, "profile", e.profile, "which device to be, a `name` or a path to a file")
+	fs.BoolVar(&e.out.json, "json", e.out.json, "one JSON object a line instead of text")
+}
+
 func (e *env) run(ctx context.Context, args []string) error {
 	for _, c := range commands() {
 		if c.name != args[0] {
@@ -102,6 +106,7 @@ func (e *env) run(ctx context.Context, args []string) error {
 			fs.PrintDefaults()
 		}
 		do := c.flags(fs)
+		e.flags(fs)
 		if err := fs.Parse(args[1:]); errors.Is(err, flag.ErrHelp) {
 			fmt.Fprint(e.out.w, text.String())
 			return nil
@@ -156,7 +161,7 @@ usage: softphone [-server URL] [-profile NAME] [-json] COMMAND [flags] ARGUMENTS
   -profile NAME   which device to be, a name or a path to a file; default "default"
   -json           one JSON object a line instead of text
 
-Each command has its own flags: softphone COMMAND -h.
+These may also follow the command. Each has flags of its own: softphone COMMAND -h.
 
 exit codes: 0 fine, 1 error, 2 usage, 3 no answer, 4 busy, 5 declined,
 6 unreachable, 7 no media, 8 refused by the server

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,7 +58,7 @@ func TestTrial(t *testing.T) {
 	}
 	for _, what := range []string{
 		"direct call", "relay-only call, UDP to the relay", "relay-only call, TCP to the relay",
-		"text to a phone that is away", "server killed and started again", "text delivered late",
+		"call that nobody answers", "both call at once", "text to a phone that is away", "server killed and started again", "text delivered late",
 	} {
 		if s := steps[what]; s == nil || s["ok"] != true {
 			t.Errorf("%s: %v", what, s)
@@ -82,6 +84,36 @@ func TestDownmix(t *testing.T) {
 	}
 	if rms := math.Sqrt(all / sampleRate); rms < 7500 || rms > 9000 {
 		t.Errorf("loudness %.0f, want about 8485", rms)
+	}
+}
+
+// Samples of eight bits, alone, have no sign.
+func TestDownmixOfEightBits(t *testing.T) {
+	got := downmix(&audio.IntBuffer{Data: []int{128, 255, 0}, Format: &audio.Format{NumChannels: 1, SampleRate: sampleRate}, SourceBitDepth: 8})
+	if want := []int16{0, 127 << 8, -128 << 8}; !slices.Equal(got, want) {
+		t.Errorf("%d, want %d", got, want)
+	}
+}
+
+// What is out of order counts as a repeat for the other side, so that a lone
+// candidate would be lost to the end of candidates.
+func TestRequestsAreMadeInOrder(t *testing.T) {
+	p := &phone{requests: make(chan request, maxRequests), out: &output{w: io.Discard}}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var made []int
+	for i := range 100 {
+		p.request("n", func(context.Context) error {
+			time.Sleep(time.Duration(100-i) * time.Microsecond)
+			if made = append(made, i); i == 99 {
+				cancel()
+			}
+			return nil
+		})
+	}
+	p.makeRequests(ctx)
+	if !slices.IsSorted(made) || len(made) != 100 {
+		t.Errorf("made %v", made)
 	}
 }
 
@@ -131,8 +163,8 @@ func TestSequence(t *testing.T) {
 	}
 }
 
-// The recording keeps time: what was lost is silence, what came late is left
-// out.
+// The recording keeps time: what was lost is silence, what came too late is
+// left out.
 func TestRecording(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "r.wav")
 	l, err := newListener(file)
@@ -143,11 +175,12 @@ func TestRecording(t *testing.T) {
 	for i := range loud {
 		loud[i] = g711.EncodeMu(8000)
 	}
-	for _, n := range []int{0, 1, 4, 3, 5} { // 2 is lost, 3 is late
+	came := []int{0, 1, 4, 3, 5, 7, 8, 9, 10, 11, 12, 6} // 2 is lost, 3 is late, 6 too late
+	for _, n := range came {
 		l.sound(&rtp.Packet{Header: rtp.Header{SequenceNumber: uint16(n), Timestamp: uint32(1000 + n*frameLen)}, Payload: loud}, g711.DecodeMu)
 	}
-	if l.lost != 1 || l.packets != 5 {
-		t.Errorf("%d lost of %d, want 1 of 5", l.lost, l.packets)
+	if l.lost != 1 || l.packets != uint64(len(came)) {
+		t.Errorf("%d lost of %d, want 1 of %d", l.lost, l.packets, len(came))
 	}
 	if err := l.close(); err != nil {
 		t.Fatal(err)
@@ -156,10 +189,10 @@ func TestRecording(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 6*frameLen {
-		t.Fatalf("%d samples, want %d", len(got), 6*frameLen)
+	if len(got) != 13*frameLen {
+		t.Fatalf("%d samples, want %d", len(got), 13*frameLen)
 	}
-	for n, want := range []bool{true, true, false, false, true, true} {
+	for n, want := range []bool{true, true, false, true, true, true, false, true, true, true, true, true, true} {
 		if is := got[n*frameLen+10] > 7000; is != want {
 			t.Errorf("frame %d: sound %v, want %v", n, is, want)
 		}

@@ -22,6 +22,7 @@ type summary struct {
 	roundTrip time.Duration
 	frames    uint64
 	restarts  int
+	gaveUp    bool // it was this side that let it ring no longer
 }
 
 // summary is called once talk has returned and before close.
@@ -33,7 +34,7 @@ func (p *phone) summary(end protocol.CallEnded, path *protocol.Path, rtt time.Du
 		reason: end.Reason, path: path, talked: time.Duration(end.DurationMS) * time.Millisecond,
 		sent: p.player.packets.Load(), received: l.packets, lost: l.lost,
 		jitter: time.Duration(l.jitter / sampleRate * float64(time.Second)), roundTrip: rtt,
-		frames: l.frames, restarts: p.restarts,
+		frames: l.frames, restarts: p.restarts, gaveUp: p.gaveUp,
 	}
 	if !p.times.rang.IsZero() {
 		s.ringing = p.times.rang.Sub(p.times.began)
@@ -70,6 +71,10 @@ func pathWord(p *protocol.Path) string {
 func (s summary) exitFor() error {
 	code, text := exitOK, ""
 	switch s.reason {
+	case protocol.ReasonCanceled:
+		if s.gaveUp {
+			code, text = exitNoAnswer, "nobody answered in time"
+		}
 	case protocol.ReasonNoAnswer:
 		code, text = exitNoAnswer, "nobody answered"
 	case protocol.ReasonBusy:

@@ -110,6 +110,8 @@ func (t *trial) run(ctx context.Context) error {
 	t.step("relay-only call, TCP to the relay", func() (map[string]any, error) {
 		return t.call(ctx, "relay(tcp)-", "-relay-only", "-transport", "tcp")
 	})
+	t.step("call that nobody answers", func() (map[string]any, error) { return nil, t.unanswered(ctx) })
+	t.step("both call at once", func() (map[string]any, error) { return t.glare(ctx) })
 	t.step("text to a phone that is away", func() (map[string]any, error) {
 		_, err := t.phone(ctx, "alice", "send", trialBob, trialText)
 		return nil, err
@@ -195,7 +197,7 @@ func (t *trial) phone(ctx context.Context, name string, args ...string) ([]map[s
 	}
 	if err != nil {
 		if m := last(events, "error"); m != nil {
-			return events, fmt.Errorf("%v", m["error"])
+			return events, fmt.Errorf("%v: %w", m["error"], err)
 		}
 		return events, err
 	}
@@ -243,6 +245,43 @@ func (t *trial) call(ctx context.Context, via string, flags ...string) (map[stri
 		return end, fmt.Errorf("only %.0f %% of what was heard is the tone that was played", share*100)
 	}
 	return end, nil
+}
+
+// unanswered lets alice call while bob's phone rings and nobody takes it.
+func (t *trial) unanswered(ctx context.Context) error {
+	bob, err := t.listen(ctx, "-answer", "ring", "-once")
+	if err != nil {
+		return err
+	}
+	_, err = t.phone(ctx, "alice", "call", "-ring", "500ms", trialBob)
+	var ended *exec.ExitError
+	if !errors.As(err, &ended) && err == nil {
+		err = errors.New("an unanswered call ended like any other")
+	} else if errors.As(err, &ended) {
+		if err = nil; ended.ExitCode() != exitNoAnswer {
+			err = fmt.Errorf("an unanswered call ended with code %d, want %d", ended.ExitCode(), exitNoAnswer)
+		}
+	}
+	return errors.Join(err, bob())
+}
+
+// glare lets both call each other at the same moment: one call comes of it.
+func (t *trial) glare(ctx context.Context) (map[string]any, error) {
+	var ends [2]map[string]any
+	var errs [2]error
+	var both sync.WaitGroup
+	for i, c := range []struct{ who, whom string }{{"alice", trialBob}, {"bob", trialAlice}} {
+		both.Go(func() {
+			var events []map[string]any
+			events, errs[i] = t.phone(ctx, c.who, "call", "-duration", "1s", c.whom)
+			ends[i] = last(events, "ended")
+		})
+	}
+	both.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		return ends[0], err
+	}
+	return ends[0], nil
 }
 
 // listen starts bob and returns once he listens; the function that it returns

@@ -1,0 +1,351 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+
+	"switchboard/signaling/client"
+	"switchboard/signaling/protocol"
+)
+
+// offer makes the first offer. Candidates begin to be found.
+func (p *phone) offer() (string, error) {
+	d, err := p.pc.CreateOffer(nil)
+	if err == nil {
+		err = p.pc.SetLocalDescription(d)
+	}
+	if err != nil {
+		return "", fmt.Errorf("offer: %w", err)
+	}
+	return d.SDP, nil
+}
+
+// answer takes an offer and answers it.
+func (p *phone) answer(offer string) (string, error) {
+	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {
+		return "", fmt.Errorf("offer of the other side: %w", err)
+	}
+	d, err := p.pc.CreateAnswer(nil)
+	if err == nil {
+		err = p.pc.SetLocalDescription(d)
+	}
+	if err != nil {
+		return "", fmt.Errorf("answer: %w", err)
+	}
+	return d.SDP, nil
+}
+
+const (
+	// batchFor is how long candidates are collected before they are sent.
+	batchFor = 100 * time.Millisecond
+	// The caller restarts ICE first; the callee if that does not help.
+	restartAfterCaller, restartAfterCallee = 3 * time.Second, 6 * time.Second
+)
+
+// talk carries the call until it ends and returns why. hangUp ends it from
+// this side.
+func (p *phone) talk(ctx context.Context, call *client.Call, hangUp <-chan struct{}) (protocol.CallEnded, error) {
+	p.call = call
+	events := make(chan client.CallEvent)
+	ectx, stop := context.WithCancel(ctx)
+	defer stop()
+	p.tasks.Go(func() {
+		defer close(events)
+		for {
+			e, err := call.Next(ectx)
+			if err != nil {
+				return
+			}
+			select {
+			case events <- e:
+			case <-ectx.Done():
+				return
+			}
+		}
+	})
+	p.tasks.Go(func() { p.makeRequests(ectx) })
+	for {
+		select {
+		case e, ok := <-events:
+			if !ok {
+				return protocol.CallEnded{}, errors.New("the session ended in the call")
+			}
+			if end, ok := e.(client.Ended); ok {
+				p.times.ended = time.Now()
+				return end.CallEnded, nil
+			}
+			if err := p.handle(e); err != nil {
+				p.out.say("softphone: %v", err)
+			}
+		case c := <-p.found:
+			if p.batch = append(p.batch, c); p.flush == nil {
+				p.flush = time.After(batchFor)
+			}
+		case <-p.flush:
+			p.sendCandidates()
+		case s := <-p.changes:
+			p.connection(s)
+		case <-p.restartAt:
+			p.restart()
+		case <-hangUp:
+			hangUp = nil
+			p.tasks.Go(func() {
+				hctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+				defer cancel()
+				_ = call.Hangup(hctx, "") // the end comes as an event, or the session is gone
+			})
+		case <-ctx.Done():
+			return protocol.CallEnded{}, ctx.Err()
+		}
+	}
+}
+
+// request is something to be asked of the server about the call.
+type request struct {
+	what string
+	do   func(context.Context) error
+}
+
+// maxRequests is how many requests may wait, as for a session that comes back.
+const maxRequests = 256
+
+// request makes a request in its turn, beside the events, which its answer must
+// not hold up.
+func (p *phone) request(what string, do func(context.Context) error) {
+	select {
+	case p.requests <- request{what, do}:
+	default:
+		p.out.say("softphone: %s: too much waits for the server", what)
+	}
+}
+
+// makeRequests makes one request after the other: the other side takes what
+// comes out of order for a repeat.
+func (p *phone) makeRequests(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case r := <-p.requests:
+			rctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+			err := r.do(rctx)
+			cancel()
+			if err != nil && protocol.CodeOf(err) != protocol.CodeCallEnded && ctx.Err() == nil {
+				p.out.say("softphone: %s: %v", r.what, err)
+			}
+		}
+	}
+}
+
+func (p *phone) handle(e client.CallEvent) error {
+	switch e := e.(type) {
+	case client.Ringing:
+		p.times.rang = time.Now()
+		p.out.event("ringing", "after", p.times.rang.Sub(p.times.began))
+	case client.Answered:
+		p.times.answered = time.Now()
+		p.out.event("answered", "after", p.times.answered.Sub(p.times.began))
+		p.player.start()
+		return p.remote(webrtc.SDPTypeAnswer, e.SDP)
+	case client.Candidates:
+		var errs []error
+		for _, c := range e.Candidates {
+			errs = append(errs, p.candidate(c))
+		}
+		return errors.Join(errs...)
+	case client.Description:
+		return p.described(e.CallDescribe)
+	case client.State:
+		p.out.event(string(e.State))
+		if e.RelayOnly {
+			c := p.pc.GetConfiguration()
+			c.ICETransportPolicy = webrtc.ICETransportPolicyRelay
+			if err := p.pc.SetConfiguration(c); err != nil {
+				return fmt.Errorf("relays alone: %w", err)
+			}
+		}
+		if e.Restart {
+			p.restart()
+		}
+	}
+	return nil
+}
+
+func (p *phone) remote(kind webrtc.SDPType, sdp string) error {
+	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: kind, SDP: sdp}); err != nil {
+		return fmt.Errorf("description of the other side: %w", err)
+	}
+	p.takePending()
+	p.restartIfWanted()
+	return nil
+}
+
+func (p *phone) candidate(c protocol.Candidate) error {
+	if c.Candidate == "" {
+		return nil
+	}
+	init := webrtc.ICECandidateInit{Candidate: c.Candidate, SDPMid: &c.Mid}
+	if c.MLine != nil {
+		line := uint16(*c.MLine)
+		init.SDPMLineIndex = &line
+	}
+	if p.pc.RemoteDescription() == nil {
+		p.pending = append(p.pending, init)
+		return nil
+	}
+	if err := p.pc.AddICECandidate(init); err != nil {
+		return fmt.Errorf("candidate: %w", err)
+	}
+	return nil
+}
+
+// takePending adds the candidates that came before the description.
+func (p *phone) takePending() {
+	for _, c := range p.pending {
+		if err := p.pc.AddICECandidate(c); err != nil {
+			p.out.say("softphone: candidate: %v", err)
+		}
+	}
+	p.pending = nil
+}
+
+// described takes a description inside the call, as perfect negotiation has
+// it: when both offer at once, the polite callee takes its offer back.
+func (p *phone) described(d protocol.CallDescribe) error {
+	switch d.Kind {
+	case "answer":
+		if p.pc.SignalingState() != webrtc.SignalingStateHaveLocalOffer {
+			return nil // to an offer that was taken back
+		}
+		return p.remote(webrtc.SDPTypeAnswer, d.SDP)
+	case "offer":
+		if p.pc.SignalingState() != webrtc.SignalingStateStable {
+			if p.role == protocol.Caller {
+				return nil // impolite: ours stands
+			}
+			if err := p.pc.SetLocalDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeRollback}); err != nil {
+				return fmt.Errorf("take the offer back: %w", err)
+			}
+		}
+		p.sendCandidates() // of the generation that ends
+		sdp, err := p.answer(d.SDP)
+		if err != nil {
+			return err
+		}
+		p.request("answer", func(ctx context.Context) error { return p.call.Describe(ctx, "answer", sdp, false) })
+		p.restartIfWanted()
+	}
+	return nil
+}
+
+// restart makes an offer that restarts ICE, as soon as no other is open.
+func (p *phone) restart() {
+	p.restartAt = nil
+	if p.restartWanted = p.pc.SignalingState() != webrtc.SignalingStateStable; p.restartWanted {
+		return
+	}
+	p.sendCandidates() // of the generation that ends
+	p.restarts++
+	p.out.event("ice restart")
+	d, err := p.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: true})
+	if err == nil {
+		err = p.pc.SetLocalDescription(d)
+	}
+	if err != nil {
+		p.out.say("softphone: ICE restart: %v", err)
+		return
+	}
+	p.request("ICE restart", func(ctx context.Context) error { return p.call.Describe(ctx, "offer", d.SDP, true) })
+}
+
+func (p *phone) restartIfWanted() {
+	if p.restartWanted {
+		p.restart()
+	}
+}
+
+// connection reports the state of the media and restarts ICE when it is lost.
+func (p *phone) connection(s webrtc.PeerConnectionState) {
+	switch s {
+	case webrtc.PeerConnectionStateConnected:
+		p.restartAt = nil
+		if p.times.connected.IsZero() {
+			p.times.connected = time.Now()
+		}
+		path := p.path()
+		p.request("report", func(ctx context.Context) error { return p.call.Report(ctx, protocol.MediaConnected, path) })
+	case webrtc.PeerConnectionStateDisconnected:
+		p.out.event("media lost")
+		p.restartAt = time.After(p.restartAfter())
+		p.request("report", func(ctx context.Context) error { return p.call.Report(ctx, protocol.MediaDisconnected, nil) })
+	case webrtc.PeerConnectionStateFailed:
+		p.restartAt = time.After(p.restartAfter() - restartAfterCaller)
+		p.request("report", func(ctx context.Context) error { return p.call.Report(ctx, protocol.MediaFailed, nil) })
+	}
+}
+
+func (p *phone) restartAfter() time.Duration {
+	if p.role == protocol.Caller {
+		return restartAfterCaller
+	}
+	return restartAfterCallee
+}
+
+// sendCandidates sends what has been found, in as many messages as it takes,
+// under the name of the present generation: it is called before a description
+// begins another.
+func (p *phone) sendCandidates() {
+	p.flush = nil
+	for more := true; more; {
+		select {
+		case c := <-p.found:
+			p.batch = append(p.batch, c)
+		default:
+			more = false
+		}
+	}
+	d := p.pc.LocalDescription()
+	if d == nil || len(p.batch) == 0 {
+		return
+	}
+	gen := ufrag(d.SDP)
+	end := slices.Contains(p.batch, nil)
+	var list []protocol.Candidate
+	for _, c := range p.batch {
+		if c != nil {
+			list = append(list, onWire(c.ToJSON()))
+		}
+	}
+	p.batch = nil
+	for chunk := range slices.Chunk(list, protocol.MaxBatch) {
+		p.request("candidates", func(ctx context.Context) error { return p.call.SendCandidates(ctx, gen, chunk, false) })
+	}
+	if end {
+		p.request("candidates", func(ctx context.Context) error { return p.call.SendCandidates(ctx, gen, nil, true) })
+	}
+}
+
+func onWire(c webrtc.ICECandidateInit) protocol.Candidate {
+	k := protocol.Candidate{Candidate: c.Candidate}
+	if c.SDPMid != nil {
+		k.Mid = *c.SDPMid
+	}
+	if c.SDPMLineIndex != nil {
+		line := int(*c.SDPMLineIndex)
+		k.MLine = &line
+	}
+	return k
+}
+
+// ufrag is the ICE generation of a description.
+func ufrag(sdp string) string {
+	_, rest, _ := strings.Cut(sdp, "a=ice-ufrag:")
+	gen, _, _ := strings.Cut(rest, "\n")
+	return strings.TrimSpace(gen)
+}
