@@ -14,10 +14,13 @@ import (
 
 // Request is what one node asks of another.
 type Request struct {
-	Kind    string // a word of a-z, 0-9 and -
-	Account Account
+	Kind    string  // a word of a-z, 0-9 and -
+	Account Account // empty for a request to the node itself
 	Data    []byte
 }
+
+// noAccount stands in a subject where a request is of no account.
+const noAccount = "-"
 
 const (
 	// askWorkers handle requests in parallel, each account's by one of them.
@@ -41,18 +44,19 @@ const (
 // Ask sends a request to a node and returns its answer. [ErrGone] says that
 // the node is no more, [ErrUnavailable] that it did not answer in time, or has
 // too much to do; an error that the node's handler returned comes back as
-// text. [ErrNotFound] says that the request's account cannot be one.
+// text. [ErrNotFound] says that the request's account cannot be one; one without
+// an account is to the node itself.
 func (d *Directory) Ask(ctx context.Context, node string, r Request) (_ []byte, err error) {
 	defer d.metrics.observe(opAsk)(&err)
 	if !validNode(node) {
 		return nil, wrap("ask", ErrGone)
 	}
-	if !validNode(r.Kind) || !r.Account.Valid() {
+	if !validNode(r.Kind) || r.Account != "" && !r.Account.Valid() {
 		return nil, wrap("ask", ErrNotFound)
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.config.RequestTimeout)
 	defer cancel()
-	m, err := d.nc.RequestWithContext(ctx, nodeSubject(node, r.Kind, string(r.Account)), r.Data)
+	m, err := d.nc.RequestWithContext(ctx, nodeSubject(node, r.Kind, cmp.Or(string(r.Account), noAccount)), r.Data)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return nil, wrap("ask", ErrGone)
@@ -143,7 +147,7 @@ func (d *Directory) handle(ctx context.Context, m *nats.Msg) {
 	if d.answer == nil {
 		err = errors.New("nobody answers here")
 	} else {
-		reply.Data, err = d.answer(ctx, Request{Kind: parts[2], Account: Account(parts[3]), Data: m.Data})
+		reply.Data, err = d.answer(ctx, Request{Kind: parts[2], Account: Account(strings.TrimPrefix(parts[3], noAccount)), Data: m.Data})
 	}
 	if err != nil {
 		reply.Header.Set(headerError, cmp.Or(strings.TrimSpace(err.Error()), "error")) // empty is none

@@ -20,7 +20,7 @@ func (s *Server) serve(c *conn) {
 	s.mu.Lock()
 	s.opening[c] = struct{}{}
 	s.mu.Unlock()
-	if s.draining.Load() {
+	if s.leaving() {
 		c.close(protocol.CloseGoingAway)
 	}
 	ss, err := s.greet(c)
@@ -188,7 +188,7 @@ func (s *Server) open(c *conn, id auth.Identity, h *protocol.Hello) (*session, e
 	if !ok {
 		return nil, &refusal{protocol.CloseReplaced, nil}
 	}
-	if s.draining.Load() {
+	if s.leaving() {
 		s.endWith(ss, protocol.CloseGoingAway)
 	}
 	s.metrics.opened.WithLabelValues(string(resumed)).Inc()

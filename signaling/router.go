@@ -14,8 +14,16 @@ import (
 const (
 	kindTell  = "tell"  // queue a message for a device
 	kindPoke  = "poke"  // a device's mailbox has something
-	kindEvict = "evict" // a device has a newer session elsewhere
+	kindEvict = "evict" // end a certain session of a device, which has a newer one elsewhere, or must have none
+
+	// To a node, of no account.
+	kindSessions = "sessions" // tell a page of the sessions
+	kindDrain    = "drain"    // send the sessions elsewhere and take no new ones
+	kindUndrain  = "undrain"  // take sessions again
 )
+
+// evicted is the answer to kindEvict when the session was there.
+const evicted = "ended"
 
 type tellRequest struct {
 	Device directory.Device `json:"device"`
@@ -92,7 +100,8 @@ func (s *Server) ask(ctx context.Context, a directory.Account, d directory.Devic
 }
 
 // Answer handles a request of another node. Requests of one account must come
-// one after the other; give it to [directory.Directory.Answer].
+// one after the other; give it to [directory.Directory.Answer]. Those of no
+// account are to the node itself.
 func (s *Server) Answer(ctx context.Context, r directory.Request) ([]byte, error) {
 	switch r.Kind {
 	case kindTell:
@@ -124,7 +133,17 @@ func (s *Server) Answer(ctx context.Context, r directory.Request) ([]byte, error
 		}
 		if ss := s.find(r.Account, e.Device); ss != nil && ss.id == e.Session {
 			s.endWith(ss, e.Code)
+			return []byte(evicted), nil
 		}
+		return nil, nil
+	case kindSessions:
+		var q SessionQuery
+		if err := json.Unmarshal(r.Data, &q); err != nil {
+			return nil, fmt.Errorf("sessions: %w", err)
+		}
+		return json.Marshal(s.page(q))
+	case kindDrain, kindUndrain:
+		s.drainAsked(r.Kind)
 		return nil, nil
 	default:
 		return nil, fmt.Errorf("unknown kind of request")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -106,7 +105,8 @@ type Server struct {
 	cancel     context.CancelFunc
 	goroutines tasks
 	hands      *hands
-	draining   atomic.Bool
+	draining   atomic.Bool // stops
+	drain      drainState
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -176,8 +176,8 @@ func (s *Server) originAllowed(r *http.Request) bool {
 // returns once the connection is accepted; the connection goes on until the
 // peer leaves, breaks the protocol or [Server.Shutdown] is called.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s.draining.Load() {
-		writeError(w, http.StatusServiceUnavailable, protocol.NewError(protocol.CodeUnavailable, "the node is stopping").After(time.Second))
+	if s.leaving() {
+		writeError(w, http.StatusServiceUnavailable, protocol.NewError(protocol.CodeUnavailable, "the node takes no sessions; connect to another").After(time.Second))
 		return
 	}
 	if s.Sessions() >= s.cfg.MaxSessions {
@@ -235,23 +235,11 @@ func (s *Server) Abandon(ctx context.Context) error {
 
 func (s *Server) stop(ctx context.Context, code protocol.CloseCode, over time.Duration) error {
 	s.draining.Store(true)
+	s.drain.halt() // all sessions end here
 	s.calls.stopTimers()
-	sessions := s.snapshot()
-	s.log.Info("sessions draining", "sessions", len(sessions), "over", over)
-	rand.Shuffle(len(sessions), func(i, j int) { sessions[i], sessions[j] = sessions[j], sessions[i] })
-	for _, ss := range sessions {
-		ss.tell(&protocol.GoingAway{AfterMS: 200 + rand.Int64N(1000+2*over.Milliseconds())})
-	}
-	pause := time.NewTicker(max(over/time.Duration(max(len(sessions), 1)), time.Microsecond))
-	defer pause.Stop()
-	for _, ss := range sessions {
-		if over > 0 {
-			select {
-			case <-pause.C:
-			case <-ctx.Done():
-				over = 0
-			}
-		}
+	sessions := s.goingAway(over)
+	rest := s.pace(ctx, sessions, over, code)
+	for _, ss := range rest {
 		s.goroutines.Go(func() { s.endWith(ss, code) })
 	}
 	s.closeOpening(code)

@@ -136,6 +136,10 @@ func ask(t *testing.T, w world) {
 	if got := must(a.Ask(t.Context(), b.Incarnation(), r))(t); string(got) != "tell 0000000000002 x" {
 		t.Errorf("answer = %q", got)
 	}
+	toNode := directory.Request{Kind: "drain", Data: []byte("x")}
+	if got := must(a.Ask(t.Context(), b.Incarnation(), toNode))(t); string(got) != "drain  x" {
+		t.Errorf("answer to a request of no account = %q", got)
+	}
 	r.Kind = "refuse"
 	if _, err := a.Ask(t.Context(), b.Incarnation(), r); err == nil || errors.Is(err, directory.ErrGone) || errors.Is(err, directory.ErrUnavailable) {
 		t.Errorf("refused with %v", err)
@@ -145,9 +149,11 @@ func ask(t *testing.T, w world) {
 			t.Errorf("asking %q: %v", node, err)
 		}
 	}
-	r.Account = "a.b"
-	if _, err := a.Ask(t.Context(), b.Incarnation(), r); !errors.Is(err, directory.ErrNotFound) {
-		t.Errorf("asking about no account: %v", err)
+	for _, account := range []directory.Account{"a.b", "-", "*", "000000000000"} {
+		r.Account = account
+		if _, err := a.Ask(t.Context(), b.Incarnation(), r); !errors.Is(err, directory.ErrNotFound) {
+			t.Errorf("asking about account %q: %v", account, err)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ const (
 	CloseSlow      CloseCode = 4002 // the client did not read or acknowledge what was sent
 	CloseLease     CloseCode = 4003 // the node lost its lease; another may serve
 	CloseInternal  CloseCode = 4004 // a fault of the server
+	CloseOperator  CloseCode = 4005 // an operator ended the session; the device may come back
 
 	CloseToken    CloseCode = 4500 // the token is wrong, expired or revoked
 	CloseProtocol CloseCode = 4501 // the client broke the protocol
@@ -34,6 +35,7 @@ var CloseCodes = []CloseSpec{
 	{CloseSlow, "slow"},
 	{CloseLease, "lease_lost"},
 	{CloseInternal, "internal"},
+	{CloseOperator, "operator"},
 	{CloseToken, "bad_token"},
 	{CloseProtocol, "protocol"},
 	{CloseReplaced, "replaced"},

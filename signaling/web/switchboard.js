@@ -83,6 +83,7 @@ export const CLOSE_CODES = freeze({
   "4002": "slow",
   "4003": "lease_lost",
   "4004": "internal",
+  "4005": "operator",
   "4500": "bad_token",
   "4501": "protocol",
   "4502": "replaced",
