@@ -106,6 +106,9 @@ type apiResponse struct {
 	Message *struct {
 		Seq uint64 `json:"seq"`
 	} `json:"message"`
+	State struct {
+		Subjects map[string]int `json:"subjects"`
+	} `json:"state"`
 }
 
 // purge removes what lies below a sequence number.
@@ -119,6 +122,21 @@ func (s *Store) purge(ctx context.Context, b Box, below uint64) error {
 		_, err := s.call(ctx, "STREAM.PURGE."+s.stream(b), purgeRequest{b.subject(), below})
 		return err
 	})
+}
+
+// count asks for the state of the stream, of which it wants one subject.
+func (s *Store) count(ctx context.Context, b Box) (n int, err error) {
+	release, err := acquire(ctx, s.calls)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	err = insist(ctx, func() error {
+		r, err := s.call(ctx, "STREAM.INFO."+s.stream(b), map[string]string{"subjects_filter": b.subject()})
+		n = r.State.Subjects[b.subject()]
+		return err
+	})
+	return n, err
 }
 
 // tail asks the leader, or the only replica, which answers faster.

@@ -10,11 +10,12 @@ import (
 
 // Operations, as the label op has them.
 const (
-	opPut  = "put"
-	opRead = "read"
-	opTail = "tail"
-	opAck  = "ack"
-	opDrop = "drop"
+	opPut   = "put"
+	opRead  = "read"
+	opTail  = "tail"
+	opCount = "count"
+	opAck   = "ack"
+	opDrop  = "drop"
 )
 
 // metrics are the Store's own. The Store is their collector: register it.

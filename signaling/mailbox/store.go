@@ -79,6 +79,19 @@ func (s *Store) Tail(ctx context.Context, b Box) (seq uint64, err error) {
 	return seq, wrap("mailbox tail", err)
 }
 
+// Count returns how many items wait in b, as the leader has it. It is for
+// operators: it costs the server more than [Store.Tail].
+func (s *Store) Count(ctx context.Context, b Box) (n int, err error) {
+	defer s.observe(opCount)(&err)
+	if err := b.Check(); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.c.Timeout)
+	defer cancel()
+	n, err = s.count(ctx, b)
+	return n, wrap("mailbox count", err)
+}
+
 // Ack removes every item of b up to and including upto. It may be repeated.
 // upto must come from a [Store.Read] of which everything was handled.
 func (s *Store) Ack(ctx context.Context, b Box, upto uint64) (err error) {

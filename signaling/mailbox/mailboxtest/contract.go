@@ -21,6 +21,7 @@ type Mailbox interface {
 	Put(ctx context.Context, entries ...mailbox.Entry) ([]uint64, error)
 	Read(ctx context.Context, b mailbox.Box, after uint64, limit int) ([]mailbox.Item, bool, error)
 	Tail(ctx context.Context, b mailbox.Box) (uint64, error)
+	Count(ctx context.Context, b mailbox.Box) (int, error)
 	Ack(ctx context.Context, b mailbox.Box, upto uint64) error
 	Drop(ctx context.Context, b mailbox.Box) error
 }
@@ -110,6 +111,9 @@ func (x *contract) want(b mailbox.Box, seqs ...uint64) []mailbox.Item {
 	}
 	if n := len(seqs); n > 0 && tail != seqs[n-1] || n == 0 && tail != 0 {
 		x.Fatalf("tail is %d, the items are %v", tail, seqs)
+	}
+	if n, err := x.Count(x.Context(), b); n != len(seqs) || err != nil {
+		x.Fatalf("counted %d items, %v; there are %d", n, err, len(seqs))
 	}
 	return items
 }
@@ -256,6 +260,8 @@ func invalid(x *contract) {
 	x.wantErr(err, mailbox.ErrInvalid)
 	_, err = x.Tail(x.Context(), mailbox.Box{Account: "*"})
 	x.wantErr(err, mailbox.ErrInvalid)
+	_, err = x.Count(x.Context(), mailbox.Box{Account: "*"})
+	x.wantErr(err, mailbox.ErrInvalid)
 	x.wantErr(x.Ack(x.Context(), mailbox.Box{Account: "*"}, 1), mailbox.ErrInvalid)
 	x.wantErr(x.Drop(x.Context(), mailbox.Box{Account: "*"}), mailbox.ErrInvalid)
 }
@@ -374,6 +380,8 @@ func ended(x *contract) {
 		_, _, err = x.Read(ctx, phone, 0, 1)
 		x.wantErr(err, want)
 		_, err = x.Tail(ctx, phone)
+		x.wantErr(err, want)
+		_, err = x.Count(ctx, phone)
 		x.wantErr(err, want)
 		x.wantErr(x.Ack(ctx, phone, 1), want)
 		x.wantErr(x.Drop(ctx, phone), want)

@@ -155,6 +155,16 @@ func (f *Fake) Tail(ctx context.Context, b mailbox.Box) (uint64, error) {
 	return box[len(box)-1].Seq, nil
 }
 
+// Count is as [mailbox.Store.Count].
+func (f *Fake) Count(ctx context.Context, b mailbox.Box) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := cmp.Or(b.Check(), f.ready(ctx)); err != nil {
+		return 0, fmt.Errorf("mailbox count: %w", err)
+	}
+	return len(f.live(b)), nil
+}
+
 // Ack is as [mailbox.Store.Ack].
 func (f *Fake) Ack(ctx context.Context, b mailbox.Box, upto uint64) error {
 	f.mu.Lock()
