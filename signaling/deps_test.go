@@ -47,6 +47,8 @@ var arrows = []struct {
 		why: "the call store keeps bytes; what they mean is not its business"},
 	{who: "signaling/auth", not: []string{"signaling", "signaling/call", "signaling/mailbox", "relay/...", nats},
 		why: "who somebody is depends on no session, call or relay"},
+	{who: "signaling/admin", not: []string{"relay/...", "directory/natsnode", "signaling/web", nats, pion},
+		why: "the operators' API sees sessions, stores and relays through small interfaces"},
 	{who: "...", unless: "cmd/...", not: []string{"cmd/..."}, deep: true,
 		why: "programs are put together from packages, never the other way round"},
 	{who: "...", unless: "directory/natsnode", not: []string{"github.com/nats-io/nats-server/..."},

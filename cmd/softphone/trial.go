@@ -134,7 +134,7 @@ func (t *trial) serve(ctx context.Context) (stop func(...os.Signal) error, err e
 	cmd := exec.Command(t.program, "serve", "-config", t.config, "-addr-file", addrs)
 	cmd.Env = append(os.Environ(),
 		"SWITCHBOARD_DATA_DIR="+filepath.Join(t.dir, "data"), "SWITCHBOARD_HTTP_LISTEN=127.0.0.1:0",
-		"SWITCHBOARD_OPS_LISTEN=127.0.0.1:0", "SWITCHBOARD_RELAY_LISTEN=127.0.0.1:0")
+		"SWITCHBOARD_OPS_LISTEN=127.0.0.1:0", "SWITCHBOARD_ADMIN_LISTEN=", "SWITCHBOARD_RELAY_LISTEN=127.0.0.1:0")
 	cmd.Stdout, cmd.Stderr = &t.logs, &t.logs
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", t.program, err)

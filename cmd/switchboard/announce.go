@@ -15,6 +15,7 @@ import (
 type Addrs struct {
 	HTTP  string            `json:"http,omitempty"`
 	Ops   string            `json:"ops"`
+	Admin string            `json:"admin,omitempty"`
 	Relay map[string]string `json:"relay,omitempty"` // by transport: udp, tcp, tls
 	// URL is where a browser on this machine finds the page.
 	URL string `json:"url,omitempty"`

@@ -61,7 +61,7 @@ func startBench(b *testing.B, settings ...string) *benchServer {
 	file := filepath.Join(dir, "addrs.json")
 	cmd := exec.Command(program, "serve", "-config", "../../configs/dev.yaml", "-addr-file", file)
 	cmd.Env = append(os.Environ(), append([]string{
-		"SWITCHBOARD_DATA_DIR=" + filepath.Join(dir, "data"), "SWITCHBOARD_HTTP_LISTEN=127.0.0.1:0", "SWITCHBOARD_OPS_LISTEN=127.0.0.1:0",
+		"SWITCHBOARD_DATA_DIR=" + filepath.Join(dir, "data"), "SWITCHBOARD_HTTP_LISTEN=127.0.0.1:0", "SWITCHBOARD_OPS_LISTEN=127.0.0.1:0", "SWITCHBOARD_ADMIN_LISTEN=",
 		"SWITCHBOARD_ROLES=signaling", "SWITCHBOARD_LOG_LEVEL=warn",
 		"SWITCHBOARD_AUTH_EXTERNAL_JWKS_FILE=" + filepath.Join(dir, "jwks.json"),
 		"SWITCHBOARD_AUTH_EXTERNAL_ISSUER=bench", "SWITCHBOARD_AUTH_EXTERNAL_AUDIENCE=switchboard",

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"switchboard/signaling/admin"
 )
 
 // The exit codes.
@@ -32,6 +34,12 @@ Usage:
   switchboard gen-secret -relay [-config FILE] [-out FILE]
       The same with the key that relays on machines of their own need, which is
       derived from the master secret.
+  switchboard gen-secret -admin [-out FILE]
+      The same with a token for the operators' API.
+  switchboard admin COMMAND
+      Ask a running server, or change what it does: look up a number, list
+      nodes, sessions and relays, end a session, drain a node. "switchboard
+      admin help" lists the commands.
   switchboard version
   switchboard help
 
@@ -44,6 +52,7 @@ Exit codes: 0 all is well; 1 it ran and failed; 2 wrong arguments or settings.
 
 // program is what a command may use of the process it runs in.
 type program struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	environ        []string
 }
@@ -59,12 +68,14 @@ func (p program) run(ctx context.Context, args []string) int {
 		err = p.checkConfig(args)
 	case "gen-secret":
 		err = p.genSecret(args)
+	case "admin":
+		err = p.admin(ctx, args)
 	case "version":
 		err = p.version(args)
 	case "help":
 		fmt.Fprint(p.stdout, usage)
 	default:
-		err = usageError{fmt.Errorf("no command %q; there are serve, check-config, gen-secret, version, help", name)}
+		err = usageError{fmt.Errorf("no command %q; there are serve, check-config, gen-secret, admin, version, help", name)}
 	}
 	return p.exitCode(err)
 }
@@ -178,11 +189,15 @@ func (p program) genSecret(args []string) error {
 	f := flags("gen-secret")
 	file := p.configFlag(f)
 	forRelay := f.Bool("relay", false, "the key for relays")
+	forAdmin := f.Bool("admin", false, "a token for the operators' API")
 	out := f.String("out", "", "new `file` to write to")
 	if err := parse(f, args); err != nil {
 		return err
 	}
 	text := newSecret()
+	if *forAdmin {
+		text = admin.NewToken()
+	}
 	if *forRelay {
 		c, _, err := Load(*file, p.environ)
 		if err != nil {

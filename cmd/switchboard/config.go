@@ -46,6 +46,7 @@ type Config struct {
 	Log           LogConfig     `yaml:"log"`
 	HTTP          HTTPConfig    `yaml:"http"`
 	Ops           OpsConfig     `yaml:"ops"`
+	Admin         AdminConfig   `yaml:"admin"`
 
 	RelaySecretFile string `yaml:"relay_secret_file"`
 
@@ -94,6 +95,7 @@ func Default() Config {
 		Log:           LogConfig{Level: slog.LevelInfo, Format: "text"},
 		HTTP:          HTTPConfig{Listen: ":8080"},
 		Ops:           OpsConfig{Listen: "127.0.0.1:8081"},
+		Admin:         AdminConfig{Listen: "127.0.0.1:8082"},
 
 		NATS:      natsnode.Default(),
 		Directory: directory.Default(),
@@ -145,6 +147,7 @@ func (c Config) Validate() error {
 		c.HTTP.validate(),
 		c.Log.validate(),
 		checkListen("ops.listen", c.Ops.Listen),
+		c.Admin.validate(),
 		inSection("nats", c.NATS.Validate()),
 		inSection("directory", c.Directory.Validate()),
 		inSection("relay", c.Relay.Validate()),
@@ -248,11 +251,14 @@ func (c LogConfig) validate() error {
 }
 
 func (c HTTPConfig) validate() error {
-	err := checkListen("http.listen", c.Listen)
-	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
-		err = errors.Join(err, errors.New("http.tls: cert_file and key_file go together; one of them is empty"))
+	return errors.Join(checkListen("http.listen", c.Listen), c.TLS.validate("http.tls"))
+}
+
+func (c TLSConfig) validate(key string) error {
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		return fmt.Errorf("%s: cert_file and key_file go together; one of them is empty", key)
 	}
-	return err
+	return nil
 }
 
 func checkListen(key, addr string) error {

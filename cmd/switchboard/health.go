@@ -26,6 +26,7 @@ type need struct {
 var (
 	errStarting = errors.New("starting")
 	errDraining = errors.New("draining")
+	errDrained  = errors.New("taken out of service by an operator; see: switchboard admin undrain")
 )
 
 // require adds a need.

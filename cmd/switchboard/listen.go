@@ -25,16 +25,17 @@ func listen(key, addr string) (net.Listener, error) {
 	return ln, nil
 }
 
-// listenTLS is listen, with TLS where a certificate is configured.
-func listenTLS(key, addr string, c TLSConfig) (net.Listener, error) {
+// listenTLS is listen for the listener of a section, with TLS where a
+// certificate is configured.
+func listenTLS(section, addr string, c TLSConfig) (net.Listener, error) {
 	if c.CertFile == "" {
-		return listen(key, addr)
+		return listen(section+".listen", addr)
 	}
 	cert := &certificate{files: c}
 	if _, err := cert.get(nil); err != nil {
-		return nil, fmt.Errorf("http.tls: %w", err)
+		return nil, fmt.Errorf("%s.tls: %w", section, err)
 	}
-	ln, err := listen(key, addr)
+	ln, err := listen(section+".listen", addr)
 	if err != nil {
 		return nil, err
 	}

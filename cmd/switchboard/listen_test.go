@@ -68,11 +68,11 @@ func TestRenewedCertificateIsServed(t *testing.T) {
 func TestListenTLS(t *testing.T) {
 	dir := t.TempDir()
 	files := TLSConfig{CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem")}
-	if _, err := listenTLS("http.listen", "127.0.0.1:0", files); err == nil || !strings.Contains(err.Error(), "http.tls: ") {
+	if _, err := listenTLS("http", "127.0.0.1:0", files); err == nil || !strings.Contains(err.Error(), "http.tls: ") {
 		t.Errorf("without a certificate: %v", err)
 	}
 	writeCertificate(t, files, "switchboard.example")
-	ln, err := listenTLS("http.listen", "127.0.0.1:0", files)
+	ln, err := listenTLS("http", "127.0.0.1:0", files)
 	if err != nil {
 		t.Fatal(err)
 	}

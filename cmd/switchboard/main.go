@@ -27,7 +27,7 @@ func Main() int {
 	}
 	ctx, stop := untilSignal()
 	defer stop()
-	p := program{stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
+	p := program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ()}
 	return p.run(ctx, os.Args[1:])
 }
 

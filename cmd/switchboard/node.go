@@ -31,11 +31,14 @@ type node struct {
 	closers   []func(context.Context) error // last first
 	publicLn  net.Listener                  // nil without the signaling role
 	opsLn     net.Listener
+	adminLn   net.Listener // nil where there is no admin API
 	addrs     Addrs
 	relays    *relays
 	group     *errgroup.Group
 	life      context.Context // ends when the process does, or when a part has failed
 	codesFile string          // where one-time codes are written in development
+
+	allocations func() int // of the relay, if there is one
 
 	serving  atomic.Bool // all has started
 	draining atomic.Bool
@@ -79,11 +82,14 @@ func newNode(c Config, o Options) *node {
 // in the kernel's queue.
 func (n *node) listen() (err error) {
 	if n.config.Has(RoleSignaling) {
-		if n.publicLn, err = listenTLS("http.listen", n.config.HTTP.Listen, n.config.HTTP.TLS); err != nil {
+		if n.publicLn, err = listenTLS("http", n.config.HTTP.Listen, n.config.HTTP.TLS); err != nil {
 			return err
 		}
 		n.closers = append(n.closers, closed(n.publicLn))
 		n.addrs.HTTP = n.publicLn.Addr().String()
+		if err := n.listenAdmin(); err != nil {
+			return err
+		}
 	}
 	if n.opsLn, err = listen("ops.listen", n.config.Ops.Listen); err != nil {
 		return err

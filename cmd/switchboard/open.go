@@ -57,6 +57,7 @@ func (n *node) openRelay(s secrets) error {
 		n.addrs.Relay = relayAddrs(r.Addrs())
 	}})
 	n.health.require("relay", r.Ready)
+	n.allocations = r.Allocations
 	n.atDrain = append(n.atDrain, ending{"relay", r.Shutdown})
 	return nil
 }
@@ -90,7 +91,16 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 	n.atDrain = append([]ending{{"sessions", server.Shutdown}}, n.atDrain...)
 	n.atFailure = append(n.atFailure, ending{"sessions", server.Abandon})
 	n.openPublic(server, registrar)
-	return nil
+	n.health.require("service", func() error {
+		if server.Draining() {
+			return errDrained
+		}
+		return nil
+	})
+	server.OnDrain(func(on bool) {
+		n.log.Info("an operator takes the node out of service, or puts it back", "out", on)
+	})
+	return n.openAdmin(&d, server)
 }
 
 // stores are what signaling keeps its state in.

@@ -48,6 +48,7 @@ func (c ICEConfig) validate() error {
 // first device is served.
 type relays struct {
 	stun, turn []string // URLs (RFC 7064, RFC 7065)
+	own        []string // those of them that are of this process
 	minter     *relay.Minter
 }
 
@@ -62,6 +63,14 @@ func newRelays(c ICEConfig, secrets []relay.Secret, ttl time.Duration) (*relays,
 // add names a relay of this process, where none was configured.
 func (r *relays) add(hosts []string, a relay.Addrs) {
 	stun, turn := len(r.stun) == 0, len(r.turn) == 0
+	defer func() {
+		if stun {
+			r.own = append(r.own, r.stun...)
+		}
+		if turn {
+			r.own = append(r.own, r.turn...)
+		}
+	}()
 	for _, host := range hosts {
 		if stun {
 			r.stun = append(r.stun, "stun:"+withPort(host, a.UDP))

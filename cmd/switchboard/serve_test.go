@@ -74,6 +74,7 @@ func testNode(t *testing.T, settings string) *node {
 	}
 	c.DataDir = t.TempDir()
 	c.HTTP.Listen, c.Ops.Listen, c.Relay.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	c.Admin.Listen = "127.0.0.1:0"
 	if err := decode(&c, []byte(settings)); err != nil {
 		t.Fatal(err)
 	}

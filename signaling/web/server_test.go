@@ -66,7 +66,7 @@ func (h *house) start() {
 	h.cmd = exec.Command(buildServer(h.t), "-addr-file", addrs)
 	h.cmd.Dir = h.dir
 	h.cmd.Env = append(os.Environ(),
-		"SWITCHBOARD_DEVELOPMENT=true", "SWITCHBOARD_HTTP_LISTEN="+h.addr, "SWITCHBOARD_OPS_LISTEN=localhost:0", "SWITCHBOARD_RELAY_LISTEN=:0",
+		"SWITCHBOARD_DEVELOPMENT=true", "SWITCHBOARD_HTTP_LISTEN="+h.addr, "SWITCHBOARD_OPS_LISTEN=localhost:0", "SWITCHBOARD_ADMIN_LISTEN=", "SWITCHBOARD_RELAY_LISTEN=:0",
 		"SWITCHBOARD_RELAY_TLS_LISTEN=:0", "SWITCHBOARD_AUTH_ADDRESS_BURST=100", "SWITCHBOARD_AUTH_CODE_RESEND=1ms")
 	log, err := os.Create(filepath.Join(h.dir, "log"))
 	if err != nil {

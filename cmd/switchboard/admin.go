@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// adminCommand is a command of switchboard admin.
+type adminCommand struct {
+	name, args string
+	summary    string
+	run        func(p program, ctx context.Context, args []string) error
+}
+
+// adminCommands lists them.
+func adminCommands() []adminCommand {
+	return []adminCommand{
+		{"lookup", "NUMBER", "the account of a number, its devices, where they are, what waits for them", program.adminLookup},
+		{"nodes", "", "the living nodes", program.adminNodes},
+		{"sessions", "[-node NODE | -number NUMBER]", "the sessions of a node, or of whoever has a number", program.adminSessions},
+		{"relays", "", "the STUN and TURN servers that devices are told of", program.adminRelays},
+		{"end-session", "NUMBER DEVICE", "end a device's session; it may connect again", program.adminEndSession},
+		{"remove-device", "-yes NUMBER DEVICE", "remove a device for good: tokens, session, mailbox", program.adminRemoveDevice},
+		{"drain", "NODE", "take a node out of service: its sessions go elsewhere, it idles", program.adminDrain},
+		{"undrain", "NODE", "put a drained node back into service", program.adminUndrain},
+	}
+}
+
+const adminUsage = `Commands for operators of a running server.
+
+Usage:
+  switchboard admin COMMAND [FLAGS] [ARGUMENTS]
+
+Commands:
+%s
+NUMBER is in any form that people write, with + in front or with -region; - reads
+it from standard input, so that it does not stand in the list of processes. In
+its place, -account ACCOUNT names an account. NODE is an incarnation or a name,
+as "nodes" shows them, or self. DEVICE is a number, as "lookup" shows them.
+
+Flags of those that ask a server:
+  -config FILE      where the server's settings are, for its address and token
+  -addr ADDRESS     another server: host:port, or https://host:port
+  -token-file FILE  the token to use is the first in it
+  -ca FILE          PEM certificates to trust the server's by
+  -json             answers as the API gives them
+  -timeout DURATION how long to wait for an answer
+
+Without -addr and -token-file, they are those of the settings: admin.listen and
+admin.token_file.
+`
+
+// admin runs a command of switchboard admin.
+func (p program) admin(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return usageError{fmt.Errorf("admin: no command; there are %s; see: switchboard admin help", adminNames())}
+	}
+	switch args[0] {
+	case "help", "-h", "-help", "--help":
+		p.printAdminUsage()
+		return nil
+	}
+	for _, c := range adminCommands() {
+		if c.name != args[0] {
+			continue
+		}
+		err := c.run(p, ctx, args[1:])
+		if errors.Is(err, errAdminHelp) {
+			p.printAdminUsage()
+			return nil
+		}
+		return err
+	}
+	return usageError{fmt.Errorf("admin: no command %q; there are %s; see: switchboard admin help", args[0], adminNames())}
+}
+
+// errAdminHelp says that a command was asked how it is used.
+var errAdminHelp = errors.New("help is wanted")
+
+func (p program) printAdminUsage() {
+	var list strings.Builder
+	for _, c := range adminCommands() {
+		fmt.Fprintf(&list, "  %s\n      %s\n", strings.TrimSpace(c.name+" "+c.args), c.summary)
+	}
+	fmt.Fprintf(p.stdout, adminUsage, list.String())
+}
+
+func adminNames() string {
+	var names []string
+	for _, c := range adminCommands() {
+		names = append(names, c.name)
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,3 @@
+// Package admintest holds what the operators' API answers against its own
+// description.
+package admintest

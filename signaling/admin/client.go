@@ -1,0 +1,168 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"switchboard/directory"
+	"switchboard/signaling/protocol"
+)
+
+// Client asks an [API] over HTTP. Errors of the API are [*protocol.Error]s;
+// any other error means that it was not reached.
+type Client struct {
+	// URL is where the API is, without a path: https://host:port.
+	URL string
+	// Token is one of those that the server has in its file.
+	Token string
+	// HTTP carries the requests; nil is [http.DefaultClient].
+	HTTP *http.Client
+}
+
+// maxAnswer bounds an answer, in bytes: a page of sessions is about 150 KiB.
+const maxAnswer = 4 << 20
+
+// ErrNoAPI says that what answered at the address is not this API.
+var ErrNoAPI = errors.New("what answers there is not Switchboard's API for operators")
+
+// Lookup returns the account of a number. A number in national form needs its
+// region.
+func (c *Client) Lookup(ctx context.Context, number, region string) (Account, error) {
+	return call[Account](ctx, c, "lookup", lookupRequest{number, region})
+}
+
+// Account returns an account.
+func (c *Client) Account(ctx context.Context, a directory.Account) (Account, error) {
+	return call[Account](ctx, c, "account", nil, string(a))
+}
+
+// AccountSessions lists the sessions of an account.
+func (c *Client) AccountSessions(ctx context.Context, a directory.Account) (Sessions, error) {
+	return call[Sessions](ctx, c, "accountSessions", nil, string(a))
+}
+
+// EndSession ends the session of a device, which may connect again.
+func (c *Client) EndSession(ctx context.Context, a directory.Account, d directory.Device) error {
+	_, err := call[Done](ctx, c, "endSession", nil, string(a), strconv.Itoa(int(d)))
+	return err
+}
+
+// RemoveDevice removes a device.
+func (c *Client) RemoveDevice(ctx context.Context, a directory.Account, d directory.Device) error {
+	_, err := call[Done](ctx, c, "removeDevice", nil, string(a), strconv.Itoa(int(d)))
+	return err
+}
+
+// Nodes lists the living nodes.
+func (c *Client) Nodes(ctx context.Context) (Nodes, error) {
+	return call[Nodes](ctx, c, "nodes", nil)
+}
+
+// NodeSessions returns a page of the sessions of a node; after is the Next of
+// the page before, or empty. A limit of 0 is the server's own.
+func (c *Client) NodeSessions(ctx context.Context, node, after string, limit int) (Sessions, error) {
+	q := url.Values{}
+	if after != "" {
+		q.Set("after", after)
+	}
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	return call[Sessions](ctx, c, "nodeSessions", q, node)
+}
+
+// Drain takes a node out of service, or with on false puts it back.
+func (c *Client) Drain(ctx context.Context, node string, on bool) (Drained, error) {
+	if on {
+		return call[Drained](ctx, c, "drain", nil, node)
+	}
+	return call[Drained](ctx, c, "undrain", nil, node)
+}
+
+// Relays lists the STUN and TURN servers that the node tells devices of.
+func (c *Client) Relays(ctx context.Context) (Relays, error) {
+	return call[Relays](ctx, c, "relays", nil)
+}
+
+// call asks for an operation. What is sent is a query, if it is one, or else
+// the body; args fill the path.
+func call[Out any](ctx context.Context, c *Client, id string, send any, args ...string) (out Out, err error) {
+	o := operationOf(id)
+	target := strings.TrimSuffix(c.URL, "/") + Base + fill(o.path, args)
+	var body io.Reader
+	switch s := send.(type) {
+	case nil:
+	case url.Values:
+		target += "?" + s.Encode()
+	default:
+		text, err := json.Marshal(s)
+		if err != nil {
+			return out, err
+		}
+		body = bytes.NewReader(text)
+	}
+	r, err := http.NewRequestWithContext(ctx, o.method, target, body)
+	if err != nil {
+		return out, err
+	}
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	r.Header.Set("Authorization", "Bearer "+c.Token)
+	return out, c.do(r, &out)
+}
+
+func (c *Client) do(r *http.Request, out any) error {
+	h := c.HTTP
+	if h == nil {
+		h = http.DefaultClient
+	}
+	resp, err := h.Do(r)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode == http.StatusOK {
+		if json.Unmarshal(text, out) != nil {
+			return ErrNoAPI
+		}
+		return nil
+	}
+	var e protocol.ErrorReply
+	if json.Unmarshal(text, &e) != nil || e.Error == nil || e.Error.Code == "" {
+		return fmt.Errorf("%w: it says %s", ErrNoAPI, resp.Status)
+	}
+	return e.Error
+}
+
+func operationOf(id string) *operation {
+	for i := range operations {
+		if operations[i].id == id {
+			return &operations[i]
+		}
+	}
+	panic("admin: no operation " + id)
+}
+
+// fill puts args in the places of a path.
+func fill(path string, args []string) string {
+	parts := strings.Split(path, "/")
+	for i, p := range parts {
+		if strings.HasPrefix(p, "{") && len(args) > 0 {
+			parts[i], args = url.PathEscape(args[0]), args[1:]
+		}
+	}
+	return strings.Join(parts, "/")
+}

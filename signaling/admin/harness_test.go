@@ -1,0 +1,224 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"switchboard/directory"
+	"switchboard/directory/directorytest"
+	"switchboard/directory/e164"
+	"switchboard/signaling"
+	"switchboard/signaling/admin/admintest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	alice   = "+14155550101"
+	nobody  = "+14155550199"
+	goodKey = "0123456789abcdef0123456789abcdef"
+)
+
+// office is an API with all that it works with, in memory.
+type office struct {
+	t        *testing.T
+	dir      *directorytest.Fake
+	sessions *sessions
+	nodes    []Node
+	listing  func() // called when the nodes are listed
+	removed  []directory.Device
+	fail     error // what counting and removing answer
+	api      *API
+	url      string
+	checker  *admintest.Checker
+	client   *Client
+	log      *lockedBuffer
+
+	account directory.Account
+	device  directory.Device
+}
+
+// open serves an API until the test ends. One account is there, with a device
+// that is connected to another node.
+func open(t *testing.T) *office {
+	t.Helper()
+	world := directorytest.NewWorld()
+	o := &office{t: t, dir: world.Node("n1-a"), sessions: &sessions{pages: map[string][]signaling.SessionInfo{}}, log: &lockedBuffer{}}
+	o.nodes = []Node{
+		{Incarnation: "n1-a", Node: "n1", Region: "eu", Started: time.Now(), Self: true},
+		{Incarnation: "n2-b", Node: "n2", Region: "eu", Started: time.Now()},
+		{Incarnation: "n2-c", Node: "n2", Region: "ap", Started: time.Now()},
+	}
+	tokens, err := OpenTokens(tokenFile(t, "ann "+goodKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := New(Deps{
+		Numbers: o.dir, Presence: o.dir, Fleet: o, Sessions: o.sessions, Tokens: tokens,
+		Waiting: func(context.Context, directory.Account, directory.Device) (int, error) { return 3, o.fail },
+		Remove: func(_ context.Context, _ directory.Account, d directory.Device) error {
+			o.removed = append(o.removed, d)
+			return o.fail
+		},
+		Relays: func() []Relay {
+			return []Relay{{URLs: []string{"turn:192.0.2.1:3478"}, Here: true, Allocations: new(2)}, {URLs: []string{"stun:192.0.2.2:3478"}}}
+		},
+		Log: slog.New(slog.NewJSONHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.api = api
+	s := httptest.NewServer(api)
+	t.Cleanup(s.Close)
+	o.url = s.URL
+	o.checker = admintest.NewChecker(t, Document(), &http.Transport{DisableKeepAlives: true})
+	o.client = &Client{URL: s.URL, Token: goodKey, HTTP: &http.Client{Transport: o.checker}}
+	o.populate(world)
+	t.Cleanup(func() {
+		if strings.Contains(o.log.String(), "5550") || strings.Contains(o.log.String(), goodKey) {
+			t.Errorf("a number or a token is in the log:\n%s", o.log)
+		}
+	})
+	return o
+}
+
+func (o *office) populate(w *directorytest.World) {
+	o.t.Helper()
+	n, err := e164.Parse(alice, "")
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	acct, err := o.dir.Register(o.t.Context(), n)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	dev, err := o.dir.AddDevice(o.t.Context(), acct.Account, "Alice's phone", "")
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.account, o.device = acct.Account, dev.Device
+	if _, _, err := w.Node("n2-b").Bind(o.t.Context(), o.account, o.device, "s5"); err != nil {
+		o.t.Fatal(err)
+	}
+	for i := range 7 {
+		o.sessions.pages["n2-b"] = append(o.sessions.pages["n2-b"], signaling.SessionInfo{
+			ID: fmt.Sprint("s", i), Account: o.account, Device: o.device, Since: time.Now(), State: signaling.SessionConnected, Remote: "192.0.2.7",
+		})
+	}
+}
+
+// Nodes implements Fleet.
+func (o *office) Nodes() []Node {
+	if o.listing != nil {
+		o.listing()
+	}
+	return o.nodes
+}
+
+// raw sends a request as it is and returns the status and the body.
+func (o *office) raw(method, path, body string, change func(*http.Request)) (*http.Response, string) {
+	o.t.Helper()
+	r, err := http.NewRequestWithContext(o.t.Context(), method, o.url+path, strings.NewReader(body))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+goodKey)
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if change != nil {
+		change(r)
+	}
+	resp, err := o.client.HTTP.Do(r)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(resp.Body); err != nil {
+		o.t.Fatal(err)
+	}
+	return resp, b.String()
+}
+
+// sessions are those of nodes that are not there.
+type sessions struct {
+	pages   map[string][]signaling.SessionInfo
+	fail    error
+	ended   []directory.Device
+	drained map[string]bool
+}
+
+func (s *sessions) ListSessions(_ context.Context, node string, q signaling.SessionQuery) (p signaling.SessionPage, err error) {
+	if s.fail != nil {
+		return p, s.fail
+	}
+	for _, i := range s.pages[node] {
+		switch {
+		case i.ID <= q.After || q.Account != "" && i.Account != q.Account:
+		case q.Limit > 0 && len(p.Sessions) == q.Limit:
+			p.More = true
+		default:
+			p.Sessions = append(p.Sessions, i)
+		}
+	}
+	return p, nil
+}
+
+func (s *sessions) EndSession(_ context.Context, _ directory.Account, d directory.Device) error {
+	if s.fail != nil {
+		return s.fail
+	}
+	if d != 1 {
+		return fmt.Errorf("end session: %w", signaling.ErrNoSession)
+	}
+	s.ended = append(s.ended, d)
+	return nil
+}
+
+func (s *sessions) DrainNode(_ context.Context, node string, on bool) error {
+	if s.drained == nil {
+		s.drained = map[string]bool{}
+	}
+	s.drained[node] = on
+	return s.fail
+}
+
+func tokenFile(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -1,0 +1,90 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+
+	"switchboard/signaling/protocol"
+)
+
+// Base is what the paths of the API begin with.
+const Base = "/admin/v1"
+
+// operation is one thing that can be asked.
+type operation struct {
+	method, path string // the path as [http.ServeMux] has it
+	id           string // in the description, in the log and in the metric
+	summary      string
+	errors       []protocol.Code // beside those that every operation may have
+	in, out      reflect.Type
+	do           func(a *API, ctx context.Context, in any) (any, error)
+}
+
+// changes reports whether it changes something.
+func (o *operation) changes() bool { return o.id != "lookup" && o.method != http.MethodGet }
+
+// does makes an operation's types and function from a method of the API.
+func does[In, Out any](o operation, f func(a *API, ctx context.Context, in In) (Out, error)) operation {
+	o.in, o.out = reflect.TypeFor[In](), reflect.TypeFor[Out]()
+	o.do = func(a *API, ctx context.Context, in any) (any, error) { return f(a, ctx, in.(In)) }
+	return o
+}
+
+var (
+	notFound = []protocol.Code{protocol.CodeNotFound}
+	noNode   = []protocol.Code{protocol.CodeNotFound, protocol.CodeConflict}
+)
+
+// operations lists what can be asked. The server, the description and the tests
+// range over it.
+var operations = []operation{
+	does(operation{
+		method: http.MethodPost, path: "/numbers/lookup", id: "lookup",
+		summary: "Look up the account of a number: its devices, where they are connected, what waits for them",
+		errors:  []protocol.Code{protocol.CodeNotFound, protocol.CodeNumber},
+	}, (*API).lookup),
+	does(operation{
+		method: http.MethodGet, path: "/accounts/{account}", id: "account",
+		summary: "The same for an account that is known",
+		errors:  notFound,
+	}, (*API).account),
+	does(operation{
+		method: http.MethodGet, path: "/accounts/{account}/sessions", id: "accountSessions",
+		summary: "List the sessions of an account, on whatever node",
+		errors:  notFound,
+	}, (*API).accountSessions),
+	does(operation{
+		method: http.MethodDelete, path: "/accounts/{account}/devices/{device}/session", id: "endSession",
+		summary: "End the session of a device, on whatever node; the device may connect again",
+		errors:  notFound,
+	}, (*API).endSession),
+	does(operation{
+		method: http.MethodDelete, path: "/accounts/{account}/devices/{device}", id: "removeDevice",
+		summary: "Remove a device: its tokens are good no more, its session ends, its mailbox is emptied",
+		errors:  notFound,
+	}, (*API).removeDevice),
+	does(operation{
+		method: http.MethodGet, path: "/nodes", id: "nodes",
+		summary: "List the living nodes",
+	}, (*API).nodes),
+	does(operation{
+		method: http.MethodGet, path: "/nodes/{node}/sessions", id: "nodeSessions",
+		summary: "List the sessions of a node, page by page",
+		errors:  noNode,
+	}, (*API).nodeSessions),
+	does(operation{
+		method: http.MethodPost, path: "/nodes/{node}/drain", id: "drain",
+		summary: "Take a node out of service: it is not ready, sends its sessions elsewhere and idles, until undrained or stopped. Its calls go on; a relay in the same process does, too",
+		errors:  noNode,
+	}, (*API).drain),
+	does(operation{
+		method: http.MethodPost, path: "/nodes/{node}/undrain", id: "undrain",
+		summary: "Put a drained node back into service",
+		errors:  noNode,
+	}, (*API).undrain),
+	does(operation{
+		method: http.MethodGet, path: "/relays", id: "relays",
+		summary: "List the STUN and TURN servers that the node tells devices of",
+	}, (*API).relays),
+}

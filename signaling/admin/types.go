@@ -1,0 +1,117 @@
+package admin
+
+import (
+	"time"
+
+	"switchboard/directory"
+	"switchboard/directory/e164"
+)
+
+// The tag doc says what a field is, in the description of the API; enum, min,
+// max and pattern say what it can be, there and to the code that reads requests.
+
+// Account is what the directory knows of an account.
+type Account struct {
+	Account  directory.Account `json:"account"`
+	Number   e164.Number       `json:"number" doc:"in E.164 form"`
+	Created  time.Time         `json:"created"`
+	Online   bool              `json:"online" doc:"whether any device is connected"`
+	LastSeen *time.Time        `json:"last_seen,omitempty" doc:"when the last device left, if that is known"`
+	Devices  []Device          `json:"devices" doc:"in the order in which they were added"`
+}
+
+// Device is a device of an account.
+type Device struct {
+	Device  directory.Device `json:"device"`
+	Name    string           `json:"name" doc:"what its owner calls it"`
+	Created time.Time        `json:"created"`
+	Waiting int              `json:"waiting" min:"0" doc:"items in its mailbox"`
+	Session *Session         `json:"session,omitempty" doc:"absent while the device is not connected anywhere"`
+}
+
+// Session is a session of a device.
+type Session struct {
+	Session  string            `json:"session" doc:"its name, which is no secret"`
+	Account  directory.Account `json:"account"`
+	Device   directory.Device  `json:"device"`
+	Node     string            `json:"node" doc:"the incarnation of the node that has it"`
+	NodeName string            `json:"node_name,omitempty" doc:"what the node is called, if it is known"`
+	Since    time.Time         `json:"since"`
+	State    string            `json:"state" enum:"connected waiting visitor unknown" doc:"waiting: its connection is gone and may come back; visitor: connected without being found by others; unknown: its node did not tell"`
+	Remote   string            `json:"remote,omitempty" doc:"address of the connection"`
+}
+
+// Sessions is a page of sessions, ordered by their names.
+type Sessions struct {
+	Sessions []Session `json:"sessions"`
+	Next     string    `json:"next,omitempty" doc:"what to give as after for the next page; absent on the last"`
+}
+
+// Node is a living node.
+type Node struct {
+	Incarnation string    `json:"incarnation" doc:"the node since its last start"`
+	Node        string    `json:"node" doc:"what it is called in its settings"`
+	Region      string    `json:"region"`
+	URL         string    `json:"url,omitempty" doc:"where devices reach it, if its settings tell"`
+	Sessions    int       `json:"sessions" min:"0" doc:"how many it has, as it last told"`
+	Max         int       `json:"max" min:"0" doc:"how many it takes"`
+	Draining    bool      `json:"draining" doc:"takes no sessions"`
+	Version     string    `json:"version"`
+	Started     time.Time `json:"started"`
+	Self        bool      `json:"self" doc:"it is the node that answers"`
+}
+
+// Nodes are all living nodes.
+type Nodes struct {
+	Nodes []Node `json:"nodes"`
+}
+
+// Relay is a STUN or TURN server that devices are told of.
+type Relay struct {
+	URLs []string `json:"urls" doc:"RFC 7064, RFC 7065"`
+	Here bool     `json:"here" doc:"it is in the process that answers"`
+	// Allocations is not known of other processes' relays.
+	Allocations *int `json:"allocations,omitempty" min:"0" doc:"how many it serves; absent where that is not known"`
+}
+
+// Relays are those that the node tells devices of.
+type Relays struct {
+	Relays []Relay `json:"relays"`
+}
+
+// Done answers a change.
+type Done struct {
+	Done bool `json:"done" doc:"always true"`
+}
+
+// Drained answers the draining of a node, or its end.
+type Drained struct {
+	Incarnation string `json:"incarnation"`
+	Draining    bool   `json:"draining"`
+}
+
+type none struct{}
+
+type lookupRequest struct {
+	Number string `json:"number" max:"64" doc:"a number as people write it"`
+	Region string `json:"region,omitempty" pattern:"^[A-Z]{2}$" doc:"the country (ISO 3166) whose national form it may have; without it the number must begin with +"`
+}
+
+type accountRequest struct {
+	Account directory.Account `path:"account" json:"-"`
+}
+
+type deviceRequest struct {
+	Account directory.Account `path:"account" json:"-"`
+	Device  directory.Device  `path:"device" json:"-"`
+}
+
+type nodeRequest struct {
+	Node string `path:"node" json:"-" max:"96" doc:"the node's incarnation, or its name if only one node has it, or self"`
+}
+
+type nodeSessionsRequest struct {
+	Node  string `path:"node" json:"-" max:"96" doc:"the node's incarnation, or its name if only one node has it, or self"`
+	After string `query:"after" json:"-" max:"64" doc:"next of the page before"`
+	Limit int    `query:"limit" json:"-" min:"1" max:"500" default:"100"`
+}
