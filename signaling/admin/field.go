@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -128,7 +127,7 @@ func read(r *http.Request, t reflect.Type) (reflect.Value, error) {
 	if !body {
 		return v, nil
 	}
-	if err := readBody(r, v); err != nil {
+	if err := readBody(r, fields, v); err != nil {
 		return v, err
 	}
 	for _, f := range fields {
@@ -152,13 +151,13 @@ func (f *field) set(v reflect.Value, text string) error {
 		v.SetString(text)
 	case reflect.Int:
 		n, err := strconv.ParseInt(text, 10, 0)
-		if err != nil {
+		if err != nil || strconv.FormatInt(n, 10) != text {
 			return f.wrong("is not a whole number that fits")
 		}
 		v.SetInt(n)
 	case reflect.Uint32:
 		n, err := strconv.ParseUint(text, 10, 32)
-		if err != nil {
+		if err != nil || strconv.FormatUint(n, 10) != text {
 			return f.wrong("is not a whole number that fits")
 		}
 		v.SetUint(n)
@@ -206,8 +205,10 @@ func (f *field) within(n int64) error {
 	return nil
 }
 
-// readBody reads the one JSON object that a body must be.
-func readBody(r *http.Request, v reflect.Value) error {
+// readBody reads the one JSON object that a body must be. It is as strict as the
+// description: package json alone would take Number for number, and null for
+// nothing.
+func readBody(r *http.Request, fields []field, v reflect.Value) error {
 	if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/json" {
 		return protocol.NewError(protocol.CodeMalformed, "the body must be application/json")
 	}
@@ -218,10 +219,22 @@ func readBody(r *http.Request, v reflect.Value) error {
 	if err != nil {
 		return protocol.NewError(protocol.CodeMalformed, "the body ends too soon")
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) || d.Decode(v.Addr().Interface()) != nil || d.More() {
-		return protocol.NewError(protocol.CodeMalformed, "the body is not the JSON object that is asked for, with no other fields")
+	var values map[string]json.RawMessage
+	if json.Unmarshal(body, &values) != nil || values == nil {
+		return protocol.NewError(protocol.CodeMalformed, "the body is not a JSON object")
+	}
+	for _, f := range fields {
+		value, given := values[f.name]
+		if f.place != inBody || !given {
+			continue
+		}
+		delete(values, f.name)
+		if string(value) == "null" || json.Unmarshal(value, v.Field(f.index).Addr().Interface()) != nil {
+			return f.wrong("is of another type")
+		}
+	}
+	if len(values) > 0 {
+		return protocol.NewError(protocol.CodeInvalid, "the body has a field that does not exist")
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ const (
 
 // office is an API with all that it works with, in memory.
 type office struct {
-	t        *testing.T
+	t        testing.TB
 	dir      *directorytest.Fake
 	sessions *sessions
 	nodes    []Node
@@ -52,7 +52,7 @@ type office struct {
 
 // open serves an API until the test ends. One account is there, with a device
 // that is connected to another node.
-func open(t *testing.T) *office {
+func open(t testing.TB) *office {
 	t.Helper()
 	world := directorytest.NewWorld()
 	o := &office{t: t, dir: world.Node("n1-a"), sessions: &sessions{pages: map[string][]signaling.SessionInfo{}}, log: &lockedBuffer{}}
@@ -197,7 +197,7 @@ func (s *sessions) DrainNode(_ context.Context, node string, on bool) error {
 	return s.fail
 }
 
-func tokenFile(t *testing.T, text string) string {
+func tokenFile(t testing.TB, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "tokens")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

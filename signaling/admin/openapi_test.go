@@ -166,13 +166,17 @@ func TestCheckerTells(t *testing.T) {
 	}
 }
 
-// recorder counts what would fail a test.
+// recorder notes what would fail a test.
 type recorder struct {
 	testing.TB
 	errors int
+	last   string
 }
 
-func (r *recorder) Errorf(string, ...any) { r.errors++ }
+func (r *recorder) Errorf(format string, args ...any) {
+	r.errors++
+	r.last = fmt.Sprintf(format, args...)
+}
 
 // dig returns an object inside objects.
 func dig(doc map[string]any, path ...string) map[string]any {

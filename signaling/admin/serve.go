@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,10 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	if path.Clean(r.URL.Path) != r.URL.Path {
+		nothingHere(w, r) // the mux would send elsewhere
+		return
+	}
 	a.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), caller{}, name)))
 }
 
