@@ -39,6 +39,7 @@ func (d *Directory) Bind(ctx context.Context, a Account, dev Device, conn string
 	if err != nil {
 		return 0, nil, wrap("bind", err)
 	}
+	d.announced(a)
 	return fence, prev, nil
 }
 
@@ -57,6 +58,7 @@ func (d *Directory) Unbind(ctx context.Context, a Account, dev Device, fence uin
 		return false, wrap("unbind", err)
 	}
 	d.left(a, now())
+	d.announced(a)
 	return true, nil
 }
 

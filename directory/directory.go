@@ -33,6 +33,7 @@ type Directory struct {
 	presence    *bucket
 	nodes       *bucket
 	seen        *bucket
+	watches     *watches
 	started     chan struct{}
 	deaths      chan struct{}                                  // holds one if the janitor has work
 	queued      atomic.Int64                                   // requests of other nodes that wait
@@ -59,6 +60,7 @@ func Open(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c Config, 
 	d := &Directory{
 		config: c, log: log, nc: nc, js: js,
 		incarnation: c.incarnation(strings.ToLower(rand.Text()[:8])),
+		watches:     newWatches(),
 		started:     make(chan struct{}), deaths: make(chan struct{}, 1),
 		leases: map[string]time.Time{}, died: map[string]time.Time{}, waiting: map[Account]time.Time{},
 	}

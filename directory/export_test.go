@@ -60,3 +60,14 @@ func SweepLate(ctx context.Context, d *Directory, happens func()) error {
 	}
 	return nil
 }
+
+// Unheard is how many announcements of a watched account found no room.
+func Unheard(d *Directory, a Account) int {
+	d.watches.mu.Lock()
+	defer d.watches.mu.Unlock()
+	n, _ := d.watches.of[a].sub.Dropped()
+	return n
+}
+
+// WatchQueue is how many announcements may wait.
+const WatchQueue = watchQueue

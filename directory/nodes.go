@@ -137,5 +137,6 @@ func (d *Directory) noteLease(incarnation string, alive bool, at time.Time) {
 	d.log.Info("node", "node", incarnation, "alive", alive)
 	if !alive {
 		d.toSweep()
+		d.watches.all()
 	}
 }

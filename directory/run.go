@@ -29,6 +29,7 @@ func (d *Directory) Run(ctx context.Context) error {
 	g.Go(func() error { return d.renewLease(run, rev) })
 	g.Go(func() error { return d.watchNodes(run) })
 	g.Go(func() error { return d.keepSeen(run) })
+	g.Go(func() error { return d.hear(run) })
 	g.Go(func() error { return d.sweepUp(run) })
 	if err = g.Wait(); errors.Is(err, ErrLeaseLost) {
 		d.setGood(time.Time{})

@@ -25,6 +25,8 @@ type Directory interface {
 	Bindings(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 	BindingsConfirmed(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 	PresenceOf(ctx context.Context, a directory.Account) (directory.Presence, error)
+	Announce(a directory.Account) error
+	Watch(a directory.Account, changed func()) (stop func(), err error)
 	Ask(ctx context.Context, node string, r directory.Request) ([]byte, error)
 }
 
@@ -58,6 +60,7 @@ func run(t *testing.T, open func(tb testing.TB) Nodes, lags bool) {
 		{"bind race", bindRace},
 		{"presence", presence},
 		{"no account", noAccount},
+		{"watch", watch},
 		{"ask", ask},
 		{"one account in order", oneAccountInOrder},
 		{"accounts in parallel", accountsInParallel},

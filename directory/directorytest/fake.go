@@ -19,6 +19,7 @@ type World struct {
 	numbers  map[e164.Number]directory.Account
 	accounts map[directory.Account]*account
 	nodes    map[string]*Fake
+	watches  map[*watcher]struct{}
 	revision uint64
 }
 
@@ -33,6 +34,7 @@ type account struct {
 func NewWorld() *World {
 	return &World{
 		numbers: map[e164.Number]directory.Account{}, accounts: map[directory.Account]*account{}, nodes: map[string]*Fake{},
+		watches: map[*watcher]struct{}{},
 	}
 }
 
@@ -63,6 +65,7 @@ func (w *World) Node(name string) *Fake {
 // it.
 func (f *Fake) Die() {
 	f.world.mu.Lock()
+	defer f.world.changed("")
 	defer f.world.mu.Unlock()
 	f.dead = true
 	for _, acct := range f.world.accounts {
@@ -232,6 +235,7 @@ func (f *Fake) RemoveDevice(_ context.Context, a directory.Account, dev director
 // Bind records that a device is connected to this node.
 func (f *Fake) Bind(_ context.Context, a directory.Account, dev directory.Device, conn string) (uint64, *directory.Binding, error) {
 	f.world.mu.Lock()
+	defer f.world.changed(a)
 	defer f.world.mu.Unlock()
 	acct := f.world.accounts[a]
 	switch {
@@ -254,6 +258,7 @@ func (f *Fake) Bind(_ context.Context, a directory.Account, dev directory.Device
 // Unbind removes a binding if it is still the newest.
 func (f *Fake) Unbind(_ context.Context, a directory.Account, dev directory.Device, fence uint64) (bool, error) {
 	f.world.mu.Lock()
+	defer f.world.changed(a)
 	defer f.world.mu.Unlock()
 	acct := f.world.accounts[a]
 	if acct == nil || fence == 0 || acct.bindings[dev].Fence != fence {
