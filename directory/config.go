@@ -22,6 +22,10 @@ type Config struct {
 	// Node and Region are the node's own.
 	Node   string `yaml:"-"`
 	Region string `yaml:"-"`
+	// URL is where devices reach this very node from outside, if they can.
+	// Version is the program's. Both are told to the other nodes.
+	URL     string `yaml:"-"`
+	Version string `yaml:"-"`
 	// Replicas is how many servers keep each record.
 	Replicas int `yaml:"-"`
 }

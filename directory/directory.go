@@ -38,15 +38,19 @@ type Directory struct {
 	deaths      chan struct{}                                  // holds one if the janitor has work
 	queued      atomic.Int64                                   // requests of other nodes that wait
 	answer      func(context.Context, Request) ([]byte, error) // set before Run
+	load        func() (sessions, most int)                    // likewise
+	begun       time.Time
+	tellNow     chan struct{} // holds one if the lease has something new to tell
 
 	// Guarded by mu.
-	mu      sync.Mutex
-	good    time.Time            // how long the own lease holds at least; zero without one
-	loaded  bool                 // the others' leases are known
-	trouble error                // why the last renewal did not work
-	leases  map[string]time.Time // incarnation to when it was last heard of, by this node's clock
-	died    map[string]time.Time // incarnation to when its lease ended, by the server's clock
-	waiting map[Account]time.Time
+	mu       sync.Mutex
+	good     time.Time            // how long the own lease holds at least; zero without one
+	loaded   bool                 // the others' leases are known
+	trouble  error                // why the last renewal did not work
+	leases   map[string]heard     // by incarnation
+	died     map[string]time.Time // incarnation to when its lease ended, by the server's clock
+	waiting  map[Account]time.Time
+	draining bool // it sends its devices elsewhere
 }
 
 // Open makes the buckets if they are not there. It starts nothing: the node
@@ -62,7 +66,8 @@ func Open(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c Config, 
 		incarnation: c.incarnation(strings.ToLower(rand.Text()[:8])),
 		watches:     newWatches(),
 		started:     make(chan struct{}), deaths: make(chan struct{}, 1),
-		leases: map[string]time.Time{}, died: map[string]time.Time{}, waiting: map[Account]time.Time{},
+		begun: now(), tellNow: make(chan struct{}, 1),
+		leases: map[string]heard{}, died: map[string]time.Time{}, waiting: map[Account]time.Time{},
 	}
 	d.metrics = newMetrics(d.counts, d.queued.Load)
 	var err error

@@ -13,6 +13,7 @@ var (
 	DecodeBinding  = decodeBinding
 	DecodeNumber   = decodeNumber
 	DecodeSeen     = decodeSeen
+	DecodeLease    = decodeLease
 	DeviceKey      = deviceKey
 	ParseDeviceKey = parseDeviceKey
 	NewAccount     = newAccount
@@ -44,7 +45,7 @@ func NoteSeen(ctx context.Context, d *Directory, a Account, at time.Time) error 
 func Waiting(d *Directory) int { return int(d.queued.Load()) }
 
 // Forget lets a node forget that it heard of another.
-func Forget(d *Directory, incarnation string) { d.noteLease(incarnation, false, time.Now()) }
+func Forget(d *Directory, incarnation string) { d.noteLease(incarnation, nil, time.Now()) }
 
 // SweepLate sweeps up what was there before something happened.
 func SweepLate(ctx context.Context, d *Directory, happens func()) error {

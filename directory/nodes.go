@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,21 +33,8 @@ func (d *Directory) aliveLocked(incarnation string) bool {
 	if incarnation == d.incarnation {
 		return time.Now().Before(d.good)
 	}
-	heard, ok := d.leases[incarnation]
-	return ok && time.Since(heard) < d.config.LeaseTTL+d.config.RenewEvery
-}
-
-// Nodes lists the incarnations whose leases hold, this node's included.
-func (d *Directory) Nodes() []string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	all := slices.Collect(maps.Keys(d.leases))
-	if _, ok := d.leases[d.incarnation]; !ok {
-		all = append(all, d.incarnation)
-	}
-	all = slices.DeleteFunc(all, func(n string) bool { return !d.aliveLocked(n) })
-	slices.Sort(all)
-	return all
+	h, ok := d.leases[incarnation]
+	return ok && time.Since(h.at) < d.config.LeaseTTL+d.config.RenewEvery
 }
 
 func (d *Directory) counts() (nodes, unseen int) {
@@ -99,7 +85,7 @@ func (d *Directory) watchOnce(ctx context.Context) error {
 			case u == nil:
 				d.knowNodes()
 			default:
-				d.noteLease(strings.TrimPrefix(u.Key(), leaseKey("")), u.Operation() == jetstream.KeyValuePut, u.Created())
+				d.noteEntry(strings.TrimPrefix(u.Key(), leaseKey("")), u)
 			}
 		}
 	}
@@ -117,13 +103,27 @@ func (d *Directory) knowNodes() {
 	}
 }
 
-// noteLease notes that a lease was renewed, or ended, at a time of the
-// server's clock.
-func (d *Directory) noteLease(incarnation string, alive bool, at time.Time) {
+// noteEntry notes what the watch brings.
+func (d *Directory) noteEntry(incarnation string, u jetstream.KeyValueEntry) {
+	if u.Operation() != jetstream.KeyValuePut {
+		d.noteLease(incarnation, nil, u.Created())
+		return
+	}
+	l, err := decodeLease(incarnation, u.Value())
+	if err != nil {
+		d.log.Warn("lease of a node not understood", "node", incarnation, "error", err)
+	}
+	d.noteLease(incarnation, &l, u.Created())
+}
+
+// noteLease notes that a lease was renewed, or if it is nil ended, at a time of
+// the server's clock.
+func (d *Directory) noteLease(incarnation string, l *Lease, at time.Time) {
+	alive := l != nil
 	d.mu.Lock()
 	_, known := d.leases[incarnation]
 	if alive {
-		d.leases[incarnation] = time.Now()
+		d.leases[incarnation] = heard{time.Now(), *l}
 		delete(d.died, incarnation)
 	} else {
 		delete(d.leases, incarnation)

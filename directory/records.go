@@ -155,10 +155,3 @@ type Presence struct {
 	Online   bool
 	LastSeen time.Time // when the last device left; zero if that is not known
 }
-
-// Lease is what a node tells of itself.
-type Lease struct {
-	V      int    `json:"v"`
-	Node   string `json:"node"`
-	Region string `json:"region"`
-}

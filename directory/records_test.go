@@ -301,3 +301,23 @@ func FuzzDeviceKey(f *testing.F) {
 		}
 	})
 }
+
+// A lease that cannot be read still holds; a newer program's fields do no harm.
+func TestDecodeLease(t *testing.T) {
+	for _, c := range []struct {
+		data, node, field string
+		ok                bool
+	}{
+		{`{"v":1,"node":"n-1","region":"eu","sessions":3,"colour":"red"}`, "n-1", "", true},
+		{`{"v":1,"node":"n-1","sessions":"many"}`, "n-1", "sessions", false},
+		{`{"v":2,"node":"n-1"}`, "n-1", "v", false},
+		{`{"v":1,"node":"other"}`, "n-1", "node", false},
+		{`x`, "n-1", "", false},
+	} {
+		l, err := directory.DecodeLease("n-1-abcd1234", []byte(c.data))
+		var re *directory.RecordError
+		if (err == nil) != c.ok || err != nil && (!errors.As(err, &re) || re.Field != c.field) || l.Node != c.node {
+			t.Errorf("%s: %+v, %v", c.data, l, err)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package directory
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -57,11 +56,6 @@ func (d *Directory) last() {
 	d.writeSeen(ctx)
 }
 
-func (d *Directory) leaseData() []byte {
-	data, _ := json.Marshal(Lease{V: recordVersion, Node: d.config.Node, Region: d.config.Region})
-	return data
-}
-
 // setGood says how long the own lease holds.
 func (d *Directory) setGood(until time.Time) {
 	d.mu.Lock()
@@ -96,8 +90,15 @@ func (d *Directory) renewLease(ctx context.Context, rev uint64) error {
 	defer tick.Stop()
 	for {
 		until, cancel := context.WithDeadlineCause(ctx, end, ErrLeaseLost)
+		renew := false
 		select {
 		case <-tick.C:
+			renew = true
+		case <-d.tellNow:
+			renew = true
+		case <-until.Done():
+		}
+		if renew {
 			begun := time.Now()
 			next, err := d.renewOnce(until, rev)
 			switch {
@@ -111,7 +112,6 @@ func (d *Directory) renewLease(ctx context.Context, rev uint64) error {
 				d.setTrouble(fmt.Errorf("lease not renewed: %w", err))
 				d.log.Warn("lease not renewed", "left", time.Until(end), "error", err)
 			}
-		case <-until.Done():
 		}
 		cancel()
 		switch {

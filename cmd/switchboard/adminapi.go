@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"switchboard/directory"
 	"switchboard/signaling"
@@ -128,9 +127,11 @@ type fleet struct{ *directory.Directory }
 // Nodes lists the living ones.
 func (f fleet) Nodes() []admin.Node {
 	var all []admin.Node
-	for _, n := range f.Directory.Nodes() {
-		name := n[:max(strings.LastIndexByte(n, '-'), 0)]
-		all = append(all, admin.Node{Incarnation: n, Node: name, Self: n == f.Incarnation()})
+	for _, n := range f.NodeList() {
+		all = append(all, admin.Node{
+			Incarnation: n.Incarnation, Node: n.Node, Region: n.Region, URL: n.URL, Sessions: n.Sessions, Max: n.Max,
+			Draining: n.Draining, Version: n.Version, Started: n.Started, Self: n.Incarnation == f.Incarnation(),
+		})
 	}
 	return all
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -71,6 +72,8 @@ type HTTPConfig struct {
 	Listen         string         `yaml:"listen"`
 	TLS            TLSConfig      `yaml:"tls"`
 	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
+	// PublicURL is where devices reach this very node.
+	PublicURL string `yaml:"public_url"`
 }
 
 // TLSConfig names a certificate and its key, both PEM. Both are read again
@@ -251,7 +254,11 @@ func (c LogConfig) validate() error {
 }
 
 func (c HTTPConfig) validate() error {
-	return errors.Join(checkListen("http.listen", c.Listen), c.TLS.validate("http.tls"))
+	err := errors.Join(checkListen("http.listen", c.Listen), c.TLS.validate("http.tls"))
+	if c.PublicURL != "" && !isBaseURL(c.PublicURL) {
+		err = errors.Join(err, fmt.Errorf("http.public_url: %q is not a URL such as https://eu-1.phone.example, without a path", c.PublicURL))
+	}
+	return err
 }
 
 func (c TLSConfig) validate(key string) error {
@@ -259,6 +266,13 @@ func (c TLSConfig) validate(key string) error {
 		return fmt.Errorf("%s: cert_file and key_file go together; one of them is empty", key)
 	}
 	return nil
+}
+
+// isBaseURL reports whether text is an http or https URL of a host and no more.
+func isBaseURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil &&
+		(u.Path == "" || u.Path == "/") && u.RawQuery == "" && u.Fragment == ""
 }
 
 func checkListen(key, addr string) error {

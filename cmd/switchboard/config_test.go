@@ -120,7 +120,7 @@ func TestMistakesAreTold(t *testing.T) {
 		{"unknown key", "colour: red", "colour (line 1): no such key; there are roles, development,"},
 		{"unknown key below", "http:\n  tls:\n    cert: x", "http.tls.cert (line 3): no such key; there are cert_file, key_file"},
 		{"set twice", "node: a\nnode: b", "node (line 2): set twice"},
-		{"a value for a section", "http: yes", "http (line 1): not a section; there are listen, tls, trusted_proxies"},
+		{"a value for a section", "http: yes", "http (line 1): not a section; there are listen, tls, trusted_proxies, public_url"},
 		{"a list for the whole", "- a", "settings (line 1): not a section"},
 		{"a section for a value", "node: {a: b}", "node (line 1): not a text"},
 		{"a number for a duration", "drain_deadline: 30", "drain_deadline (line 1): not a duration"},

@@ -88,7 +88,10 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 	n.parts = append(n.parts, part{name: "directory", run: d.directory.Run, started: d.directory.Started()})
 	n.health.require("directory", d.directory.Ready)
 	// Sessions go first: their calls need the relay until they have moved.
-	n.atDrain = append([]ending{{"sessions", server.Shutdown}}, n.atDrain...)
+	n.atDrain = append([]ending{{"sessions", func(ctx context.Context) error {
+		d.directory.SetDraining(true)
+		return server.Shutdown(ctx)
+	}}}, n.atDrain...)
 	n.atFailure = append(n.atFailure, ending{"sessions", server.Abandon})
 	n.openPublic(server, registrar)
 	n.health.require("service", func() error {
@@ -97,7 +100,9 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 		}
 		return nil
 	})
+	d.directory.OnLoad(func() (sessions, most int) { return server.Sessions(), n.config.Signaling.MaxSessions })
 	server.OnDrain(func(on bool) {
+		d.directory.SetDraining(on)
 		n.log.Info("an operator takes the node out of service, or puts it back", "out", on)
 	})
 	return n.openAdmin(&d, server)
@@ -122,6 +127,7 @@ func (n *node) openStores(ctx context.Context, s secrets) (stores, error) {
 	var d stores
 	dc := n.config.Directory
 	dc.Secret, dc.Node, dc.Region, dc.Replicas = s.master.Key(forNumbers), n.config.Node, n.config.Region, nats.Replicas()
+	dc.URL, dc.Version = n.config.HTTP.PublicURL, codeVersion()
 	mc, cc := n.config.Mailbox, n.config.Calls
 	mc.Replicas, cc.Replicas = nats.Replicas(), nats.Replicas()
 	oc := cc

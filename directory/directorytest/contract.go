@@ -28,6 +28,8 @@ type Directory interface {
 	Announce(a directory.Account) error
 	Watch(a directory.Account, changed func()) (stop func(), err error)
 	Ask(ctx context.Context, node string, r directory.Request) ([]byte, error)
+	NodeList() []directory.NodeInfo
+	SetDraining(on bool)
 }
 
 // Handler handles the requests to a node.
@@ -61,6 +63,7 @@ func run(t *testing.T, open func(tb testing.TB) Nodes, lags bool) {
 		{"presence", presence},
 		{"no account", noAccount},
 		{"watch", watch},
+		{"nodes", nodes},
 		{"ask", ask},
 		{"one account in order", oneAccountInOrder},
 		{"accounts in parallel", accountsInParallel},
@@ -73,6 +76,13 @@ func run(t *testing.T, open func(tb testing.TB) Nodes, lags bool) {
 type world struct {
 	node Nodes
 	lags bool
+}
+
+// eventually wants ok to hold soon, whatever the world.
+func (w world) eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	w.lags = true
+	w.soon(t, what, ok)
 }
 
 // soon wants ok to hold: at once, or soon where reads may lag.

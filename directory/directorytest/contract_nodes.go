@@ -57,6 +57,32 @@ func fence(t *testing.T, w world) {
 	}
 }
 
+// Nodes know of each other, and hear at once that one is draining.
+func nodes(t *testing.T, w world) {
+	a, b := w.node("n1", nil), w.node("n2", nil)
+	of := func(d Directory, incarnation string) *directory.NodeInfo {
+		for _, n := range d.NodeList() {
+			if n.Incarnation == incarnation {
+				return &n
+			}
+		}
+		return nil
+	}
+	for _, d := range []Directory{a, b} {
+		w.eventually(t, "both nodes are listed", func() bool {
+			list := d.NodeList()
+			return len(list) == 2 && list[0].Node == "n1" && list[1].Node == "n2"
+		})
+	}
+	b.SetDraining(true)
+	if n := of(b, b.Incarnation()); n == nil || !n.Draining {
+		t.Errorf("to itself, the draining node is %+v", n)
+	}
+	w.eventually(t, "the draining is known", func() bool { n := of(a, b.Incarnation()); return n != nil && n.Draining })
+	b.SetDraining(false)
+	w.eventually(t, "its end is known", func() bool { n := of(a, b.Incarnation()); return n != nil && !n.Draining })
+}
+
 // However connects and disconnects of a device cross, the newest connect wins.
 func bindRace(t *testing.T, w world) {
 	ctx, nodes := t.Context(), []Directory{w.node("n1", nil), w.node("n2", nil)}

@@ -3,6 +3,7 @@ package directorytest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -45,8 +46,9 @@ type Fake struct {
 	answer func(context.Context, directory.Request) ([]byte, error)
 
 	// Guarded by world.mu.
-	dead  bool
-	turns map[directory.Account]chan struct{} // holds one while a request is handled
+	dead     bool
+	draining bool
+	turns    map[directory.Account]chan struct{} // holds one while a request is handled
 }
 
 // New returns the only node of a world of its own.
@@ -75,6 +77,26 @@ func (f *Fake) Die() {
 			}
 		}
 	}
+}
+
+// NodeList lists the nodes that are not dead.
+func (f *Fake) NodeList() []directory.NodeInfo {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	var all []directory.NodeInfo
+	for _, name := range slices.Sorted(maps.Keys(f.world.nodes)) {
+		if n := f.world.nodes[name]; !n.dead {
+			all = append(all, directory.NodeInfo{Incarnation: name, Lease: directory.Lease{V: 1, Node: name, Draining: n.draining}})
+		}
+	}
+	return all
+}
+
+// SetDraining says whether the node sends its devices elsewhere.
+func (f *Fake) SetDraining(on bool) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	f.draining = on
 }
 
 // Incarnation is the node's name.
