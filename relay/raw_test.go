@@ -79,9 +79,21 @@ func (r *raw) request(t testing.TB, method stun.Method, attributes ...stun.Sette
 // for none. A new nonce is taken, and nothing else is repeated.
 func (r *raw) do(t testing.TB, method stun.Method, attributes ...stun.Setter) int {
 	t.Helper()
+	return r.try(t, 1, method, attributes...)
+}
+
+// try is do with so many transmissions of the request, as UDP wants it
+// (RFC 8489 §6.2.1).
+func (r *raw) try(t testing.TB, times int, method stun.Method, attributes ...stun.Setter) int {
+	t.Helper()
 	m := r.request(t, method, attributes...)
-	r.send(t, m.Raw)
-	answer := r.receive(t, 500*time.Millisecond)
+	var answer *stun.Message
+	for range times {
+		r.send(t, m.Raw)
+		if answer = r.receive(t, 500*time.Millisecond); answer != nil {
+			break
+		}
+	}
 	if answer == nil {
 		return -1
 	}
