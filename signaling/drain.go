@@ -117,8 +117,9 @@ func (s *Server) goingAway(over time.Duration) []*session {
 	sessions := s.snapshot()
 	s.log.Info("sessions draining", "sessions", len(sessions), "over", over)
 	rand.Shuffle(len(sessions), func(i, j int) { sessions[i], sessions[j] = sessions[j], sessions[i] })
+	better := s.leave()
 	for _, ss := range sessions {
-		ss.tell(&protocol.GoingAway{AfterMS: 200 + rand.Int64N(1000+2*over.Milliseconds())})
+		ss.tell(&protocol.GoingAway{AfterMS: 200 + rand.Int64N(1000+2*over.Milliseconds()), Better: better(ss)})
 	}
 	return sessions
 }

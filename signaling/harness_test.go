@@ -25,6 +25,7 @@ import (
 	"switchboard/signaling/internal/memnet"
 	"switchboard/signaling/mailbox/mailboxtest"
 	"switchboard/signaling/protocol"
+	"switchboard/signaling/region"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,6 +39,7 @@ type world struct {
 	tokens  tokens
 	logs    *lockedBuffer
 	config  Config
+	regions *region.Guide // given to nodes that are started; nil for none
 }
 
 // node is one server of the world.
@@ -74,7 +76,7 @@ func (w *world) node(name string) *node {
 	var err error
 	n.server, err = New(w.config, Deps{
 		Numbers: n.dir, Bindings: n.dir, Nodes: n.dir, Mailboxes: w.boxes, Records: w.records,
-		Auth: w.tokens, Relays: testRelays{}, Version: "test",
+		Auth: w.tokens, Relays: testRelays{}, Regions: regionsOf(w.regions), Version: "test",
 		Log: slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {

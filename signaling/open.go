@@ -129,7 +129,7 @@ func (s *Server) hello(c *conn, first []byte) (*session, error) {
 		return nil, s.refusedToken(err)
 	}
 	if r := h.Resume; r != nil {
-		if ss := s.resume(c, id, r); ss != nil {
+		if ss := s.resume(c, id, h); ss != nil {
 			return ss, nil
 		}
 	}
@@ -146,7 +146,8 @@ func (s *Server) refusedToken(err error) error {
 }
 
 // resume gives c the session it asks for, if this node has it.
-func (s *Server) resume(c *conn, id auth.Identity, r *protocol.Resume) *session {
+func (s *Server) resume(c *conn, id auth.Identity, h *protocol.Hello) *session {
+	r := h.Resume
 	s.mu.Lock()
 	ss := s.byID[r.Session]
 	s.mu.Unlock()
@@ -154,8 +155,10 @@ func (s *Server) resume(c *conn, id auth.Identity, r *protocol.Resume) *session 
 		return nil
 	}
 	snapshots := s.calls.snapshots(ss)
+	at := s.placeOf(ss, c, h)
 	ok := ss.attach(c, r.S, func(key string) *protocol.Welcome {
-		return s.welcome(ss, key, protocol.ResumedFull, snapshots)
+		ss.region = at.region
+		return s.welcome(ss, key, protocol.ResumedFull, snapshots, at)
 	})
 	if !ok {
 		return nil
@@ -182,8 +185,10 @@ func (s *Server) open(c *conn, id auth.Identity, h *protocol.Hello) (*session, e
 	if h.Resume != nil {
 		resumed = protocol.ResumedState
 	}
+	at := s.placeOf(ss, c, h)
 	ok := ss.attach(c, 0, func(key string) *protocol.Welcome {
-		return s.welcome(ss, key, resumed, snapshots)
+		ss.region = at.region
+		return s.welcome(ss, key, resumed, snapshots, at)
 	})
 	if !ok {
 		return nil, &refusal{protocol.CloseReplaced, nil}
@@ -262,13 +267,14 @@ func (s *Server) evict(ss *session, prev *directory.Binding) {
 	})
 }
 
-func (s *Server) welcome(ss *session, key string, r protocol.Resumed, calls []protocol.CallSnapshot) *protocol.Welcome {
+func (s *Server) welcome(ss *session, key string, r protocol.Resumed, calls []protocol.CallSnapshot, at place) *protocol.Welcome {
 	return &protocol.Welcome{
 		Session: ss.id, Key: key, Resumed: r,
 		Account: string(ss.account), Device: uint32(ss.device), Number: ss.number,
 		Node: s.Nodes.Incarnation(), Server: "switchboard/" + s.Version, Features: []string{},
 		HeartbeatMS: s.cfg.Heartbeat.Milliseconds(), Limits: s.cfg.limits(),
 		ICE: s.Relays.Open(), Calls: calls,
+		Region: at.region, Regions: at.regions, Better: at.better,
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"sync"
@@ -21,6 +22,7 @@ import (
 	"switchboard/signaling/auth"
 	"switchboard/signaling/mailbox"
 	"switchboard/signaling/protocol"
+	"switchboard/signaling/region"
 )
 
 // Numbers leads from a number to an account and its devices.
@@ -75,7 +77,19 @@ type Relays interface {
 	For(call string, account directory.Account) protocol.ICE
 }
 
-// Deps are what a [Server] works with. All but Registerer are required.
+// Regions says where devices are best served. See the package region.
+type Regions interface {
+	Choose(from netip.Addr, n e164.Number, roundTrips map[string]int) region.Choice
+	// Better returns a node of another region, or nil.
+	Better(region string) *protocol.Better
+	// Leave returns where to send the devices of each region, when the node
+	// stops. The function is for one goroutine.
+	Leave() func(region string) *protocol.Better
+	Probes() []protocol.Region
+}
+
+// Deps are what a [Server] works with. All but Regions and Registerer are
+// required.
 type Deps struct {
 	Numbers   Numbers
 	Bindings  Bindings
@@ -85,6 +99,8 @@ type Deps struct {
 	Auth      Authenticator
 	Relays    Relays
 	Log       *slog.Logger
+	// Regions may be nil: devices are sent nowhere then.
+	Regions Regions
 	// Registerer receives the metrics; nil keeps them to oneself.
 	Registerer prometheus.Registerer
 	// Version is told to clients.

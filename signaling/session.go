@@ -42,7 +42,8 @@ type session struct {
 	// Guarded by mu.
 	mu      sync.Mutex
 	key     string
-	conn    *conn // nil while the device is away
+	conn    *conn  // nil while the device is away
+	region  string // where the device is best served; empty: not known
 	ended   bool
 	lastS   uint64 // highest number given to a reliable frame
 	unacked []reliable

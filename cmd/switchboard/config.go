@@ -22,6 +22,7 @@ import (
 	"switchboard/signaling/auth"
 	"switchboard/signaling/callstore"
 	"switchboard/signaling/mailbox"
+	"switchboard/signaling/region"
 )
 
 // Role is a part that one process can play.
@@ -48,6 +49,7 @@ type Config struct {
 	HTTP          HTTPConfig    `yaml:"http"`
 	Ops           OpsConfig     `yaml:"ops"`
 	Admin         AdminConfig   `yaml:"admin"`
+	Regions       region.Config `yaml:"regions"`
 
 	RelaySecretFile string `yaml:"relay_secret_file"`
 
@@ -100,6 +102,7 @@ func Default() Config {
 		Ops:           OpsConfig{Listen: "127.0.0.1:8081"},
 		Admin:         AdminConfig{Listen: "127.0.0.1:8082"},
 
+		Regions:   region.Default(),
 		NATS:      natsnode.Default(),
 		Directory: directory.Default(),
 		Relay:     relay.Default(),
@@ -151,6 +154,8 @@ func (c Config) Validate() error {
 		c.Log.validate(),
 		checkListen("ops.listen", c.Ops.Listen),
 		c.Admin.validate(),
+		inSection("regions", c.Regions.Validate()),
+		c.validateRegion(),
 		inSection("nats", c.NATS.Validate()),
 		inSection("directory", c.Directory.Validate()),
 		inSection("relay", c.Relay.Validate()),

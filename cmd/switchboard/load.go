@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"switchboard/relay"
+	"switchboard/signaling/region"
 )
 
 // Load returns the settings: the defaults, changed by the file when one is
@@ -135,6 +136,8 @@ func inWords(t reflect.Type) string {
 		return "a list of networks such as [10.0.0.0/8]"
 	case reflect.TypeFor[[]netip.Addr]():
 		return "a list of addresses such as [192.0.2.1]"
+	case reflect.TypeFor[[]region.Region]():
+		return "a list such as [{name: eu, countries: [DE, +44], probe: 'https://eu.phone.example/v1/ping'}]"
 	case reflect.TypeFor[[]relay.Secret]():
 		return "a list such as [{id: a1, key: 64 hexadecimal digits}]"
 	}

@@ -63,6 +63,10 @@ func (n *node) openRelay(s secrets) error {
 }
 
 func (n *node) openSignaling(ctx context.Context, s secrets) error {
+	geo, err := n.openGeoIP() // before anything that is only waited for
+	if err != nil {
+		return err
+	}
 	d, err := n.openStores(ctx, s)
 	if err != nil {
 		return err
@@ -73,7 +77,7 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 	}
 	server, err := signaling.New(n.config.Signaling, signaling.Deps{
 		Numbers: d.directory, Bindings: d.directory, Nodes: d.directory, Mailboxes: d.mailboxes, Records: d.calls,
-		Auth: d.authenticator, Relays: n.relays, Log: n.log, Registerer: n.metrics, Version: codeVersion(),
+		Auth: d.authenticator, Relays: n.relays, Regions: n.openRegions(d.directory, geo), Log: n.log, Registerer: n.metrics, Version: codeVersion(),
 	})
 	if err != nil {
 		return err
@@ -102,7 +106,7 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 	})
 	d.directory.OnLoad(func() (sessions, most int) { return server.Sessions(), n.config.Signaling.MaxSessions })
 	server.OnDrain(func(on bool) {
-		d.directory.SetDraining(on || n.draining.Load()) // a node that stops is not put back
+		d.directory.SetDraining(on)
 		n.log.Info("an operator takes the node out of service, or puts it back", "out", on)
 	})
 	return n.openAdmin(&d, server)
@@ -201,6 +205,7 @@ func (n *node) openPublic(sessions, registration http.Handler) {
 	for _, path := range []string{protocol.PathRegister, protocol.PathConfirm, protocol.PathRefresh, protocol.PathRevoke} {
 		mux.Handle(path, registration)
 	}
+	mux.HandleFunc("GET "+protocol.PathPing, signaling.Ping)
 	mux.Handle("/", web.Handler())
 	n.health.mount(mux, false)
 	s := httpServer(behindProxies(n.config.HTTP.TrustedProxies, mux), n.log)

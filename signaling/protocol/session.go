@@ -18,6 +18,10 @@ type Hello struct {
 	// the mailbox and may send texts, but is not rung, not shown as online and
 	// told of nothing that comes later.
 	Away bool `json:"away,omitempty"`
+	// RoundTrips are what the client has measured to the regions that an
+	// earlier welcome named: whole milliseconds by name. At most 32, each at
+	// most 60000.
+	RoundTrips map[string]int `json:"round_trips,omitempty"`
 }
 
 // Resume names an earlier session.
@@ -68,6 +72,14 @@ type Welcome struct {
 	// Calls are the account's calls that this device takes part in or could
 	// answer now.
 	Calls []CallSnapshot `json:"calls"`
+	// Region is where this device is best served, as far as the server knows;
+	// empty without regions.
+	Region string `json:"region,omitempty"`
+	// Regions can be measured by the client, for its next hello.
+	Regions []Region `json:"regions,omitempty"`
+	// Better is a node of Region, if this node is of another: the client should
+	// move there when it has nothing to do.
+	Better *Better `json:"better,omitempty"`
 }
 
 // Limits are what the server accepts of this client.
@@ -98,6 +110,9 @@ type Bye struct{}
 // after AfterMS, a different time for each client, and carry on.
 type GoingAway struct {
 	AfterMS int64 `json:"after_ms"`
+	// Better is the node to connect to; without it, the client connects as it
+	// did at first.
+	Better *Better `json:"better,omitempty"`
 }
 
 // ICEGet asks for ICE servers with credentials for a call, whose id the client
@@ -157,6 +172,7 @@ func (m *Hello) Validate() error {
 		c.text("resume.session", m.Resume.Session, 1, MaxID)
 		c.text("resume.key", m.Resume.Key, 1, MaxID)
 	}
+	c.roundTrips("round_trips", m.RoundTrips)
 	return c.err()
 }
 
@@ -166,6 +182,9 @@ func (m *Welcome) Validate() error {
 	c.text("key", m.Key, 1, MaxID)
 	c.that("resumed", m.Resumed == ResumedNone || m.Resumed == ResumedFull || m.Resumed == ResumedState, "is none of the known words")
 	c.that("heartbeat_ms", m.HeartbeatMS > 0, "is not positive")
+	c.text("region", m.Region, 0, MaxRegionName)
+	c.regions(m.Regions)
+	c.better(m.Better)
 	return c.err()
 }
 
@@ -178,6 +197,7 @@ func (*Bye) Validate() error  { return nil }
 func (m *GoingAway) Validate() error {
 	c := check{}
 	c.that("after_ms", m.AfterMS >= 0, "is negative")
+	c.better(m.Better)
 	return c.err()
 }
 
