@@ -62,6 +62,9 @@ func (p program) admin(ctx context.Context, args []string) error {
 		p.printAdminUsage()
 		return nil
 	}
+	if strings.HasPrefix(args[0], "-") {
+		return usageError{fmt.Errorf("admin: %s stands before the command; flags follow it; see: switchboard admin help", args[0])}
+	}
 	for _, c := range adminCommands() {
 		if c.name != args[0] {
 			continue

@@ -228,6 +228,7 @@ func TestAdminMistakes(t *testing.T) {
 	wrong.fails(exitFailed, "nowhere", "nodes")
 
 	nobody := &operator{t: t}
+	nobody.fails(exitUsage, `-json stands before the command`, "-json", "nodes")
 	nobody.fails(exitUsage, `no command "dial"; there are lookup, nodes,`, "dial")
 	if code, out, _ := nobody.run("help"); code != exitOK || !strings.Contains(out, "switchboard admin COMMAND") {
 		t.Errorf("help: %d %s", code, out)

@@ -188,6 +188,9 @@ func (n *node) openSender() (auth.Sender, error) {
 	if !n.config.Development {
 		return sender, nil
 	}
+	if err := os.MkdirAll(n.config.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("data_dir: %w", err)
+	}
 	n.codesFile = filepath.Join(n.config.DataDir, "codes.log")
 	f, err := os.OpenFile(n.codesFile, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {

@@ -132,6 +132,10 @@ func TestChanges(t *testing.T) {
 	if _, err := o.client.Drain(ctx, "n2-b", true); protocol.CodeOf(err) != protocol.CodeNotFound {
 		t.Errorf("draining a node that has just gone: %v", err)
 	}
+	o.sessions.fail = directory.ErrUnavailable
+	if _, err := o.client.Drain(ctx, "n2-b", true); protocol.CodeOf(err) != protocol.CodeUnavailable || !strings.Contains(err.Error(), "happen yet") {
+		t.Errorf("draining a node that does not answer: %v", err)
+	}
 	for _, want := range []string{
 		`"change":"endSession","by":"ann","remote":"127.0.0.1","result":"ok","account":"` + string(o.account) + `","device":"1"`,
 		`"change":"endSession","by":"ann","remote":"127.0.0.1","result":"not_found"`,
@@ -142,8 +146,8 @@ func TestChanges(t *testing.T) {
 			t.Errorf("the log lacks %s:\n%s", want, o.log)
 		}
 	}
-	if n := strings.Count(o.log.String(), "operator's change"); n != 8 {
-		t.Errorf("%d lines of audit, want 8", n)
+	if n := strings.Count(o.log.String(), "operator's change"); n != 9 {
+		t.Errorf("%d lines of audit, want 9", n)
 	}
 }
 

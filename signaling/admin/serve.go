@@ -102,7 +102,7 @@ func (a *API) run(w http.ResponseWriter, r *http.Request, o *operation) {
 	result := "ok"
 	var pe *protocol.Error
 	if err != nil {
-		pe = a.asError(o.id, err)
+		pe = a.asError(o, err)
 		result = string(pe.Code)
 	}
 	a.metrics.requests.WithLabelValues(o.id, result).Inc()
@@ -155,7 +155,7 @@ func answer(w http.ResponseWriter, status int, v any) {
 
 // asError is what the operator is told; the log has the cause of what is not
 // his fault.
-func (a *API) asError(id string, err error) *protocol.Error {
+func (a *API) asError(o *operation, err error) *protocol.Error {
 	var pe *protocol.Error
 	var ne *e164.Error
 	var re *directory.RecordError
@@ -171,13 +171,16 @@ func (a *API) asError(id string, err error) *protocol.Error {
 	case errors.Is(err, directory.ErrGone):
 		return protocol.NewError(protocol.CodeNotFound, "the node is gone")
 	case errors.As(err, &re):
-		a.log.Error("record cannot be read", "operation", id, "error", re)
+		a.log.Error("record cannot be read", "operation", o.id, "error", re)
 		return protocol.NewError(protocol.CodeInternal, "a stored record cannot be read: %v", re)
 	case errors.Is(err, directory.ErrUnavailable), errors.Is(err, directory.ErrConflict), errors.Is(err, mailbox.ErrUnavailable),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		a.log.Warn("operator cannot be answered", "operation", id, "error", err)
+		a.log.Warn("operator cannot be answered", "operation", o.id, "error", err)
+		if o.changes() {
+			return protocol.NewError(protocol.CodeUnavailable, "NATS or another node did not answer in time; the change may have happened, or happen yet").After(time.Second)
+		}
 		return protocol.NewError(protocol.CodeUnavailable, "NATS or another node did not answer in time").After(time.Second)
 	}
-	a.log.Error("operator's request failed", "operation", id, "error", err)
+	a.log.Error("operator's request failed", "operation", o.id, "error", err)
 	return protocol.NewError(protocol.CodeInternal, "a fault of the server; its log has the cause")
 }
