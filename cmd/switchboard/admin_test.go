@@ -79,7 +79,7 @@ func TestAdmin(t *testing.T) {
 	await[client.Connected](t, b)
 	o := at(t, second, p2)
 
-	o.must([]string{`^one +one-\w+ .* in service `, `^two +two-\w+ .* in service `}, "nodes")
+	o.must([]string{`^one +one-\w+ +default +in service +\d+ +200000 `, `^two +two-\w+ +default +in service `}, "nodes")
 	account := o.must([]string{`^number +\+14155550101$`, `^online +yes$`, `^1 +test phone .* one-\w+ +connected `}, "lookup", alice)
 	account = strings.Fields(account)[1]
 	o.must([]string{account}, "lookup", "-region", "us", "(415) 555-0101")
@@ -109,6 +109,7 @@ func TestAdmin(t *testing.T) {
 	// The other node is drained: its devices go, it is not ready, and takes none.
 	o.must([]string{`^one-\w+ sends its sessions elsewhere`}, "drain", "one")
 	await[client.Disconnected](t, a)
+	eventually(t, func() bool { _, out, _ := o.run("nodes"); return drains.MatchString(out) })
 	if status, body := p1.get(p1.Ops, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "operator") {
 		t.Errorf("a drained node is ready: %d %s", status, body)
 	}
@@ -116,6 +117,7 @@ func TestAdmin(t *testing.T) {
 		t.Error("the other is not")
 	}
 	o.must([]string{`in service$`}, "undrain", "one")
+	eventually(t, func() bool { _, out, _ := o.run("nodes"); return !drains.MatchString(out) })
 	await[client.Connected](t, a)
 
 	// A device is removed, and cannot come back.
@@ -134,6 +136,8 @@ func TestAdmin(t *testing.T) {
 		t.Error("a number is in the log")
 	}
 }
+
+var drains = regexp.MustCompile(`one-\w+ +default +draining `)
 
 // TestAdminAnswersAsDescribed calls every operation of a real server.
 func TestAdminAnswersAsDescribed(t *testing.T) {
@@ -208,7 +212,8 @@ func TestAdminMistakes(t *testing.T) {
 	o.fails(exitFailed, "the number cannot be", "lookup", "12")
 	o.fails(exitFailed, "no living node is called so", "drain", "nobody")
 	o.fails(exitFailed, "there is no such account", "lookup", "-account", "0000000000000")
-	o.fails(exitFailed, "account is not of the form", "lookup", "-account", "../nodes")
+	o.fails(exitUsage, `-account: "../nodes" is not an account`, "lookup", "-account", "../nodes")
+	o.fails(exitFailed, "there is nothing here", "drain", "..")
 
 	other := filepath.Join(t.TempDir(), "other")
 	if err := os.WriteFile(other, []byte(admin.NewToken()), 0o600); err != nil {

@@ -30,6 +30,9 @@ func (f *adminFlags) whose() whose {
 // find looks an account up.
 func (w whose) find(ctx context.Context, p program, c *admin.Client, number string) (admin.Account, error) {
 	if *w.account != "" {
+		if !directory.Account(*w.account).Valid() {
+			return admin.Account{}, usageError{fmt.Errorf("-account: %q is not an account: 13 of 0-9 and a-v, as lookup shows it", *w.account)}
+		}
 		return c.Account(ctx, directory.Account(*w.account))
 	}
 	if number == "-" {

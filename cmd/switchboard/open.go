@@ -106,7 +106,7 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 	})
 	d.directory.OnLoad(func() (sessions, most int) { return server.Sessions(), n.config.Signaling.MaxSessions })
 	server.OnDrain(func(on bool) {
-		d.directory.SetDraining(on)
+		d.directory.SetDraining(on || n.draining.Load()) // a node that stops is not put back
 		n.log.Info("an operator takes the node out of service, or puts it back", "out", on)
 	})
 	return n.openAdmin(&d, server)

@@ -30,6 +30,8 @@ type Presence interface {
 
 // Fleet says which nodes are alive, the one that answers included.
 type Fleet interface {
+	// Incarnation names the one that answers.
+	Incarnation() string
 	Nodes() []Node
 }
 

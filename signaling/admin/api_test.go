@@ -87,6 +87,12 @@ func TestNodeSessions(t *testing.T) {
 	if p, err := o.client.NodeSessions(t.Context(), "self", "", 0); err != nil || len(p.Sessions) != 0 {
 		t.Errorf("of the node itself: %+v, %v", p, err)
 	}
+	lively := o.nodes
+	o.nodes = nil // the node has lost its lease
+	if _, err := o.client.NodeSessions(t.Context(), "self", "", 0); err != nil {
+		t.Errorf("of the node itself, without a lease: %v", err)
+	}
+	o.nodes = lively
 	for path, want := range map[string]string{
 		"/nodes/n2/sessions":                                    "conflict",  // which of the two
 		"/nodes/n9/sessions":                                    "not_found", // no such

@@ -120,6 +120,9 @@ func (o *office) populate(w *directorytest.World) {
 	}
 }
 
+// Incarnation implements Fleet.
+func (o *office) Incarnation() string { return "n1-a" }
+
 // Nodes implements Fleet.
 func (o *office) Nodes() []Node {
 	if o.listing != nil {

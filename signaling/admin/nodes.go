@@ -16,16 +16,26 @@ func (a *API) nodes(context.Context, none) (Nodes, error) {
 	return Nodes{all}, nil
 }
 
-// node returns the living node that is meant.
+// self is the name of the node that answers, for whoever does not know it.
+const self = "self"
+
+// node returns the living node that is meant. The one that answers is one even
+// when it has lost its lease.
 func (a *API) node(name string) (Node, error) {
+	if name == self {
+		name = a.deps.Fleet.Incarnation()
+	}
 	var found []Node
 	for _, n := range a.deps.Fleet.Nodes() {
-		if n.Incarnation == name || n.Self && name == "self" {
+		if n.Incarnation == name {
 			return n, nil
 		}
 		if n.Node == name {
 			found = append(found, n)
 		}
+	}
+	if name == a.deps.Fleet.Incarnation() {
+		return Node{Incarnation: name, Self: true}, nil
 	}
 	switch len(found) {
 	case 0:
