@@ -18,11 +18,12 @@ const (
 
 	// To a node, of no account.
 	kindSessions = "sessions" // tell a page of the sessions
+	kindEnd      = "end"      // end the session of that name
 	kindDrain    = "drain"    // send the sessions elsewhere and take no new ones
 	kindUndrain  = "undrain"  // take sessions again
 )
 
-// evicted is the answer to kindEvict when the session was there.
+// evicted is the answer to kindEvict and kindEnd when the session was there.
 const evicted = "ended"
 
 type tellRequest struct {
@@ -142,6 +143,11 @@ func (s *Server) Answer(ctx context.Context, r directory.Request) ([]byte, error
 			return nil, fmt.Errorf("sessions: %w", err)
 		}
 		return json.Marshal(s.page(q))
+	case kindEnd:
+		if !s.endNamed(string(r.Data)) {
+			return nil, nil
+		}
+		return []byte(evicted), nil
 	case kindDrain, kindUndrain:
 		s.drainAsked(r.Kind)
 		return nil, nil

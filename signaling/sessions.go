@@ -136,3 +136,36 @@ func (s *Server) EndSession(ctx context.Context, a directory.Account, d director
 	}
 	return fmt.Errorf("end session: %w", ErrNoSession)
 }
+
+// EndSessionAt ends a session of a node, this one or another, by its name:
+// whatever the directory knows of it, and visitors, too. The device may connect
+// again. [ErrNoSession] says that the node has no such session; other errors are
+// those of [directory.Directory.Ask].
+func (s *Server) EndSessionAt(ctx context.Context, node, id string) error {
+	if node == s.Nodes.Incarnation() {
+		if !s.endNamed(id) {
+			return fmt.Errorf("end session: %w", ErrNoSession)
+		}
+		return nil
+	}
+	data, err := s.Nodes.Ask(ctx, node, directory.Request{Kind: kindEnd, Data: []byte(id)})
+	if err != nil {
+		return fmt.Errorf("end session: %w", err)
+	}
+	if string(data) != evicted {
+		return fmt.Errorf("end session: %w", ErrNoSession)
+	}
+	return nil
+}
+
+// endNamed ends a session of this node and reports whether it was there.
+func (s *Server) endNamed(id string) bool {
+	s.mu.Lock()
+	ss := s.byID[id]
+	s.mu.Unlock()
+	if ss == nil {
+		return false
+	}
+	s.endWith(ss, protocol.CloseOperator)
+	return true
+}

@@ -91,3 +91,27 @@ func TestEndSession(t *testing.T) {
 		}
 	})
 }
+
+func TestEndSessionByName(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n1, n2 := w.node("n1"), w.node("n2")
+		token := w.device(n1, alice)
+		for _, hello := range []*protocol.Hello{{Token: token}, {Token: token, Away: true}} {
+			for _, asked := range []*node{n1, n2} {
+				p := n2.hello(hello)
+				if err := asked.server.EndSessionAt(t.Context(), "n2", p.welcome.Session); err != nil {
+					t.Fatal(err)
+				}
+				if code := p.closedWith(); code != protocol.CloseOperator {
+					t.Errorf("closed with %v", code)
+				}
+				if err := asked.server.EndSessionAt(t.Context(), "n2", p.welcome.Session); !errors.Is(err, ErrNoSession) {
+					t.Errorf("ending it again: %v", err)
+				}
+			}
+		}
+		if err := n1.server.EndSessionAt(t.Context(), "n3", "x"); !errors.Is(err, directory.ErrGone) {
+			t.Errorf("on a node that is not there: %v", err)
+		}
+	})
+}

@@ -21,7 +21,7 @@ func adminCommands() []adminCommand {
 		{"nodes", "", "the living nodes", program.adminNodes},
 		{"sessions", "[-node NODE | -number NUMBER]", "the sessions of a node, or of whoever has a number", program.adminSessions},
 		{"relays", "", "the STUN and TURN servers that devices are told of", program.adminRelays},
-		{"end-session", "NUMBER DEVICE", "end a device's session; it may connect again", program.adminEndSession},
+		{"end-session", "NUMBER DEVICE | -node NODE SESSION", "end a session, a device's or by its name; the device may connect again", program.adminEndSession},
 		{"remove-device", "-yes NUMBER DEVICE", "remove a device for good: tokens, session, mailbox", program.adminRemoveDevice},
 		{"drain", "NODE", "take a node out of service: its sessions go elsewhere, it idles", program.adminDrain},
 		{"undrain", "NODE", "put a drained node back into service", program.adminUndrain},
@@ -38,7 +38,8 @@ Commands:
 NUMBER is in any form that people write, with + in front or with -region; - reads
 it from standard input, so that it does not stand in the list of processes. In
 its place, -account ACCOUNT names an account. NODE is an incarnation or a name,
-as "nodes" shows them, or self. DEVICE is a number, as "lookup" shows them.
+as "nodes" shows them, or self. DEVICE is a number, as "lookup" shows them, and
+SESSION a name, as "sessions" does.
 
 Flags of those that ask a server:
   -config FILE      where the server's settings are, for its address and token

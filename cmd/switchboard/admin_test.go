@@ -106,6 +106,14 @@ func TestAdmin(t *testing.T) {
 	await[client.Disconnected](t, a)
 	await[client.Connected](t, a)
 
+	// So is one that is named.
+	session := strings.Fields(strings.Split(o.must(nil, "sessions", "-node", "one"), "\n")[1])[0]
+	o.must([]string{"ended"}, "end-session", "-node", "one", session)
+	await[client.Disconnected](t, a)
+	await[client.Connected](t, a)
+	o.fails(exitFailed, "there is no such session", "end-session", "-node", "one", session)
+	o.fails(exitUsage, "SESSION is missing", "end-session", "-node", "one")
+
 	// The other node is drained: its devices go, it is not ready, and takes none.
 	o.must([]string{`^one-\w+ sends its sessions elsewhere`}, "drain", "one")
 	await[client.Disconnected](t, a)
@@ -128,7 +136,7 @@ func TestAdmin(t *testing.T) {
 	o.must([]string{"^devices +none"}, "lookup", bob)
 
 	for _, want := range []string{"change=endSession", "change=drain", "change=undrain", "change=removeDevice"} {
-		if n := strings.Count(log.String(), want); n != 1 {
+		if n := strings.Count(log.String(), want+" "); n != 1 {
 			t.Errorf("%d lines of audit with %s", n, want)
 		}
 	}
@@ -180,6 +188,7 @@ func TestAdminAnswersAsDescribed(t *testing.T) {
 	}
 	for name, call := range map[string]func() error{
 		"endSession":   func() error { return api.EndSession(ctx, a.Account, 1) },
+		"by name":      func() error { return api.EndNodeSession(ctx, "self", "x") },
 		"removeDevice": func() error { return api.RemoveDevice(ctx, a.Account, 1) },
 		"drain":        func() error { _, err := api.Drain(ctx, "self", true); return err },
 		"undrain":      func() error { _, err := api.Drain(ctx, "self", false); return err },
@@ -191,7 +200,7 @@ func TestAdminAnswersAsDescribed(t *testing.T) {
 	}
 	seen := strings.Join(checker.Seen(), "\n")
 	for _, id := range checker.Operations() {
-		if !strings.Contains(seen, id+" 200") && id != "endSession" && id != "removeDevice" {
+		if !strings.Contains(seen, id+" 200") && id != "endSession" && id != "endNodeSession" && id != "removeDevice" {
 			t.Errorf("%s was not answered; seen:\n%s", id, seen)
 		}
 	}

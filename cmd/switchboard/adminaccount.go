@@ -89,9 +89,36 @@ func (p program) printAccount(a admin.Account) error {
 
 func (p program) adminEndSession(ctx context.Context, args []string) error {
 	f := p.adminFlags("end-session")
+	node := f.String("node", "", "the `node` of the session that is named")
+	f.whose()
+	if found, err := f.scan(args); err != nil {
+		return err
+	} else if *node != "" {
+		return p.endNamed(ctx, f, *node, found)
+	}
+	f = p.adminFlags("end-session")
 	return p.onDevice(ctx, f, args, func(ctx context.Context, c *admin.Client, a admin.Account, d admin.Device) (string, error) {
 		return fmt.Sprintf("session of device %d ended; it may connect again", d.Device), c.EndSession(ctx, a.Account, d.Device)
 	})
+}
+
+// endNamed ends a session by its name.
+func (p program) endNamed(ctx context.Context, f *adminFlags, node string, found []string) error {
+	if err := f.count(found, "SESSION"); err != nil {
+		return err
+	}
+	c, err := f.client(p)
+	if err != nil {
+		return err
+	}
+	done, err := ask(ctx, f, c, func(ctx context.Context, c *admin.Client) (admin.Done, error) {
+		return admin.Done{Done: true}, c.EndNodeSession(ctx, node, found[0])
+	})
+	if err != nil || *f.json {
+		return p.orJSON(done, err)
+	}
+	fmt.Fprintln(p.stdout, "session ended; its device may connect again")
+	return nil
 }
 
 func (p program) adminRemoveDevice(ctx context.Context, args []string) error {

@@ -36,7 +36,18 @@ func (p program) adminFlags(name string) *adminFlags {
 // returns the arguments, of which there must be as many as are named. The
 // number is empty where an account is given in its place.
 func (f *adminFlags) parse(args []string, names ...string) ([]string, error) {
-	var found []string
+	found, err := f.scan(args)
+	if err != nil {
+		return nil, err
+	}
+	if f.insteadOfNumber != nil && *f.insteadOfNumber != "" && len(names) > 0 && names[0] == argNumber {
+		found = append([]string{""}, found...)
+	}
+	return found, f.count(found, names...)
+}
+
+// scan reads args and returns those that are no flags.
+func (f *adminFlags) scan(args []string) (found []string, err error) {
 	for {
 		if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
 			return nil, errAdminHelp
@@ -48,18 +59,21 @@ func (f *adminFlags) parse(args []string, names ...string) ([]string, error) {
 		}
 		found, args = append(found, f.Arg(0)), f.Args()[1:]
 	}
-	if f.insteadOfNumber != nil && *f.insteadOfNumber != "" && len(names) > 0 && names[0] == argNumber {
-		found = append([]string{""}, found...)
-	}
-	switch {
-	case *f.timeout <= 0:
+	if *f.timeout <= 0 {
 		return nil, f.usage("-timeout: %v is no time to wait", *f.timeout)
-	case len(found) > len(names):
-		return nil, f.usage("%q is one argument too many", found[len(names)])
-	case len(found) < len(names):
-		return nil, f.usage("%s is missing", names[len(found)])
 	}
 	return found, nil
+}
+
+// count holds arguments against the names of those that there must be.
+func (f *adminFlags) count(found []string, names ...string) error {
+	switch {
+	case len(found) > len(names):
+		return f.usage("%q is one argument too many", found[len(names)])
+	case len(found) < len(names):
+		return f.usage("%s is missing", names[len(found)])
+	}
+	return nil
 }
 
 func (f *adminFlags) usage(format string, args ...any) error {

@@ -39,6 +39,7 @@ type Fleet interface {
 type SessionControl interface {
 	ListSessions(ctx context.Context, node string, q signaling.SessionQuery) (signaling.SessionPage, error)
 	EndSession(ctx context.Context, a directory.Account, d directory.Device) error
+	EndSessionAt(ctx context.Context, node, session string) error
 	DrainNode(ctx context.Context, node string, on bool) error
 }
 

@@ -119,6 +119,17 @@ func TestChanges(t *testing.T) {
 	if err := o.client.EndSession(ctx, o.account, 2); protocol.CodeOf(err) != protocol.CodeNotFound {
 		t.Errorf("ending a session that is not there: %v", err)
 	}
+	if err := o.client.EndNodeSession(ctx, "n2-b", "s1"); err != nil {
+		t.Errorf("end session by name: %v", err)
+	}
+	for node, want := range map[string]protocol.Code{"n2-c": protocol.CodeNotFound, "n3": protocol.CodeNotFound, "n2": protocol.CodeConflict} {
+		if err := o.client.EndNodeSession(ctx, node, "s1"); protocol.CodeOf(err) != want {
+			t.Errorf("ending a session of %s: %v, want %v", node, err, want)
+		}
+	}
+	if err := o.client.EndNodeSession(ctx, "self", "S-1"); protocol.CodeOf(err) != protocol.CodeInvalid {
+		t.Errorf("ending what cannot be a session: %v", err)
+	}
 	if err := o.client.RemoveDevice(ctx, o.account, 1); err != nil || len(o.removed) != 1 {
 		t.Errorf("remove device: %v", err)
 	}
@@ -152,8 +163,8 @@ func TestChanges(t *testing.T) {
 			t.Errorf("the log lacks %s:\n%s", want, o.log)
 		}
 	}
-	if n := strings.Count(o.log.String(), "operator's change"); n != 9 {
-		t.Errorf("%d lines of audit, want 9", n)
+	if n := strings.Count(o.log.String(), "operator's change"); n != 14 {
+		t.Errorf("%d lines of audit, want 14", n)
 	}
 }
 

@@ -55,6 +55,12 @@ func (c *Client) EndSession(ctx context.Context, a directory.Account, d director
 	return err
 }
 
+// EndNodeSession ends a session of a node, by its name.
+func (c *Client) EndNodeSession(ctx context.Context, node, session string) error {
+	_, err := call[Done](ctx, c, "endNodeSession", nil, node, session)
+	return err
+}
+
 // RemoveDevice removes a device.
 func (c *Client) RemoveDevice(ctx context.Context, a directory.Account, d directory.Device) error {
 	_, err := call[Done](ctx, c, "removeDevice", nil, string(a), strconv.Itoa(int(d)))

@@ -192,6 +192,15 @@ func (s *sessions) EndSession(_ context.Context, _ directory.Account, d director
 	return nil
 }
 
+func (s *sessions) EndSessionAt(_ context.Context, node, id string) error {
+	for _, i := range s.pages[node] {
+		if i.ID == id {
+			return s.fail
+		}
+	}
+	return fmt.Errorf("end session: %w", signaling.ErrNoSession)
+}
+
 func (s *sessions) DrainNode(_ context.Context, node string, on bool) error {
 	if s.drained == nil {
 		s.drained = map[string]bool{}

@@ -95,6 +95,7 @@ func TestEveryOperation(t *testing.T) {
 		{"DELETE", account + "/devices/1", ""},
 		{"GET", Base + "/nodes", ""},
 		{"GET", Base + "/nodes/n2-b/sessions?limit=2&after=s1", ""},
+		{"DELETE", Base + "/nodes/n2-b/sessions/s1", ""},
 		{"POST", Base + "/nodes/self/drain", ""},
 		{"POST", Base + "/nodes/self/undrain", ""},
 		{"GET", Base + "/relays", ""},

@@ -74,6 +74,11 @@ var operations = []operation{
 		errors:  noNode,
 	}, (*API).nodeSessions),
 	does(operation{
+		method: http.MethodDelete, path: "/nodes/{node}/sessions/{session}", id: "endNodeSession",
+		summary: "End a session of a node, by its name; the device may connect again",
+		errors:  noNode,
+	}, (*API).endNodeSession),
+	does(operation{
 		method: http.MethodPost, path: "/nodes/{node}/drain", id: "drain",
 		summary: "Take a node out of service: it is not ready, sends its sessions elsewhere and idles, until undrained or stopped. Its calls go on; a relay in the same process does, too",
 		errors:  noNode,

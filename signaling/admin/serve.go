@@ -167,7 +167,7 @@ func (a *API) asError(o *operation, err error) *protocol.Error {
 	case errors.Is(err, directory.ErrNotFound):
 		return protocol.NewError(protocol.CodeNotFound, "not in the directory")
 	case errors.Is(err, signaling.ErrNoSession):
-		return protocol.NewError(protocol.CodeNotFound, "the device has no session")
+		return protocol.NewError(protocol.CodeNotFound, "there is no such session")
 	case errors.Is(err, directory.ErrGone):
 		return protocol.NewError(protocol.CodeNotFound, "the node is gone")
 	case errors.As(err, &re):

@@ -93,3 +93,11 @@ func (a *API) sessionAt(ctx context.Context, b directory.Binding) signaling.Sess
 func (a *API) endSession(ctx context.Context, r deviceRequest) (Done, error) {
 	return Done{true}, a.deps.Sessions.EndSession(ctx, r.Account, r.Device)
 }
+
+func (a *API) endNodeSession(ctx context.Context, r nodeSessionRequest) (Done, error) {
+	n, err := a.node(r.Node)
+	if err != nil {
+		return Done{}, err
+	}
+	return Done{true}, a.deps.Sessions.EndSessionAt(ctx, n.Incarnation, r.Session)
+}

@@ -110,6 +110,11 @@ type nodeRequest struct {
 	Node string `path:"node" json:"-" max:"96" doc:"the node's incarnation, or its name if only one node has it, or self"`
 }
 
+type nodeSessionRequest struct {
+	Node    string `path:"node" json:"-" max:"96" doc:"the node's incarnation, or its name if only one node has it, or self"`
+	Session string `path:"session" json:"-" max:"64" pattern:"^[a-z0-9]+$" doc:"the session's name"`
+}
+
 type nodeSessionsRequest struct {
 	Node  string `path:"node" json:"-" max:"96" doc:"the node's incarnation, or its name if only one node has it, or self"`
 	After string `query:"after" json:"-" max:"64" doc:"next of the page before"`
