@@ -79,16 +79,21 @@ func (s *Server) page(q SessionQuery) SessionPage {
 	if q.Limit <= 0 || q.Limit > MaxSessionPage {
 		q.Limit = MaxSessionPage
 	}
-	all := slices.DeleteFunc(s.snapshot(), func(ss *session) bool {
-		return ss.id <= q.After || q.Account != "" && ss.account != q.Account
-	})
-	slices.SortFunc(all, func(a, b *session) int { return cmp.Compare(a.id, b.id) })
-	more := len(all) > q.Limit
-	if more {
-		all = all[:q.Limit]
+	// The first of those that follow, and one more. Of many thousands, few are
+	// among them, so that a page costs little more than looking at each.
+	first := make([]*session, 0, q.Limit+2)
+	for _, ss := range s.snapshot() {
+		if ss.id <= q.After || q.Account != "" && ss.account != q.Account || len(first) > q.Limit && ss.id > first[q.Limit].id {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(first, ss.id, func(have *session, id string) int { return cmp.Compare(have.id, id) })
+		first = slices.Insert(first, at, ss)
+		first = first[:min(len(first), q.Limit+1)]
 	}
-	p := SessionPage{Sessions: make([]SessionInfo, 0, len(all)), More: more}
-	for _, ss := range all {
+	more := len(first) > q.Limit
+	first = first[:min(len(first), q.Limit)]
+	p := SessionPage{Sessions: make([]SessionInfo, 0, len(first)), More: more}
+	for _, ss := range first {
 		p.Sessions = append(p.Sessions, ss.info())
 	}
 	return p

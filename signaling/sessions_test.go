@@ -67,6 +67,35 @@ func TestListSessions(t *testing.T) {
 	})
 }
 
+// Page by page, whatever their size, each session comes once and in order.
+func TestPages(t *testing.T) {
+	s := &Server{byID: map[string]*session{}}
+	var want []string
+	for range 1234 {
+		id := newSecret()[:20]
+		s.byID[id], want = &session{id: id, account: "0000000000001"}, append(want, id)
+	}
+	slices.Sort(want)
+	for _, limit := range []int{0, 1, 7, 500, 617, 2000} {
+		var got []string
+		for q := (SessionQuery{Limit: limit}); ; q.After = got[len(got)-1] {
+			p := s.page(q)
+			for _, i := range p.Sessions {
+				got = append(got, i.ID)
+			}
+			if n := len(p.Sessions); n > MaxSessionPage || n == 0 || p.More && limit > 0 && n != min(limit, MaxSessionPage) {
+				t.Fatalf("limit %d: a page of %d", limit, n)
+			}
+			if !p.More {
+				break
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("limit %d: %d sessions, %d are there, or in another order", limit, len(got), len(want))
+		}
+	}
+}
+
 func TestEndSession(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		n1, n2 := w.node("n1"), w.node("n2")

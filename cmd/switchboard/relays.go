@@ -62,26 +62,19 @@ func newRelays(c ICEConfig, secrets []relay.Secret, ttl time.Duration) (*relays,
 
 // add names a relay of this process, where none was configured.
 func (r *relays) add(hosts []string, a relay.Addrs) {
-	stun, turn := len(r.stun) == 0, len(r.turn) == 0
-	defer func() {
-		if stun {
-			r.own = append(r.own, r.stun...)
-		}
-		if turn {
-			r.own = append(r.own, r.turn...)
-		}
-	}()
+	var stun, turn []string
 	for _, host := range hosts {
-		if stun {
-			r.stun = append(r.stun, "stun:"+withPort(host, a.UDP))
-		}
-		if !turn {
-			continue
-		}
-		r.turn = append(r.turn, "turn:"+withPort(host, a.UDP)+"?transport=udp", "turn:"+withPort(host, a.TCP)+"?transport=tcp")
+		stun = append(stun, "stun:"+withPort(host, a.UDP))
+		turn = append(turn, "turn:"+withPort(host, a.UDP)+"?transport=udp", "turn:"+withPort(host, a.TCP)+"?transport=tcp")
 		if a.TLS != nil {
-			r.turn = append(r.turn, "turns:"+withPort(host, a.TLS)+"?transport=tcp")
+			turn = append(turn, "turns:"+withPort(host, a.TLS)+"?transport=tcp")
 		}
+	}
+	if len(r.stun) == 0 {
+		r.stun, r.own = stun, append(r.own, stun...)
+	}
+	if len(r.turn) == 0 {
+		r.turn, r.own = turn, append(r.own, turn...)
 	}
 }
 

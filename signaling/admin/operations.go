@@ -16,13 +16,14 @@ type operation struct {
 	method, path string // the path as [http.ServeMux] has it
 	id           string // in the description, in the log and in the metric
 	summary      string
+	reads        bool            // changes nothing, though its method is not GET
 	errors       []protocol.Code // beside those that every operation may have
 	in, out      reflect.Type
 	do           func(a *API, ctx context.Context, in any) (any, error)
 }
 
 // changes reports whether it changes something.
-func (o *operation) changes() bool { return o.id != "lookup" && o.method != http.MethodGet }
+func (o *operation) changes() bool { return !o.reads && o.method != http.MethodGet }
 
 // does makes an operation's types and function from a method of the API.
 func does[In, Out any](o operation, f func(a *API, ctx context.Context, in In) (Out, error)) operation {
@@ -40,7 +41,7 @@ var (
 // range over it.
 var operations = []operation{
 	does(operation{
-		method: http.MethodPost, path: "/numbers/lookup", id: "lookup",
+		method: http.MethodPost, path: "/numbers/lookup", id: "lookup", reads: true,
 		summary: "Look up the account of a number: its devices, where they are connected, what waits for them",
 		errors:  []protocol.Code{protocol.CodeNotFound, protocol.CodeNumber},
 	}, (*API).lookup),
