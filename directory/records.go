@@ -99,6 +99,7 @@ type AccountRecord struct {
 	// External leads from what an identity system of the operator's calls a
 	// device to the device, for those that have such a name.
 	External map[string]Device `json:"external,omitempty"`
+	Settings Settings          `json:"settings,omitzero"`
 }
 
 // LogValue keeps the number out of logs.

@@ -54,6 +54,8 @@ type record struct {
 	call.Call
 	From e164.Number `json:"from"`
 	To   e164.Number `json:"to"`
+	// Shield is the account that blocks the caller and has been left out.
+	Shield directory.Account `json:"shield,omitempty"`
 }
 
 func callKey(id string) string { return "c." + id }
@@ -172,6 +174,9 @@ func (k *calls) handle(ctx context.Context, ss *session, body protocol.Body) (an
 			return &protocol.CallReply{Call: id, State: protocol.Ended}, nil
 		}
 		return nil, err
+	}
+	if body.Type() == protocol.TypeCallAnswer {
+		k.srv.met.meet(ss.account, r.From)
 	}
 	if spec, _ := protocol.Lookup(body.Type()); spec.Reply == nil {
 		return nil, nil
@@ -304,6 +309,9 @@ func (k *calls) tellSide(ctx context.Context, r *record, to protocol.Role, devic
 // ring sends the invite to a device of the callee, with the candidates that
 // there are so far.
 func (k *calls) ring(ctx context.Context, r *record, device uint32, merged bool) {
+	if r.Callee.Account == "" {
+		return
+	}
 	a := directory.Account(r.Callee.Account)
 	d := directory.Device(device)
 	k.srv.tell(ctx, a, d, &protocol.CallIncoming{

@@ -29,6 +29,9 @@ type Config struct {
 	// MaxSessions is how many sessions a node takes; more are told to try
 	// another.
 	MaxSessions int `yaml:"max_sessions"`
+	// MaxSubscriptions is how many numbers all sessions of a node may follow; each
+	// costs about half a KiB.
+	MaxSubscriptions int `yaml:"max_subscriptions"`
 	// AllowedOrigins are the web origins whose pages may connect, besides the
 	// node's own; "*" stands for any. Programs that are no browser send none.
 	AllowedOrigins []string `yaml:"allowed_origins"`
@@ -50,6 +53,16 @@ type Limits struct {
 	// is there: a phone directory invites people to walk through it.
 	LookupsPerMinute float64 `yaml:"lookups_per_minute"`
 	LookupsBurst     int     `yaml:"lookups_burst"`
+	// Subscriptions is how many numbers one session may follow.
+	Subscriptions int `yaml:"subscriptions"`
+	// SyncedNumbersPerDay is how many numbers an account may look up as its
+	// contacts, on all nodes together: a whole address book now and then, not the
+	// telephone book.
+	SyncedNumbersPerDay int `yaml:"synced_numbers_per_day"`
+	// StrangersPerHour is how many people an account may call or text in an hour
+	// who do not have it as a contact, on all nodes together: enough to make
+	// friends, too few to pester a town.
+	StrangersPerHour int `yaml:"strangers_per_hour"`
 	// UnackedFrames is how many reliable frames a node keeps for a client that
 	// does not acknowledge; then it closes the connection as slow.
 	UnackedFrames int `yaml:"unacked_frames"`
@@ -62,22 +75,26 @@ type Limits struct {
 // Default returns the configuration that is used where nothing is set.
 func Default() Config {
 	return Config{
-		Heartbeat:      30 * time.Second,
-		HelloTimeout:   5 * time.Second,
-		ResumeFor:      30 * time.Second,
-		DrainFor:       3 * time.Second,
-		RequestTimeout: 5 * time.Second,
-		WriteTimeout:   10 * time.Second,
-		MaxSessions:    200_000,
-		AllowedOrigins: []string{},
+		Heartbeat:        30 * time.Second,
+		HelloTimeout:     5 * time.Second,
+		ResumeFor:        30 * time.Second,
+		DrainFor:         3 * time.Second,
+		RequestTimeout:   5 * time.Second,
+		WriteTimeout:     10 * time.Second,
+		MaxSessions:      200_000,
+		MaxSubscriptions: 200_000,
+		AllowedOrigins:   []string{},
 		Limits: Limits{
 			FramesPerSecond: 50, FramesBurst: 300,
 			InvitesPerMinute: 20, InvitesBurst: 20,
 			MessagesPerSecond: 5, MessagesBurst: 60,
 			LookupsPerMinute: 60, LookupsBurst: 120,
-			UnackedFrames: 256,
-			QueueBytes:    1 << 20,
-			InFlightItems: 256,
+			Subscriptions:       256,
+			SyncedNumbersPerDay: 10_000,
+			StrangersPerHour:    20,
+			UnackedFrames:       256,
+			QueueBytes:          1 << 20,
+			InFlightItems:       256,
 		},
 	}
 }
@@ -97,6 +114,7 @@ func (c Config) Validate() error {
 	need(c.RequestTimeout > 0, "request_timeout", "must be positive")
 	need(c.WriteTimeout > 0, "write_timeout", "must be positive")
 	need(c.MaxSessions > 0, "max_sessions", "must be positive")
+	need(c.MaxSubscriptions >= 0, "max_subscriptions", "must not be negative")
 	for _, o := range c.AllowedOrigins {
 		need(o == "*" || validOrigin(o), "allowed_origins", "each must be * or scheme://host[:port]")
 	}
@@ -109,6 +127,9 @@ func (c Config) Validate() error {
 	need(l.MessagesBurst > 0, "limits.messages_burst", "must be positive")
 	need(l.LookupsPerMinute > 0, "limits.lookups_per_minute", "must be positive")
 	need(l.LookupsBurst > 0, "limits.lookups_burst", "must be positive")
+	need(l.Subscriptions >= 0, "limits.subscriptions", "must not be negative")
+	need(l.SyncedNumbersPerDay >= 0, "limits.synced_numbers_per_day", "must not be negative")
+	need(l.StrangersPerHour > 0 && l.StrangersPerHour <= maxStrangersPerHour, "limits.strangers_per_hour", fmt.Sprintf("must be between 1 and %d", maxStrangersPerHour))
 	need(l.UnackedFrames >= 16, "limits.unacked_frames", "must be at least 16")
 	need(l.QueueBytes >= 4*protocol.MaxFrame, "limits.queue_bytes", fmt.Sprintf("must be at least %d, four frames", 4*protocol.MaxFrame))
 	need(l.InFlightItems > 0, "limits.in_flight_items", "must be positive")

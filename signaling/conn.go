@@ -53,6 +53,20 @@ func (c *conn) send(frames ...[]byte) {
 	c.startWriter()
 }
 
+// sendSpare queues a frame that may be left out, unless much waits already. It
+// reports whether it did.
+func (c *conn) sendSpare(b []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.queued > c.srv.cfg.Limits.QueueBytes/4 {
+		return false
+	}
+	c.queue = append(c.queue, b)
+	c.queued += len(b)
+	c.startWriter()
+	return true
+}
+
 // close ends the connection with a code, after what is queued has been
 // written. It does not wait. The first code counts.
 func (c *conn) close(code protocol.CloseCode) {

@@ -87,6 +87,24 @@ func (s *Server) do(ss *session, body protocol.Body) (any, error) {
 		return s.iceGet(ss, m)
 	case *protocol.PresenceGet:
 		return s.presenceGet(ctx, ss, m)
+	case *protocol.PresenceSubscribe:
+		return s.presenceSubscribe(ctx, ss, m)
+	case *protocol.PresenceUnsubscribe:
+		return s.presenceUnsubscribe(ss, m)
+	case *protocol.SettingsGet:
+		return s.settingsGet(ctx, ss)
+	case *protocol.SettingsSet:
+		return s.settingsSet(ctx, ss, m)
+	case *protocol.ContactsSync:
+		return s.contactsSync(ctx, ss, m)
+	case *protocol.ContactsRemove:
+		return s.contactsRemove(ctx, ss, m)
+	case *protocol.BlockAdd:
+		return s.blockAdd(ctx, ss, m)
+	case *protocol.BlockRemove:
+		return s.blockRemove(ctx, ss, m)
+	case *protocol.BlockList:
+		return s.blockList(ctx, ss)
 	case *protocol.CallInvite:
 		return s.invite(ctx, ss, m)
 	case *protocol.CallSync:
@@ -151,6 +169,8 @@ func asError(err error) *protocol.Error {
 		return protocol.NewError(protocol.CodeTooLarge, "more than %d candidates in one generation", protocol.MaxCandidates)
 	case errors.Is(err, directory.ErrNotFound):
 		return protocol.NewError(protocol.CodeNotFound, "no such number")
+	case errors.Is(err, directory.ErrTooMany):
+		return protocol.NewError(protocol.CodeTooMany, "as many as may be are there")
 	case errors.Is(err, mailbox.ErrFull):
 		return protocol.NewError(protocol.CodeMailboxFull, "too much waits for the receiver")
 	case errors.Is(err, mailbox.ErrTooLarge), errors.Is(err, callstore.ErrTooLarge):
@@ -193,32 +213,4 @@ func (s *Server) iceGet(ss *session, m *protocol.ICEGet) (any, error) {
 	}
 	ice := s.Relays.For(m.Call, ss.account)
 	return &ice, nil
-}
-
-// presenceGet answers alike for a number that nobody has and one whose owner
-// has never been here.
-func (s *Server) presenceGet(ctx context.Context, ss *session, m *protocol.PresenceGet) (any, error) {
-	if err := s.allowLookup(ss); err != nil {
-		return nil, err
-	}
-	n, err := ss.dialled(m.Number)
-	if err != nil {
-		return nil, err
-	}
-	a, err := s.Numbers.Resolve(ctx, n)
-	if errors.Is(err, directory.ErrNotFound) {
-		return &protocol.Presence{Number: n}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	p, err := s.Numbers.PresenceOf(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	reply := &protocol.Presence{Number: n, Online: p.Online}
-	if !p.Online && !p.LastSeen.IsZero() {
-		reply.LastSeen = p.LastSeen.UnixMilli()
-	}
-	return reply, nil
 }

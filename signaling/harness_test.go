@@ -34,6 +34,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	t       *testing.T
 	dir     *directorytest.World
+	folk    *folk
 	boxes   *mailboxtest.Fake
 	records *callstoretest.Fake
 	tokens  tokens
@@ -57,7 +58,7 @@ func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
-			t: t, dir: directorytest.NewWorld(), boxes: mailboxtest.New(), records: callstoretest.New(),
+			t: t, dir: directorytest.NewWorld(), folk: newFolk(), boxes: mailboxtest.New(), records: callstoretest.New(),
 			tokens: tokens{}, logs: &lockedBuffer{}, config: Default(),
 		}
 		f(t, w)
@@ -75,7 +76,7 @@ func (w *world) node(name string) *node {
 	n := &node{w: w, dir: w.dir.Node(name), ln: memnet.Listen()}
 	var err error
 	n.server, err = New(w.config, Deps{
-		Numbers: n.dir, Bindings: n.dir, Nodes: n.dir, Mailboxes: w.boxes, Records: w.records,
+		Numbers: n.dir, People: folks{n.dir, w.folk}, Watcher: n.dir, Bindings: n.dir, Nodes: n.dir, Mailboxes: w.boxes, Records: w.records,
 		Auth: w.tokens, Relays: testRelays{}, Regions: regionsOf(w.regions), Version: "test",
 		Log: slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})

@@ -34,7 +34,18 @@ func (s *Server) invite(ctx context.Context, ss *session, m *protocol.CallInvite
 	if err != nil && !errors.Is(err, directory.ErrNotFound) {
 		return nil, err
 	}
-	return s.calls.begin(ctx, ss, m, to, callee)
+	r, err := s.relation(ctx, callee, ss)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.approach(ctx, ss, to, r); err != nil {
+		return nil, err
+	}
+	reply, err := s.calls.begin(ctx, ss, m, to, callee, r.Blocked)
+	if err == nil {
+		s.met.meet(ss.account, to)
+	}
+	return reply, err
 }
 
 // begin writes the call's record, claims the pair of accounts and rings.
@@ -42,12 +53,16 @@ func (s *Server) invite(ctx context.Context, ss *session, m *protocol.CallInvite
 // The record comes before the pair, so that whoever finds the pair taken finds
 // the call, too. Devices are looked for a second time once the call stands in
 // the callee's list: one that binds after that finds it there.
-func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, to e164.Number, callee directory.Account) (any, error) {
+func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, to e164.Number, callee directory.Account, blocked bool) (any, error) {
 	devices, err := k.ringable(ctx, callee)
 	if err != nil {
 		return nil, err
 	}
 	r := record{From: ss.number, To: to}
+	if blocked {
+		r.Shield, callee, devices = callee, "", shielded(devices)
+		k.srv.metrics.blocked.Inc()
+	}
 	var acts []call.Action
 	r.Call, acts = call.New(call.Invite{
 		ID: m.Call, Caller: call.Party{Account: string(ss.account), Device: uint32(ss.device)},
@@ -64,7 +79,7 @@ func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, 
 	if err != nil {
 		return nil, err
 	}
-	if callee != "" {
+	if callee != "" || blocked {
 		other, err := k.claim(ctx, &r)
 		if err != nil || other != "" {
 			// Nobody has heard of the call yet.
@@ -80,8 +95,11 @@ func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, 
 	k.list(ctx, &r)
 	k.srv.metrics.invites.Inc()
 	k.perform(ctx, &r, acts)
-	if callee != "" {
+	switch {
+	case callee != "":
 		k.joinLate(ctx, &r, callee)
+	case len(devices) > 0:
+		k.pretend(r.ID)
 	}
 	return &protocol.CallInvited{Call: r.ID, To: to, State: r.State}, nil
 }
@@ -138,8 +156,12 @@ func (k *calls) repeated(ctx context.Context, ss *session, m *protocol.CallInvit
 	return &protocol.CallInvited{Call: r.ID, To: to, State: r.State}, nil
 }
 
-// pairKey names the two accounts of a call, whoever calls.
+// pairKey names the two accounts of a call, whoever calls. A call that is kept
+// from the callee is no part of the pair.
 func pairKey(r *record) string {
+	if r.Shield != "" {
+		return "p." + r.Caller.Account + "." + string(r.Shield) + ".b"
+	}
 	a, b := r.Caller.Account, r.Callee.Account
 	return "p." + min(a, b) + "." + max(a, b)
 }

@@ -28,7 +28,7 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 	if err := s.allow(&ss.texts, l.MessagesPerSecond, l.MessagesBurst, "messages"); err != nil {
 		return nil, err
 	}
-	to, receiver, err := s.receiver(ctx, ss, m.To)
+	to, receiver, blocked, err := s.approached(ctx, ss, m.To)
 	if err != nil {
 		return nil, err
 	}
@@ -38,6 +38,10 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 	}
 	if len(boxes) == 0 {
 		return nil, protocol.NewError(protocol.CodeNotFound, "no such number")
+	}
+	if blocked {
+		boxes = nil
+		s.metrics.blocked.Inc()
 	}
 	own, err := s.boxes(ctx, ss.account, ss.device)
 	if err != nil {
@@ -60,6 +64,7 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 		return nil, err
 	}
 	s.metrics.messages.Inc()
+	s.met.meet(ss.account, to)
 	return &protocol.MessageStored{ID: m.ID, To: to, Time: it.Time}, nil
 }
 
@@ -69,8 +74,8 @@ func (s *Server) messageRead(ctx context.Context, ss *session, m *protocol.Messa
 	if err := s.allow(&ss.texts, l.MessagesPerSecond, l.MessagesBurst, "messages"); err != nil {
 		return nil, err
 	}
-	to, receiver, err := s.receiver(ctx, ss, m.To)
-	if err != nil {
+	to, receiver, blocked, err := s.approached(ctx, ss, m.To)
+	if err != nil || blocked {
 		return nil, err
 	}
 	return nil, s.receipt(ctx, protocol.KindRead, m.ID, ss, to, receiver)
@@ -99,6 +104,23 @@ func (s *Server) receiver(ctx context.Context, ss *session, text string) (e164.N
 	}
 	a, err := s.Numbers.Resolve(ctx, to)
 	return to, a, err
+}
+
+// approached is receiver for what the receiver's people will hear of: it counts
+// if they do not know the sender, and tells whether they block him.
+func (s *Server) approached(ctx context.Context, ss *session, text string) (to e164.Number, a directory.Account, blocked bool, err error) {
+	to, a, missing := s.receiver(ctx, ss, text)
+	if missing != nil && !errors.Is(missing, directory.ErrNotFound) {
+		return to, "", false, missing
+	}
+	r, err := s.relation(ctx, a, ss)
+	if err != nil {
+		return to, "", false, err
+	}
+	if err := s.approach(ctx, ss, to, r); err != nil {
+		return to, "", false, err
+	}
+	return to, a, r.Blocked, missing
 }
 
 // boxes lists the mailboxes of an account's devices, but for one.
@@ -150,6 +172,10 @@ func (s *Server) typing(ctx context.Context, ss *session, m *protocol.Typing) (a
 		return nil, nil
 	}
 	if err != nil {
+		return nil, err
+	}
+	r, err := s.relation(ctx, receiver, ss)
+	if err != nil || r.Blocked {
 		return nil, err
 	}
 	devices, err := s.bound(ctx, receiver)

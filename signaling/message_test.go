@@ -218,6 +218,7 @@ func TestTypingAndPresence(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		n := w.node("n1")
 		a, b := n.connect(w.device(n, alice)), n.connect(w.device(n, bob))
+		ok[protocol.ContactsFound](b, &protocol.ContactsSync{Numbers: []string{alice}})
 		a.send(protocol.Frame{}, &protocol.Typing{To: bob})
 		if m := expect[*protocol.Typing](b); m.From == nil || m.From.E164() != alice {
 			t.Errorf("typing = %+v", m)

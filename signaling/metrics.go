@@ -15,6 +15,8 @@ type metrics struct {
 	answerSeconds, callSeconds       prometheus.Histogram
 	messages, delivered              prometheus.Counter
 	undelivered                      *prometheus.CounterVec
+	subscriptions                    prometheus.Gauge
+	spared, blocked                  prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -47,6 +49,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		delivered:     counter("receipts_total", "Receipts of delivery made."),
 		undelivered:   counters("undelivered_total", "Messages that found no device, by reason; devices find the state when they connect.", "reason"),
 	}
+	m.subscriptions = gauge("subscriptions", "Numbers that sessions want to hear of, each for each session.")
+	m.spared = counter("presence_spared_total", "Changes of presence kept back because a device was away or slow.")
+	m.blocked = counter("blocked_total", "Calls and texts that reached nobody because their receiver blocks the sender.")
+	reg.MustRegister(m.subscriptions, m.spared, m.blocked)
 	reg.MustRegister(m.sessions, m.connections, m.opened, m.closed, m.refused, m.limited, m.framesIn, m.framesOut,
 		m.errors, m.bytesIn, m.bytesOut, m.handled, m.invites, m.merged, m.ended, m.paths, m.answerSeconds,
 		m.callSeconds, m.messages, m.delivered, m.undelivered)

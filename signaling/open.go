@@ -165,6 +165,7 @@ func (s *Server) resume(c *conn, id auth.Identity, h *protocol.Hello) *session {
 	}
 	s.metrics.opened.WithLabelValues("resumed").Inc()
 	ss.mail.restart(ss)
+	s.watching.resumed(ss)
 	return ss
 }
 

@@ -53,6 +53,9 @@ func (s *Server) find(a directory.Account, d directory.Device) *session {
 // tell sends a message to a device, wherever it is connected. A device that is
 // nowhere misses it: it finds the state when it connects.
 func (s *Server) tell(ctx context.Context, a directory.Account, d directory.Device, b protocol.Body) {
+	if a == "" {
+		return // nobody, or a phantom
+	}
 	if ss := s.find(a, d); ss != nil {
 		ss.tell(b)
 		return

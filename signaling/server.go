@@ -98,7 +98,10 @@ type Deps struct {
 	Records   Records
 	Auth      Authenticator
 	Relays    Relays
+	Watcher   Watcher
 	Log       *slog.Logger
+	// People may be nil: then everybody knows everybody, and nobody has settings.
+	People People
 	// Regions may be nil: devices are sent nowhere then.
 	Regions Regions
 	// Registerer receives the metrics; nil keeps them to oneself.
@@ -117,6 +120,9 @@ type Server struct {
 	metrics    *metrics
 	upgrader   websocket.Upgrader
 	calls      *calls
+	watching   *watching
+	met        *acquaintances
+	askers     *limiters       // of presences, by account
 	ctx        context.Context // ends with Shutdown
 	cancel     context.CancelFunc
 	goroutines tasks
@@ -141,7 +147,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 	for name, missing := range map[string]bool{
 		"Numbers": d.Numbers == nil, "Bindings": d.Bindings == nil, "Nodes": d.Nodes == nil,
 		"Mailboxes": d.Mailboxes == nil, "Records": d.Records == nil, "Auth": d.Auth == nil,
-		"Relays": d.Relays == nil, "Log": d.Log == nil,
+		"Relays": d.Relays == nil, "Watcher": d.Watcher == nil, "Log": d.Log == nil,
 	} {
 		if missing {
 			return nil, fmt.Errorf("signaling: Deps.%s is missing", name)
@@ -151,8 +157,14 @@ func New(cfg Config, d Deps) (*Server, error) {
 		cfg: cfg, Deps: d, log: d.Log, metrics: newMetrics(d.Registerer),
 		sessions: map[endpoint]*session{}, byID: map[string]*session{}, opening: map[*conn]struct{}{},
 	}
+	if s.People == nil {
+		s.People = openHouse{d.Numbers}
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.calls = newCalls(s)
+	s.watching = newWatching(s)
+	s.met = newAcquaintances(s)
+	s.askers = newLimiters(cfg.Limits.LookupsPerMinute/60, cfg.Limits.LookupsBurst+2*cfg.Limits.Subscriptions)
 	s.hands = newHands(s.goroutines.Go)
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: cfg.HelloTimeout,

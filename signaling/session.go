@@ -36,6 +36,11 @@ type session struct {
 	invites  *rate.Limiter // nil until first used, as are the next two
 	texts    *rate.Limiter
 	lookups  *rate.Limiter
+	writes   *rate.Limiter
+	met      map[e164.Number]time.Time // strangers that count already, and until when
+
+	// Guarded by the mu of watching.
+	subscribed map[e164.Number]*subscription
 
 	mail pump
 
@@ -87,6 +92,26 @@ func (s *session) tell(b protocol.Body) {
 	if s.conn != nil {
 		s.conn.send(raw)
 	}
+}
+
+// tellSpare queues a message that nobody misses, unless the device is away or
+// slow. It reports whether it did.
+func (s *session) tellSpare(b protocol.Body) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || s.conn == nil {
+		return false
+	}
+	raw, err := protocol.Encode(protocol.Frame{}, b)
+	if err != nil {
+		s.srv.log.Error("message not encoded", "type", b.Type(), "error", err)
+		return false
+	}
+	if !s.conn.sendSpare(raw) {
+		return false
+	}
+	s.srv.metrics.framesOut.WithLabelValues(string(b.Type())).Inc()
+	return true
 }
 
 // overflow ends a session whose client acknowledges nothing. It must hold mu.
@@ -161,6 +186,14 @@ func (s *session) detach(c *conn) {
 // finish marks the session as ended and closes its connection, if it has one,
 // with code. It reports whether this call did it.
 func (s *session) finish(code protocol.CloseCode) bool {
+	if !s.finished(code) {
+		return false
+	}
+	s.srv.watching.drop(s)
+	return true
+}
+
+func (s *session) finished(code protocol.CloseCode) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
@@ -193,6 +226,13 @@ func (s *session) is(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.conn == c && !s.ended
+}
+
+// over reports whether the session has ended.
+func (s *session) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
 }
 
 func (s *session) connected() bool {

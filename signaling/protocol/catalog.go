@@ -41,7 +41,18 @@ const (
 	TypeMailboxDrained Type = "mailbox.drained"
 	TypeTyping         Type = "typing"
 
-	TypePresenceGet Type = "presence.get"
+	TypePresenceGet         Type = "presence.get"
+	TypePresenceSubscribe   Type = "presence.subscribe"
+	TypePresenceUnsubscribe Type = "presence.unsubscribe"
+	TypePresence            Type = "presence"
+	TypeSettingsGet         Type = "settings.get"
+	TypeSettingsSet         Type = "settings.set"
+	TypeSettings            Type = "settings"
+	TypeContactsSync        Type = "contacts.sync"
+	TypeContactsRemove      Type = "contacts.remove"
+	TypeBlockAdd            Type = "block.add"
+	TypeBlockRemove         Type = "block.remove"
+	TypeBlockList           Type = "block.list"
 )
 
 // Origin says who sends a message.
@@ -118,6 +129,19 @@ var Catalog = []Spec{
 	{Type: TypeTyping, From: Client | Server, New: func() Body { return new(Typing) }, Summary: "tells that somebody is writing"},
 
 	{Type: TypePresenceGet, From: Client, New: func() Body { return new(PresenceGet) }, Reply: func() any { return new(Presence) }, Summary: "asks whether a number is there"},
+	{Type: TypePresenceSubscribe, From: Client, New: func() Body { return new(PresenceSubscribe) }, Reply: func() any { return new(Presences) }, Summary: "asks whether numbers are there, and to be told when that changes"},
+	{Type: TypePresenceUnsubscribe, From: Client, New: func() Body { return new(PresenceUnsubscribe) }, Reply: func() any { return nil }, Summary: "ends subscriptions"},
+	{Type: TypePresence, From: Server, New: func() Body { return new(Presence) }, Summary: "tells that a number has come or gone"},
+
+	{Type: TypeSettingsGet, From: Client, New: func() Body { return new(SettingsGet) }, Reply: func() any { return new(Settings) }, Summary: "asks for the account's settings"},
+	{Type: TypeSettingsSet, From: Client, New: func() Body { return new(SettingsSet) }, Reply: func() any { return new(Settings) }, Summary: "changes the account's settings"},
+	{Type: TypeSettings, From: Server, New: func() Body { return new(SettingsChanged) }, Reliable: true, Summary: "tells that another device has changed the settings"},
+
+	{Type: TypeContactsSync, From: Client, New: func() Body { return new(ContactsSync) }, Reply: func() any { return new(ContactsFound) }, Summary: "tells whom the account knows, and asks who of them can be called"},
+	{Type: TypeContactsRemove, From: Client, New: func() Body { return new(ContactsRemove) }, Reply: func() any { return nil }, Summary: "takes numbers from those that the account knows"},
+	{Type: TypeBlockAdd, From: Client, New: func() Body { return new(BlockAdd) }, Reply: func() any { return nil }, Summary: "keeps a number from reaching the account"},
+	{Type: TypeBlockRemove, From: Client, New: func() Body { return new(BlockRemove) }, Reply: func() any { return nil }, Summary: "ends a block"},
+	{Type: TypeBlockList, From: Client, New: func() Body { return new(BlockList) }, Reply: func() any { return new(Blocks) }, Summary: "asks for the numbers that the account blocks"},
 }
 
 var byType = func() map[Type]Spec {

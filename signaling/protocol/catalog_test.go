@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"switchboard/directory/e164"
 	"switchboard/signaling/protocol"
 )
 
@@ -143,6 +144,18 @@ func TestValidate(t *testing.T) {
 			"resume.session": `{"token":"x","resume":{"key":"k"}}`, "resume.key": `{"token":"x","resume":{"session":"s"}}`}},
 		"ice.get":      {[]string{call("")}, map[string]string{"call": `{"call":"SECRET VALUE"}`}},
 		"presence.get": {[]string{`{"number":"1"}`}, map[string]string{"number": `{}`}},
+		"presence.subscribe": {[]string{`{"numbers":["1","2"]}`}, map[string]string{
+			"numbers": `{"numbers":[]}`}},
+		"presence.unsubscribe": {[]string{`{}`, `{"numbers":["1"]}`}, map[string]string{"numbers": `{"numbers":[` + list(`"1"`, 101) + `]}`}},
+		"settings.get":         {[]string{``}, nil},
+		"settings.set": {[]string{`{}`, `{"last_seen":"everyone","discoverable":"nobody"}`, `{"last_seen":"contacts"}`}, map[string]string{
+			"last_seen": `{"last_seen":"SECRET-VALUE"}`, "discoverable": `{"discoverable":"contacts"}`}},
+		"contacts.sync": {[]string{`{"numbers":["1"]}`, `{"replace":true}`, `{"numbers":[` + list(`"+14155550101"`, 500) + `]}`}, map[string]string{
+			"numbers": `{"numbers":[]}`}},
+		"contacts.remove": {[]string{`{"numbers":["1"]}`}, map[string]string{"numbers": `{"numbers":[` + list(`"1"`, 501) + `]}`}},
+		"block.add":       {[]string{`{"number":"1"}`}, map[string]string{"number": `{"number":"` + long + `"}`}},
+		"block.remove":    {[]string{`{"number":"1"}`}, map[string]string{"number": `{}`}},
+		"block.list":      {[]string{``}, nil},
 		"call.invite": {[]string{call(`,"to":"1","media":["audio","video"],"sdp":"v=0"`)}, map[string]string{
 			"call": `{"to":"1","media":["audio"],"sdp":"v=0"}`, "to": call(`,"media":["audio"],"sdp":"v=0"`),
 			"media": call(`,"to":"1","media":["SECRET-VALUE"],"sdp":"v=0"`), "sdp": call(`,"to":"1","media":["audio"],"sdp":"` + long + `"`)}},
@@ -192,6 +205,35 @@ func TestValidate(t *testing.T) {
 				t.Errorf("a client's %s: %v", s.Type, err)
 			}
 		}
+	}
+}
+
+// list is n times the same, with commas between.
+func list(s string, n int) string { return strings.Repeat(s+",", n-1) + s }
+
+// What a batch of numbers may not be, besides empty.
+func TestNumbersBounded(t *testing.T) {
+	for name, d := range map[string]string{
+		"too many":       `{"numbers":[` + list(`"1"`, protocol.MaxContacts+1) + `]}`,
+		"too many bytes": `{"numbers":[` + list(`"`+strings.Repeat("1", 60)+`"`, 400) + `]}`,
+		"one too long":   `{"numbers":["` + strings.Repeat("1", 65) + `"]}`,
+		"one empty":      `{"numbers":["1",""]}`,
+	} {
+		_, err := protocol.Decode(protocol.Frame{T: protocol.TypeContactsSync, D: json.RawMessage(d)}, protocol.Client)
+		if protocol.CodeOf(err) != protocol.CodeInvalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	full := protocol.ContactsFound{}
+	n, err := e164.Parse("+14155550101", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range protocol.MaxContacts {
+		full.Contacts = append(full.Contacts, protocol.Contact{Given: strings.Repeat("1", protocol.MaxContactBytes/protocol.MaxContacts), Number: n, Is: protocol.ContactHere})
+	}
+	if b, err := protocol.EncodeReply(strings.Repeat("i", protocol.MaxID), full); err != nil || len(b) > protocol.MaxFrame {
+		t.Errorf("the largest answer has %d bytes, %v", len(b), err)
 	}
 }
 

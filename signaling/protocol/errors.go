@@ -33,6 +33,7 @@ const (
 	CodeCode        Code = "bad_code"     // the one-time code is wrong; info.attempts_left
 	CodeCodeExpired Code = "code_expired" // the one-time code is too old, used up or was never asked for
 	CodeRate        Code = "rate_limited" // too often; after_ms says when again
+	CodeTooMany     Code = "too_many"     // as many of these as may be are there
 	CodeMailboxFull Code = "mailbox_full" // the receiver has too much waiting
 	CodeNotFound    Code = "not_found"    // no such number, device or verification
 	CodeCallUnknown Code = "call_unknown" // no such call, or not this device's
@@ -63,6 +64,7 @@ var Codes = []CodeSpec{
 	{CodeCode, CategoryAuth, true, 403},
 	{CodeCodeExpired, CategoryAuth, false, 403},
 	{CodeRate, CategoryLimit, true, 429},
+	{CodeTooMany, CategoryLimit, false, 409},
 	{CodeMailboxFull, CategoryLimit, false, 507},
 	{CodeNotFound, CategoryNotFound, false, 404},
 	{CodeCallUnknown, CategoryNotFound, false, 404},

@@ -135,30 +135,15 @@ type ICEServer struct {
 	Credential string   `json:"credential,omitempty"`
 }
 
-// PresenceGet asks whether a number is there.
-type PresenceGet struct {
-	Number string `json:"number"`
-}
-
-// Presence says whether any device of an account is connected, and if not,
-// when the last one was, as Unix milliseconds; 0 if that is not known or not
-// for the asker.
-type Presence struct {
-	Number   e164.Number `json:"number"`
-	Online   bool        `json:"online"`
-	LastSeen int64       `json:"last_seen,omitempty"`
-}
-
-func (*Hello) Type() Type       { return TypeHello }
-func (*Welcome) Type() Type     { return TypeWelcome }
-func (*OK) Type() Type          { return TypeOK }
-func (*Ping) Type() Type        { return TypePing }
-func (*Pong) Type() Type        { return TypePong }
-func (*Ack) Type() Type         { return TypeAck }
-func (*Bye) Type() Type         { return TypeBye }
-func (*GoingAway) Type() Type   { return TypeGoingAway }
-func (*ICEGet) Type() Type      { return TypeICEGet }
-func (*PresenceGet) Type() Type { return TypePresenceGet }
+func (*Hello) Type() Type     { return TypeHello }
+func (*Welcome) Type() Type   { return TypeWelcome }
+func (*OK) Type() Type        { return TypeOK }
+func (*Ping) Type() Type      { return TypePing }
+func (*Pong) Type() Type      { return TypePong }
+func (*Ack) Type() Type       { return TypeAck }
+func (*Bye) Type() Type       { return TypeBye }
+func (*GoingAway) Type() Type { return TypeGoingAway }
+func (*ICEGet) Type() Type    { return TypeICEGet }
 
 func (m *Hello) Validate() error {
 	c := check{}
@@ -204,11 +189,5 @@ func (m *GoingAway) Validate() error {
 func (m *ICEGet) Validate() error {
 	c := check{}
 	c.id("call", m.Call)
-	return c.err()
-}
-
-func (m *PresenceGet) Validate() error {
-	c := check{}
-	c.text("number", m.Number, 1, e164.MaxInput)
 	return c.err()
 }
