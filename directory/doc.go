@@ -55,8 +55,9 @@
 // # Between nodes
 //
 // [Directory.Ask] sends a request to a node, on node.<incarnation>.<kind>.<account>,
-// and waits for its answer; [Directory.Answer] handles them, those of one
-// account in order. A node has one subscription for them and one watch of
+// where - stands for an account in what is about the node itself, and waits for
+// its answer; [Directory.Answer] handles them, those of one account in order. A
+// node has one subscription for them and one watch of
 // leases, and nothing that grows with its users, but for those accounts that
 // somebody there watches: [Directory.Watch] subscribes to pub.<account>, where
 // what concerns their presence is announced.
