@@ -74,6 +74,7 @@ func (p program) printAccount(a admin.Account) error {
 	default:
 		fmt.Fprintln(p.stdout, "online   no")
 	}
+	fmt.Fprintf(p.stdout, "shown    online and last seen to %s; found by %s\n", a.Settings.LastSeen, a.Settings.Discoverable)
 	if len(a.Devices) == 0 {
 		fmt.Fprintln(p.stdout, "devices  none")
 		return nil

@@ -22,6 +22,9 @@ func TestLookup(t *testing.T) {
 		if a.Account != o.account || a.Number.E164() != alice || !a.Online || len(a.Devices) != 1 {
 			t.Fatalf("account %+v", a)
 		}
+		if a.Settings != (Settings{"contacts", "everyone"}) {
+			t.Errorf("settings %+v", a.Settings)
+		}
 		d := a.Devices[0]
 		if d.Name != "Alice's phone" || d.Waiting != 3 || d.Session == nil {
 			t.Fatalf("device %+v", d)

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -36,7 +37,10 @@ func (a *API) account(ctx context.Context, r accountRequest) (Account, error) {
 	if err != nil {
 		return Account{}, missing(err, "there is no such account")
 	}
-	answer := Account{Account: record.Account, Number: record.Number, Created: record.Created}
+	answer := Account{Account: record.Account, Number: record.Number, Created: record.Created, Settings: Settings{
+		LastSeen:     string(cmp.Or(record.Settings.LastSeen, directory.Contacts)),
+		Discoverable: string(cmp.Or(record.Settings.Discoverable, directory.Everyone)),
+	}}
 	var sessions []Session
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {

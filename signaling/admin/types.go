@@ -17,7 +17,14 @@ type Account struct {
 	Created  time.Time         `json:"created"`
 	Online   bool              `json:"online" doc:"whether any device is connected"`
 	LastSeen *time.Time        `json:"last_seen,omitempty" doc:"when the last device left, if that is known"`
+	Settings Settings          `json:"settings"`
 	Devices  []Device          `json:"devices" doc:"in the order in which they were added"`
+}
+
+// Settings are what the account's owner wants.
+type Settings struct {
+	LastSeen     string `json:"last_seen" enum:"everyone contacts nobody" doc:"who sees whether the account is online, and when it was"`
+	Discoverable string `json:"discoverable" enum:"everyone nobody" doc:"who finds the account by its number"`
 }
 
 // Device is a device of an account.
