@@ -55,7 +55,8 @@ type Client struct {
 	cancel  context.CancelCauseFunc
 	ended   chan struct{}
 	first   chan struct{} // closed at the first welcome
-	closing atomic.Bool   // Close has been called: a connection that ends is not missed
+	later   sync.WaitGroup
+	closing atomic.Bool // Close has been called: a connection that ends is not missed
 
 	// Owned by run.
 	lastS uint64
@@ -70,8 +71,10 @@ type Client struct {
 	requests map[string]*request
 	order    []string // ids of requests, oldest first; some may be answered
 	calls    map[string]*Call
-	glare    glare
-	box      mailbox
+	// subscribed are the numbers, in E.164 form, that the program wants to hear of.
+	subscribed map[string]bool
+	glare      glare
+	box        mailbox
 }
 
 // eventQueue is how many events may wait for the program: more than the server
@@ -93,7 +96,7 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 	}
 	c := &Client{
 		options: o, events: make(chan Event, eventQueue), ended: make(chan struct{}), first: make(chan struct{}),
-		token: o.Token, requests: map[string]*request{}, calls: map[string]*Call{}, box: newMailbox(),
+		token: o.Token, requests: map[string]*request{}, calls: map[string]*Call{}, subscribed: map[string]bool{}, box: newMailbox(),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	go c.run()
@@ -157,6 +160,7 @@ func (c *Client) Close() error {
 func (c *Client) run() {
 	defer close(c.ended)
 	defer close(c.events)
+	defer c.later.Wait()
 	defer c.failAll()
 	bound := c.options.MinBackoff
 	for {
@@ -271,6 +275,7 @@ func (c *Client) welcomed(l *link, w protocol.Welcome) bool {
 	}
 	if w.Resumed != protocol.ResumedFull {
 		c.takeUp(w.Calls)
+		c.resubscribe()
 	}
 	return true
 }

@@ -19,6 +19,11 @@
 // client; [ErrDisconnected] is a question, as [Client.Presence], that was lost
 // with its connection; and whatever else ended the context that was given.
 //
+// [Client.Subscribe] follows whether numbers are there, over reconnects, as far as
+// their owners let the account see; [Client.SyncContacts], [Client.Block] and
+// [Client.SetSettings] say whom the account knows, whom it does not want to hear
+// of, and who may see it.
+//
 // Two people who call each other at the same moment end up in one call. The
 // client whose invite was merged is told so by the reply, and gets the other
 // call once, as [Incoming] with Merged, to be answered without asking anyone.

@@ -33,6 +33,11 @@ type (
 	Drained struct{}
 	// Typing: somebody writes.
 	Typing struct{ From e164.Number }
+	// PresenceChanged: a number that was subscribed to has come or gone.
+	PresenceChanged struct{ protocol.Presence }
+	// SettingsChanged: another device of the account has changed its settings,
+	// which are these now.
+	SettingsChanged struct{ protocol.Settings }
 )
 
 func (Connected) event()    {}
@@ -41,6 +46,9 @@ func (Incoming) event()     {}
 func (Item) event()         {}
 func (Drained) event()      {}
 func (Typing) event()       {}
+
+func (PresenceChanged) event() {}
+func (SettingsChanged) event() {}
 
 // Ack says that the item is kept. It does not block and may be repeated.
 func (i Item) Ack() {

@@ -229,12 +229,3 @@ func (c *Client) Read(ctx context.Context, sender e164.Number, id string) error 
 // Typing tells whoever has a number that something is being written. It is
 // lost if there is no connection. Send it at most every three seconds.
 func (c *Client) Typing(to string) { c.tell(&protocol.Typing{To: to}) }
-
-// Presence asks whether a number is there. Without a connection the error is
-// [ErrDisconnected]; it holds a [*protocol.Error] if it was refused:
-// bad_number, rate_limited, unavailable.
-func (c *Client) Presence(ctx context.Context, number string) (protocol.Presence, error) {
-	var p protocol.Presence
-	err := c.ask(ctx, asking{body: &protocol.PresenceGet{Number: number}, reply: &p})
-	return p, err
-}

@@ -17,6 +17,10 @@ func (c *Client) told(body protocol.Body) bool {
 			return true
 		}
 		return c.emitUnless(Typing{*m.From})
+	case *protocol.Presence:
+		return c.presence(*m)
+	case *protocol.SettingsChanged:
+		return c.emit(SettingsChanged{protocol.Settings(*m)})
 	case *protocol.CallRinging:
 		c.toCall(m.Call, func(k *Call) CallEvent { return k.tellRinging() })
 	case *protocol.CallAnswered:
