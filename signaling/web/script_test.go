@@ -70,7 +70,7 @@ func (st *stage) load() {
 		window.store = new sb.Store({profile: 'test'})
 		window.told = []
 		window.client = new sb.Client({store})
-		for (const type of ['call', 'text', 'typing', 'drained', 'trouble']) {
+		for (const type of ['call', 'text', 'typing', 'drained', 'trouble', 'presence', 'settings']) {
 			client.addEventListener(type, (e) => told.push({type, detail: e.detail}))
 		}
 		window.happened = (type) => told.filter((e) => e.type === type).length`)

@@ -42,38 +42,49 @@ const freeze = Object.freeze
  * @type {Readonly<Record<string, {from: 'client'|'server'|'both', reliable?: boolean, reply?: boolean}>>}
  */
 export const TYPES = freeze({
-  "hello":           {"from": "client"},
-  "welcome":         {"from": "server"},
-  "ok":              {"from": "server"},
-  "err":             {"from": "server"},
-  "ping":            {"from": "client"},
-  "pong":            {"from": "server"},
-  "ack":             {"from": "client"},
-  "bye":             {"from": "client"},
-  "going_away":      {"from": "server"},
-  "ice.get":         {"from": "client", "reply": true},
-  "call.invite":     {"from": "client", "reply": true},
-  "call.incoming":   {"from": "server", "reliable": true},
-  "call.ringing":    {"from": "both", "reliable": true},
-  "call.answer":     {"from": "client", "reply": true},
-  "call.answered":   {"from": "server", "reliable": true},
-  "call.reject":     {"from": "client", "reply": true},
-  "call.busy":       {"from": "client", "reply": true},
-  "call.cancel":     {"from": "client", "reply": true},
-  "call.hangup":     {"from": "client", "reply": true},
-  "call.candidates": {"from": "both", "reliable": true},
-  "call.describe":   {"from": "both", "reliable": true, "reply": true},
-  "call.report":     {"from": "client"},
-  "call.state":      {"from": "server", "reliable": true},
-  "call.ended":      {"from": "server", "reliable": true},
-  "call.sync":       {"from": "client", "reply": true},
-  "message.send":    {"from": "client", "reply": true},
-  "message.read":    {"from": "client"},
-  "mailbox.item":    {"from": "server"},
-  "mailbox.ack":     {"from": "client"},
-  "mailbox.drained": {"from": "server"},
-  "typing":          {"from": "both"},
-  "presence.get":    {"from": "client", "reply": true}
+  "hello":                {"from": "client"},
+  "welcome":              {"from": "server"},
+  "ok":                   {"from": "server"},
+  "err":                  {"from": "server"},
+  "ping":                 {"from": "client"},
+  "pong":                 {"from": "server"},
+  "ack":                  {"from": "client"},
+  "bye":                  {"from": "client"},
+  "going_away":           {"from": "server"},
+  "ice.get":              {"from": "client", "reply": true},
+  "call.invite":          {"from": "client", "reply": true},
+  "call.incoming":        {"from": "server", "reliable": true},
+  "call.ringing":         {"from": "both", "reliable": true},
+  "call.answer":          {"from": "client", "reply": true},
+  "call.answered":        {"from": "server", "reliable": true},
+  "call.reject":          {"from": "client", "reply": true},
+  "call.busy":            {"from": "client", "reply": true},
+  "call.cancel":          {"from": "client", "reply": true},
+  "call.hangup":          {"from": "client", "reply": true},
+  "call.candidates":      {"from": "both", "reliable": true},
+  "call.describe":        {"from": "both", "reliable": true, "reply": true},
+  "call.report":          {"from": "client"},
+  "call.state":           {"from": "server", "reliable": true},
+  "call.ended":           {"from": "server", "reliable": true},
+  "call.sync":            {"from": "client", "reply": true},
+  "message.send":         {"from": "client", "reply": true},
+  "message.read":         {"from": "client"},
+  "mailbox.item":         {"from": "server"},
+  "mailbox.ack":          {"from": "client"},
+  "mailbox.drained":      {"from": "server"},
+  "typing":               {"from": "both"},
+  "presence.get":         {"from": "client", "reply": true},
+  "presence.subscribe":   {"from": "client", "reply": true},
+  "presence.unsubscribe": {"from": "client"},
+  "presence":             {"from": "server"},
+  "settings.get":         {"from": "client", "reply": true},
+  "settings.set":         {"from": "client", "reply": true},
+  "settings":             {"from": "server", "reliable": true},
+  "contacts.sync":        {"from": "client", "reply": true},
+  "contacts.remove":      {"from": "client"},
+  "block.add":            {"from": "client"},
+  "block.remove":         {"from": "client"},
+  "block.list":           {"from": "client", "reply": true}
 })
 
 /** Why a server closed the socket. From 4500 on it must not be opened again. */
@@ -105,6 +116,7 @@ export const ERROR_CODES = freeze({
   "bad_code":     {"cat": "auth", "retry": true},
   "code_expired": {"cat": "auth", "retry": false},
   "rate_limited": {"cat": "limit", "retry": true},
+  "too_many":     {"cat": "limit", "retry": false},
   "mailbox_full": {"cat": "limit", "retry": false},
   "not_found":    {"cat": "not_found", "retry": false},
   "call_unknown": {"cat": "not_found", "retry": false},
@@ -146,6 +158,9 @@ export const LOCAL_CODES = freeze(["offline", "timeout", "stopped", "media", "ne
 /** @typedef {{account: string, device: number, number: string, token: string, obtained: number, expires: number}} Device */
 /** @typedef {{verification: string, number: string, digits: number, expires_ms: number, resend_ms: number, attempts_left: number}} Asked */
 /** @typedef {{number: string, online: boolean, last_seen?: number}} Presence */
+/** @typedef {'everyone'|'contacts'|'nobody'} Audience */
+/** @typedef {{last_seen: Audience, discoverable: 'everyone'|'nobody'}} Settings */
+/** @typedef {{given: string, number?: string, is: 'here'|'none'|'junk'}} Contact */
 /** @typedef {'pending'|'stored'|'delivered'|'read'|'received'|'failed'} TextState */
 /** @typedef {{id: string, out: boolean, body: string, type: string, time: number, state: TextState, error?: string}} Text */
 /** @typedef {{number: string, texts: Text[], unread: number, read: string, time: number}} Conversation */
@@ -475,6 +490,8 @@ export class Store {
 const BACKOFF = freeze({ base: 250, cap: 15_000, stable: 10_000 })
 const OPEN_TIMEOUT = 10_000
 const REQUEST_TIMEOUT = 10_000
+/** A refusal that asks to wait longer than this is final. */
+const PATIENCE = 2 * 60_000
 const ACK_AFTER = 1000
 const ACK_FRAMES = 32
 /** How many heartbeats may pass without a frame before the server is given up. */
@@ -762,7 +779,7 @@ class Link {
     }
     if (f.t === 'ok') return this.#settle(p, f.d || {})
     const e = new SwitchboardError(f.d || { code: 'internal' })
-    if (!e.retry || Date.now() >= p.retryUntil) return this.#settle(p, e)
+    if (!e.retry || e.afterMS > PATIENCE || Date.now() >= p.retryUntil) return this.#settle(p, e)
     p.sent = false
     p.again = setTimeout(() => this.#try(p), e.afterMS || 250 + backoff(p.tries))
   }
@@ -842,6 +859,8 @@ class Link {
 
 const MAILBOX_ACK = freeze({ after: 1000, items: 64 })
 const REFRESH_CHECK = 60 * 60_000
+const SUBSCRIBE_BATCH = 100
+const CONTACTS_BATCH = freeze({ numbers: 500, bytes: 20 << 10 })
 const FOREVER = 10 * 365 * 86_400_000
 
 /**
@@ -855,6 +874,8 @@ const FOREVER = 10 * 365 * 86_400_000
  *  - `text`: a text from somebody came; `detail` is `{conversation, text}`;
  *  - `history`: the store's calls have changed;
  *  - `typing`: `detail` is `{number}`;
+ *  - `presence`: a number that was subscribed to came or went; `detail` is its {@link Presence};
+ *  - `settings`: another device changed the account's settings; `detail` is the {@link Settings};
  *  - `drained`: the backlog is handled, all is up to date;
  *  - `token`: the token was refreshed;
  *  - `trouble`: something that nobody waits for went wrong; `detail` is an error.
@@ -878,6 +899,8 @@ export class Client extends EventTarget {
   /** Calls that are over here; late frames and snapshots of them mean nothing. @type {Set<string>} */ #gone = new Set()
   /** @type {Map<string, Promise<unknown>>} the text being sent, by number: texts keep their order */ #sending = new Map()
   /** @type {Map<string, number>} */ #typed = new Map()
+  /** Numbers that were subscribed to, as the server writes them. @type {Set<string>} */ #subscribed = new Set()
+  /** @type {ReturnType<typeof setTimeout>|undefined} */ #subscribeTimer
   /** Incoming calls that may be about to be merged with one of ours. @type {Map<string, {d: any, candidates: any[]}>} */ #held = new Map()
   /** @type {Array<() => void>} */ #undo = []
 
@@ -1160,6 +1183,109 @@ export class Client extends EventTarget {
    */
   lookup(number) { return this.#link.request('presence.get', { number }) }
 
+  // --- people
+
+  /**
+   * Follows whether numbers are there, as far as their owners let this account
+   * see: changes come as `presence`, over reconnects, until {@link unsubscribe}.
+   *
+   * @param {string[]} numbers in any way of writing them; a session may follow 256
+   * @returns {Promise<Presence[]>} how it is now, in their order; throws a
+   *   {@link SwitchboardError}: bad_number (`info.index`), too_many, rate_limited, offline
+   */
+  async subscribe(numbers) {
+    /** @type {Presence[]} */
+    const all = []
+    for (let i = 0; i < numbers.length; i += SUBSCRIBE_BATCH) {
+      const presences = await this.#follow(numbers.slice(i, i + SUBSCRIBE_BATCH))
+      for (const p of presences) this.#subscribed.add(p.number)
+      all.push(...presences)
+    }
+    return all
+  }
+
+  /** @param {string[]} numbers @returns {Promise<Presence[]>} */
+  async #follow(numbers) { return (await this.#link.request('presence.subscribe', { numbers })).presences }
+
+  /**
+   * Ends subscriptions; without numbers, all of them.
+   *
+   * @param {string[]} [numbers] as the server writes them
+   */
+  unsubscribe(numbers = [...this.#subscribed]) {
+    for (const n of numbers) this.#subscribed.delete(n)
+    for (let i = 0; i < numbers.length; i += SUBSCRIBE_BATCH) {
+      this.#link.tell('presence.unsubscribe', { numbers: numbers.slice(i, i + SUBSCRIBE_BATCH) })
+    }
+  }
+
+  /** A new session knows of no subscriptions. */
+  async #subscribeAgain() {
+    clearTimeout(this.#subscribeTimer)
+    const numbers = [...this.#subscribed]
+    try {
+      for (let i = 0; i < numbers.length; i += SUBSCRIBE_BATCH) {
+        for (const p of await this.#follow(numbers.slice(i, i + SUBSCRIBE_BATCH))) this.#presence(p)
+      }
+    } catch (e) {
+      const { retry, afterMS, code } = /** @type {SwitchboardError} */ (e)
+      if (retry && code !== 'offline') this.#subscribeTimer = setTimeout(() => this.#subscribeAgain(), Math.max(afterMS, 1000))
+    }
+  }
+
+  /** @param {Presence} p */
+  #presence(p) { if (this.#subscribed.has(p.number)) this.#fire('presence', p) }
+
+  /** @returns {Promise<Settings>} throws a {@link SwitchboardError}: rate_limited, offline */
+  settings() { return this.#link.request('settings.get', {}) }
+
+  /**
+   * Changes what is given of the account's settings.
+   *
+   * @param {Partial<Settings>} change
+   * @returns {Promise<Settings>} all of them; throws a {@link SwitchboardError}: invalid, rate_limited, offline
+   */
+  setSettings(change) { return this.#link.request('settings.set', change) }
+
+  /**
+   * Tells whom the account knows, and asks who of them can be called.
+   *
+   * @param {string[]} numbers in any way of writing them, as many as there are
+   * @param {{replace?: boolean}} [o] whether they are all that the account knows
+   * @returns {Promise<Contact[]>} one for each, in their order; throws a
+   *   {@link SwitchboardError}: too_many, rate_limited (`afterMS`, when the day's look-ups are spent), offline
+   */
+  async syncContacts(numbers, { replace = false } = {}) {
+    /** @type {Contact[]} */
+    const all = []
+    const parts = batches(numbers)
+    if (replace && parts.length === 0) parts.push([])
+    for (const [i, part] of parts.entries()) {
+      const { contacts } = await this.#link.request('contacts.sync', { numbers: part, ...(replace && i === 0 && { replace }) })
+      all.push(...contacts)
+    }
+    return all
+  }
+
+  /** @param {string[]} numbers to be taken from those that the account knows */
+  async removeContacts(numbers) {
+    for (const part of batches(numbers)) await this.#link.request('contacts.remove', { numbers: part })
+  }
+
+  /**
+   * Keeps a number from reaching the account; its owner is not told.
+   *
+   * @param {string} number in any way of writing it
+   * @returns {Promise<void>} throws a {@link SwitchboardError}: bad_number, self, too_many, rate_limited, offline
+   */
+  async block(number) { await this.#link.request('block.add', { number }) }
+
+  /** @param {string} number in any way of writing it */
+  async unblock(number) { await this.#link.request('block.remove', { number }) }
+
+  /** @returns {Promise<string[]>} the numbers that the account blocks */
+  async blocked() { return (await this.#link.request('block.list', {})).numbers }
+
   // --- what the server tells
 
   #stateChanged() {
@@ -1173,6 +1299,7 @@ export class Client extends EventTarget {
     this.welcome = d
     this.#mailboxSeq = this.#mailboxItems = 0
     if (d.resumed !== 'full') this.#rebuild(d.calls || [])
+    if (d.resumed !== 'full' && this.#subscribed.size) this.#subscribeAgain()
     if (first) this.#resumeTexts()
     for (const call of this.calls.values()) call.reachable()
   }
@@ -1212,6 +1339,8 @@ export class Client extends EventTarget {
     'mailbox.item': (d) => this.#item(d),
     'mailbox.drained': (d) => { this.#ackMailbox(d.seq); this.drained = true; this.#fire('drained') },
     'typing': (d) => this.#fire('typing', { number: d.from }),
+    'presence': (d) => this.#presence(d),
+    'settings': (d) => this.#fire('settings', d),
     'going_away': (d) => this.#fire('goingaway', d)
   }
 
@@ -1362,6 +1491,25 @@ export class Client extends EventTarget {
 
   /** @param {string} type @param {unknown} [detail] */
   #fire(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })) }
+}
+
+/** Numbers such that each part fits into a contacts.sync. @param {string[]} numbers */
+function batches(numbers) {
+  /** @type {string[][]} */
+  const parts = []
+  let bytes = 0
+  for (const n of numbers) {
+    const size = new TextEncoder().encode(n).length
+    const part = parts.at(-1)
+    if (part && part.length < CONTACTS_BATCH.numbers && bytes + size <= CONTACTS_BATCH.bytes) {
+      part.push(n)
+      bytes += size
+    } else {
+      parts.push([n])
+      bytes = size
+    }
+  }
+  return parts
 }
 
 /** @param {string} base */

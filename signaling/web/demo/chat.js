@@ -7,7 +7,6 @@ import { ticks } from './lists.js'
 
 /** @typedef {import('./demo.js').Phone} Phone */
 
-const ASK_PRESENCE = 30_000
 const TYPING_SHOWN = 5000
 
 export class Chat {
@@ -16,8 +15,6 @@ export class Chat {
   number = ''
   /** @type {import('./switchboard.js').Presence|null} */
   #presence = null
-  /** @type {ReturnType<typeof setInterval>|undefined} */
-  #presenceTimer
   /** @type {ReturnType<typeof setTimeout>|undefined} */
   #typingTimer
   #atEnd = true
@@ -55,10 +52,10 @@ export class Chat {
   show(number) {
     if (this.number) this.#drafts.set(this.number, $('compose').value)
     const changed = number !== this.number
+    if (changed && this.number) this.#phone.client?.unsubscribe([this.number])
     this.number = number
     $('chat').hidden = number === ''
     $('welcome').hidden = number !== ''
-    clearInterval(this.#presenceTimer)
     if (!number) return
     if (changed) {
       this.#atEnd = true
@@ -68,8 +65,7 @@ export class Chat {
       this.#grow()
     }
     this.render()
-    this.#askPresence()
-    this.#presenceTimer = setInterval(() => this.#askPresence(), ASK_PRESENCE)
+    if (changed) this.#follow()
     if (changed && matchMedia('(pointer: fine)').matches) $('compose').focus()
   }
 
@@ -164,11 +160,18 @@ export class Chat {
     this.#phone.client?.markRead(this.number)
   }
 
-  async #askPresence() {
+  /** Is the other side there, and from now on, when does that change? */
+  async #follow() {
     const { number } = this
     if (!number || this.#phone.client.state !== 'online') return this.#showPresence(null)
-    const p = await this.#phone.client.lookup(number).catch(() => null)
+    const [p] = await this.#phone.client.subscribe([number]).catch(() => [null])
     if (number === this.number) this.#showPresence(p)
+    else if (p) this.#phone.client.unsubscribe([number])
+  }
+
+  /** Somebody came or went. @param {import('./switchboard.js').Presence} p */
+  presence(p) {
+    if (p.number === this.number) this.#showPresence(p)
   }
 
   /** @param {import('./switchboard.js').Presence|null} p */
@@ -199,7 +202,7 @@ export class Chat {
   }
 
   /** The session is there or is not. */
-  connected() { if (this.number) this.#askPresence() }
+  connected() { if (this.number) this.#follow() }
 
   async #edit() {
     const { number } = this

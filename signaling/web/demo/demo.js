@@ -75,6 +75,7 @@ export class Phone {
     on('call', (call) => this.callView.show(call))
     on('history', () => { this.recents.render(); this.chat.render(); this.#title() })
     on('conversation', () => { this.chats.render(); this.chat.render(); this.#title() })
+    on('presence', (p) => this.chat.presence(p))
     on('typing', ({ number }) => this.chat.typing(number))
     on('text', ({ conversation, text }) => this.#arrived(conversation.number, text.body))
     on('trouble', (e) => console.warn('switchboard:', e))

@@ -35,6 +35,7 @@ const errors = {
   bad_code: 'That code is not right.',
   code_expired: 'That code has expired. Please ask for a new one.',
   rate_limited: 'That was too often. Please wait a moment.',
+  too_many: 'There are as many of these as there may be.',
   mailbox_full: 'Their mailbox is full.',
   not_found: 'There is no such number here.',
   call_unknown: 'That call is over.',
