@@ -60,6 +60,8 @@ type Client struct {
 
 	// Owned by run.
 	lastS uint64
+	route route
+	aside sync.WaitGroup // what runs beside the connection
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -75,6 +77,7 @@ type Client struct {
 	subscribed map[string]bool
 	glare      glare
 	box        mailbox
+	measured   measured
 }
 
 // eventQueue is how many events may wait for the program: more than the server
@@ -97,6 +100,7 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 	c := &Client{
 		options: o, events: make(chan Event, eventQueue), ended: make(chan struct{}), first: make(chan struct{}),
 		token: o.Token, requests: map[string]*request{}, calls: map[string]*Call{}, subscribed: map[string]bool{}, box: newMailbox(),
+		route: route{home: o.URL},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	go c.run()
@@ -162,16 +166,18 @@ func (c *Client) run() {
 	defer close(c.events)
 	defer c.later.Wait()
 	defer c.failAll()
+	defer c.aside.Wait()
 	bound := c.options.MinBackoff
 	for {
 		began := time.Now()
-		err := c.connect()
+		welcomed, err := c.connect()
 		if c.ctx.Err() != nil || c.closing.Load() {
 			c.cancel(ErrClosed)
 			return
 		}
+		elsewhere := !welcomed && c.route.failed()
 		var end *EndError
-		if errors.As(err, &end) {
+		if errors.As(err, &end) && !elsewhere { // what a node refuses that was only hinted at, the server may not
 			c.cancel(end)
 			return
 		}
@@ -182,6 +188,9 @@ func (c *Client) run() {
 		var later *goingAway
 		if errors.As(err, &later) {
 			wait = min(later.after, maxAway)
+		}
+		if elsewhere || errors.Is(err, errMoved) {
+			wait = 0
 		}
 		bound = min(2*bound, c.options.MaxBackoff)
 		c.mu.Lock()
@@ -226,28 +235,41 @@ func (c *Client) emitUnless(e Event) bool {
 }
 
 // goingAway is why a connection ended that the server announced to end.
-type goingAway struct{ after time.Duration }
+type goingAway struct {
+	after time.Duration
+	to    string // the node to go to, or empty
+}
 
 func (g *goingAway) Error() string { return "client: the node stops" }
 
-// connect opens one connection and serves it until it ends.
-func (c *Client) connect() error {
-	ws, resp, err := c.options.Dialer.DialContext(c.ctx, c.options.URL, nil)
+// connect opens one connection and serves it until it ends. It tells whether
+// it was welcomed.
+func (c *Client) connect() (welcomed bool, err error) {
+	ws, resp, err := c.options.Dialer.DialContext(c.ctx, c.route.url(), nil)
 	if err != nil {
 		if resp != nil {
-			return fmt.Errorf("client: the server answered %s", resp.Status)
+			return false, fmt.Errorf("client: the server answered %s", resp.Status)
 		}
-		return fmt.Errorf("client: %w", err)
+		return false, fmt.Errorf("client: %w", err)
 	}
 	l := newLink(c, ws)
 	defer l.close()
-	return l.serve(c.hello())
+	err = l.serve(c.hello())
+	var away *goingAway
+	switch {
+	case l.moving():
+		c.route.follow(l.better)
+		return true, errMoved
+	case errors.As(err, &away):
+		c.route.leave(away.to)
+	}
+	return l.welcomed, err
 }
 
 func (c *Client) hello() *protocol.Hello {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h := &protocol.Hello{Token: c.token, Client: c.options.Name, Away: c.options.Away}
+	h := &protocol.Hello{Token: c.token, Client: c.options.Name, Away: c.options.Away, RoundTrips: c.measured.told()}
 	if c.welcome.Session != "" {
 		h.Resume = &protocol.Resume{Session: c.welcome.Session, Key: c.welcome.Key, S: c.lastS}
 	}

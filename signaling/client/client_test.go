@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,12 @@ type server struct {
 	t     *testing.T
 	ln    *memnet.Listener
 	conns chan *peer
+
+	// How long the probes of regions take, and how many came, by host. Those of
+	// others are sent elsewhere.
+	mu    sync.Mutex
+	trips map[string]time.Duration
+	pings map[string]int
 }
 
 // peer is one connection as the server has it.
@@ -32,19 +39,25 @@ type peer struct {
 	ws     *websocket.Conn
 	frames chan protocol.Frame // closed when the client is gone
 	hello  protocol.Hello
+	host   string // that the client connected to
+	ended  error  // once frames is closed
 }
 
 func inBubble(t *testing.T, f func(t *testing.T, s *server)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &server{t: t, ln: memnet.Listen(), conns: make(chan *peer, 16)}
+		s := &server{t: t, ln: memnet.Listen(), conns: make(chan *peer, 16), pings: map[string]int{}}
 		up := websocket.Upgrader{Subprotocols: []string{protocol.Subprotocol}}
 		h := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == protocol.PathPing {
+				s.ping(w, r)
+				return
+			}
 			ws, err := up.Upgrade(w, r, nil)
 			if err != nil {
 				return
 			}
-			p := &peer{t: t, ws: ws, frames: make(chan protocol.Frame, 1024)}
+			p := &peer{t: t, ws: ws, frames: make(chan protocol.Frame, 1024), host: r.Host}
 			s.conns <- p
 			p.read()
 		})}
@@ -54,12 +67,32 @@ func inBubble(t *testing.T, f func(t *testing.T, s *server)) {
 	})
 }
 
+func (s *server) ping(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.pings[r.Host]++
+	took, ok := s.trips[r.Host]
+	if s.pings[r.Host]%2 == 0 {
+		took += 7 * time.Millisecond // something was in its way
+	}
+	s.mu.Unlock()
+	if !ok {
+		http.Redirect(w, r, "http://eu"+protocol.PathPing, http.StatusFound)
+		return
+	}
+	select {
+	case <-time.After(took):
+		w.WriteHeader(http.StatusNoContent)
+	case <-r.Context().Done():
+	}
+}
+
 func (p *peer) read() {
 	defer close(p.frames)
 	defer p.ws.Close()
 	for {
 		_, b, err := p.ws.ReadMessage()
 		if err != nil {
+			p.ended = err
 			return
 		}
 		f, err := protocol.DecodeFrame(b)
@@ -149,6 +182,27 @@ func (p *peer) next(t protocol.Type) protocol.Frame {
 func (p *peer) close(code protocol.CloseCode) {
 	_ = p.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(int(code), code.String()), time.Now().Add(time.Second))
 	p.ws.Close()
+}
+
+// closed waits for the client to leave, and returns the code that it said.
+func (p *peer) closed() int {
+	p.t.Helper()
+	timeout := time.After(5 * time.Minute)
+	for {
+		select {
+		case _, ok := <-p.frames:
+			if ok {
+				continue
+			}
+			var ce *websocket.CloseError
+			if !errors.As(p.ended, &ce) {
+				p.t.Fatalf("the client left with %v", p.ended)
+			}
+			return ce.Code
+		case <-timeout:
+			p.t.Fatal("the client did not leave in five minutes")
+		}
+	}
 }
 
 func number(t *testing.T, s string) e164.Number {

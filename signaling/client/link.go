@@ -20,15 +20,19 @@ type link struct {
 	writer sync.WaitGroup
 
 	// Owned by the reader.
-	cause   *protocol.Error // the last err without re
-	away    *goingAway
-	unacked int
+	cause    *protocol.Error // the last err without re
+	away     *goingAway
+	unacked  int
+	welcomed bool
+	better   string // where to move when idle
 
 	// Guarded by mu.
-	mu    sync.Mutex
-	ackS  uint64 // to be acknowledged; 0 for nothing
-	beat  time.Duration
-	acked chan struct{} // wakes the writer when something is to be acknowledged at once
+	mu     sync.Mutex
+	ackS   uint64 // to be acknowledged; 0 for nothing
+	beat   time.Duration
+	moveAt time.Time     // when to move, if idle; zero: not at all
+	moved  bool          // it was given up
+	acked  chan struct{} // wakes the writer when something is to be acknowledged at once
 }
 
 const (
@@ -150,9 +154,14 @@ func (l *link) receive(f protocol.Frame) (bool, error) {
 		l.mu.Lock()
 		l.beat = time.Duration(m.HeartbeatMS) * time.Millisecond
 		l.mu.Unlock()
+		l.welcomed = true
+		if to := c.better(m.Better); to != "" && c.route.rested() && !c.options.Away {
+			l.moveTo(to)
+		}
+		c.measure(m.Regions)
 		return c.welcomed(l, *m), ErrClosed
 	case *protocol.GoingAway:
-		l.away = &goingAway{time.Duration(m.AfterMS) * time.Millisecond}
+		l.away = &goingAway{time.Duration(m.AfterMS) * time.Millisecond, c.better(m.Better)}
 	case *protocol.Pong:
 	default:
 		return c.told(m), ErrClosed
@@ -200,6 +209,10 @@ func (l *link) write() {
 			raw = l.ackFrame()
 		case <-ack.C:
 			l.client.flushAcks(l)
+			if l.moveIfIdle() {
+				l.leave()
+				return
+			}
 			if raw = l.ackFrame(); raw == nil && time.Since(last) >= l.heartbeat() {
 				raw = []byte(`{"t":"ping"}`)
 			}
@@ -242,6 +255,16 @@ func (l *link) writeOne(raw []byte) error {
 		return err
 	}
 	return l.ws.WriteMessage(websocket.TextMessage, raw)
+}
+
+// leave says the last of a connection that is given up: the session goes on
+// elsewhere.
+func (l *link) leave() {
+	if raw := l.ackFrame(); raw != nil {
+		_ = l.writeOne(raw)
+	}
+	_ = l.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), time.Now().Add(time.Second))
+	l.ws.Close() // the reader sees it
 }
 
 const byeFrame = `{"t":"bye"}`

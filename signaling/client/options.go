@@ -21,6 +21,12 @@ type Options struct {
 	Name string
 	// Away asks for a session beside the device's own; see protocol.Hello.
 	Away bool
+	// Stay keeps the client at URL. Otherwise it measures how far the server's
+	// regions are, in the background and at most once an hour, and connects to
+	// the node that the server names: one nearer, when nothing is going on, and
+	// the one that takes over when a node stops. Should that not answer, it is
+	// back at URL.
+	Stay bool
 	// Dialer makes connections; nil is websocket.DefaultDialer's settings.
 	Dialer *websocket.Dialer
 	// MinBackoff and MaxBackoff bound the wait before a reconnect, which is

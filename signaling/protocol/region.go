@@ -1,7 +1,5 @@
 package protocol
 
-import "net/url"
-
 // PathPing answers anybody's GET with nothing, at once: clients measure round
 // trips with it.
 const PathPing = "/v1/ping"
@@ -37,13 +35,13 @@ func (c *check) roundTrips(field string, m map[string]int) {
 	}
 }
 
+// better checks sizes: whether to go there is for the client to judge, and a bad
+// hint must not cost it the welcome.
 func (c *check) better(b *Better) {
 	if b == nil {
 		return
 	}
-	u, err := url.Parse(b.URL)
 	c.text("better.url", b.URL, 1, MaxURL)
-	c.that("better.url", err == nil && u.Host != "" && (u.Scheme == "ws" || u.Scheme == "wss"), "is no WebSocket URL")
 	c.text("better.region", b.Region, 1, MaxRegionName)
 }
 
