@@ -211,7 +211,7 @@ func TestReadinessBeforeTheLease(t *testing.T) {
 		}
 		defer resp.Body.Close()
 		text, err := io.ReadAll(resp.Body)
-		return err == nil && resp.StatusCode == http.StatusServiceUnavailable && json.Unmarshal(text, &r) == nil && len(r.Parts) == 4
+		return err == nil && resp.StatusCode == http.StatusServiceUnavailable && json.Unmarshal(text, &r) == nil && len(r.Parts) == 5
 	})
 	if r.Parts["process"] != errStarting.Error() || r.Parts["directory"] == "ok" || r.Parts["nats"] != "ok" {
 		t.Errorf("got %v", r)
