@@ -23,7 +23,7 @@ func adminCommands() []adminCommand {
 		{"relays", "", "the STUN and TURN servers that devices are told of", program.adminRelays},
 		{"end-session", "NUMBER DEVICE | -node NODE SESSION", "end a session, a device's or by its name; the device may connect again", program.adminEndSession},
 		{"remove-device", "-yes NUMBER DEVICE", "remove a device for good: tokens, session, mailbox", program.adminRemoveDevice},
-		{"drain", "NODE", "take a node out of service: its sessions go elsewhere, it idles", program.adminDrain},
+		{"drain", "[-wait DURATION] NODE", "take a node out of service: its sessions go elsewhere, it idles; -wait until they have gone", program.adminDrain},
 		{"undrain", "NODE", "put a drained node back into service", program.adminUndrain},
 	}
 }

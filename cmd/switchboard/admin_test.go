@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"switchboard/signaling/admin"
 	"switchboard/signaling/admin/admintest"
@@ -70,6 +71,7 @@ func TestAdmin(t *testing.T) {
 	nats := startNATS(t).ClientURL()
 	first, second := clusterNode(t, nats, "one"), clusterNode(t, nats, "two")
 	second.config.SecretFile = first.config.SecretFile
+	first.config.Signaling.DrainFor = 3 * time.Second
 	var log safeBuffer
 	second.log = newLogger(second.config.Log, &log)
 	p1, p2 := start(t, first), start(t, second)
@@ -115,6 +117,8 @@ func TestAdmin(t *testing.T) {
 	o.fails(exitUsage, "SESSION is missing", "end-session", "-node", "one")
 
 	// The other node is drained: its devices go, it is not ready, and takes none.
+	o.fails(exitFailed, "still has sessions after 1ns; it goes on draining", "drain", "-wait", "1ns", "one")
+	o.must([]string{`^one-\w+ is out of service and has no sessions`}, "drain", "-wait", "20s", "one")
 	o.must([]string{`^one-\w+ sends its sessions elsewhere`}, "drain", "one")
 	await[client.Disconnected](t, a)
 	eventually(t, func() bool { _, out, _ := o.run("nodes"); return drains.MatchString(out) })
@@ -135,8 +139,8 @@ func TestAdmin(t *testing.T) {
 	}
 	o.must([]string{"^devices +none"}, "lookup", bob)
 
-	for _, want := range []string{"change=endSession", "change=drain", "change=undrain", "change=removeDevice"} {
-		if n := strings.Count(log.String(), want+" "); n != 1 {
+	for want, times := range map[string]int{"change=endSession": 1, "change=drain": 3, "change=undrain": 1, "change=removeDevice": 1} {
+		if n := strings.Count(log.String(), want+" "); n != times {
 			t.Errorf("%d lines of audit with %s", n, want)
 		}
 	}

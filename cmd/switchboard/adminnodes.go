@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"switchboard/signaling/admin"
 )
@@ -135,6 +136,10 @@ func (p program) adminUndrain(ctx context.Context, args []string) error {
 
 func (p program) setDrain(ctx context.Context, name string, args []string, on bool) error {
 	f := p.adminFlags(name)
+	wait := new(time.Duration)
+	if on {
+		wait = f.Duration("wait", 0, "how long to wait until the node has no sessions")
+	}
 	found, err := f.parse(args, "NODE")
 	if err != nil {
 		return err
@@ -144,13 +149,40 @@ func (p program) setDrain(ctx context.Context, name string, args []string, on bo
 		return err
 	}
 	d, err := ask(ctx, f, c, func(ctx context.Context, c *admin.Client) (admin.Drained, error) { return c.Drain(ctx, found[0], on) })
+	if err == nil && *wait > 0 {
+		err = untilEmpty(ctx, f, c, d.Incarnation, *wait)
+	}
 	if err != nil || *f.json {
 		return p.orJSON(d, err)
 	}
-	if on {
+	if *wait > 0 {
+		fmt.Fprintf(p.stdout, "%s is out of service and has no sessions\n", d.Incarnation)
+	} else if on {
 		fmt.Fprintf(p.stdout, "%s sends its sessions elsewhere and takes none, until it is undrained or stopped\n", d.Incarnation)
 	} else {
 		fmt.Fprintf(p.stdout, "%s is in service\n", d.Incarnation)
 	}
 	return nil
+}
+
+// untilEmpty waits until a node has no sessions.
+func untilEmpty(ctx context.Context, f *adminFlags, c *admin.Client, node string, wait time.Duration) error {
+	over := time.After(wait)
+	again := time.NewTicker(500 * time.Millisecond)
+	defer again.Stop()
+	for {
+		s, err := ask(ctx, f, c, func(ctx context.Context, c *admin.Client) (admin.Sessions, error) {
+			return c.NodeSessions(ctx, node, "", 1)
+		})
+		if err != nil || len(s.Sessions) == 0 {
+			return err
+		}
+		select {
+		case <-again.C:
+		case <-over:
+			return fmt.Errorf("%s still has sessions after %v; it goes on draining", node, wait)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
