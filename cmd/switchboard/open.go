@@ -137,16 +137,16 @@ func (n *node) openStores(ctx context.Context, s secrets) (stores, error) {
 	oc := cc
 	oc.Bucket = codesBucket
 	if d.directory, err = directory.Open(ctx, nats.Conn(), nats.JetStream(), dc, n.log); err != nil {
-		return stores{}, err
+		return stores{}, nats.Explain(err)
 	}
 	if d.mailboxes, err = mailbox.Open(ctx, nats.JetStream(), mc); err != nil {
-		return stores{}, fmt.Errorf("mailboxes: %w", err)
+		return stores{}, fmt.Errorf("mailboxes: %w", nats.Explain(err))
 	}
 	if d.calls, err = callstore.Open(ctx, nats.JetStream(), cc); err != nil {
-		return stores{}, fmt.Errorf("records of calls: %w", err)
+		return stores{}, fmt.Errorf("records of calls: %w", nats.Explain(err))
 	}
 	if d.codes, err = callstore.Open(ctx, nats.JetStream(), oc); err != nil {
-		return stores{}, fmt.Errorf("records of codes: %w", err)
+		return stores{}, fmt.Errorf("records of codes: %w", nats.Explain(err))
 	}
 	n.metrics.MustRegister(d.directory, d.mailboxes)
 	for bucket, store := range map[string]*callstore.Store{"calls": d.calls, "codes": d.codes} {

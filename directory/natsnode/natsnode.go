@@ -23,43 +23,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Config says where NATS is.
-type Config struct {
-	// URL lists the servers of a cluster, separated by commas. Empty embeds a
-	// server.
-	URL string `yaml:"url"`
-	// CredsFile holds the credentials for the cluster.
-	CredsFile string `yaml:"creds_file"`
-	// CAFile, CertFile and KeyFile are for TLS to the cluster, PEM.
-	CAFile   string `yaml:"ca_file"`
-	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file"`
-	// Replicas is how many servers of a cluster keep each record. The embedded
-	// server is one.
-	Replicas int `yaml:"replicas"`
-	// Dir is where the embedded server keeps its files. The program sets it
-	// from its data directory.
-	Dir string `yaml:"-"`
-}
-
-// Default embeds a server.
-func Default() Config { return Config{Replicas: 3} }
-
-// Validate reports every key that has a value which cannot be.
-func (c Config) Validate() error {
-	var errs []error
-	need := func(ok bool, key, problem string) {
-		if !ok {
-			errs = append(errs, fmt.Errorf("nats.%s: %s", key, problem))
-		}
-	}
-	need(c.Replicas == 1 || c.Replicas == 3 || c.Replicas == 5, "replicas", "must be 1, 3 or 5")
-	need(c.URL != "" || c.CredsFile == "", "creds_file", "is for a cluster, but url is empty")
-	need(c.URL != "" || c.CAFile == "", "ca_file", "is for a cluster, but url is empty")
-	need((c.CertFile == "") == (c.KeyFile == ""), "cert_file", "goes together with key_file")
-	return errors.Join(errs...)
-}
-
 // Node is the process's NATS. Its methods may be called concurrently.
 type Node struct {
 	config  Config
@@ -78,7 +41,8 @@ var ErrInUse = errors.New("the data directory is in use by another process")
 const startWithin = time.Minute
 
 // Open starts the embedded server, or connects to the cluster, and returns
-// when JetStream answers, or with ctx's error.
+// when JetStream answers, or with ctx's error. What the cluster refuses is told
+// with the key that it is for.
 func Open(ctx context.Context, c Config, log *slog.Logger) (*Node, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -99,8 +63,10 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Node, error) {
 	var err error
 	if c.URL == "" {
 		err = n.embed(c, &opts, log)
+	} else if remote, bad := c.remote(); bad != nil {
+		err = bad
 	} else {
-		opts = append(opts, c.remote()...)
+		opts = append(opts, remote...)
 	}
 	if err == nil {
 		err = n.connect(ctx, opts)
@@ -109,20 +75,6 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Node, error) {
 		return nil, errors.Join(err, n.Close(ctx))
 	}
 	return n, nil
-}
-
-func (c Config) remote() []nats.Option {
-	var opts []nats.Option
-	if c.CredsFile != "" {
-		opts = append(opts, nats.UserCredentials(c.CredsFile))
-	}
-	if c.CAFile != "" {
-		opts = append(opts, nats.RootCAs(c.CAFile))
-	}
-	if c.CertFile != "" {
-		opts = append(opts, nats.ClientCert(c.CertFile, c.KeyFile))
-	}
-	return opts
 }
 
 func (n *Node) embed(c Config, opts *[]nats.Option, log *slog.Logger) error {
@@ -176,10 +128,7 @@ func (n *Node) connect(ctx context.Context, opts []nats.Option) error {
 	if n.js, err = jetstream.New(n.conn); err != nil {
 		return fmt.Errorf("connect to NATS: %w", err)
 	}
-	if _, err := n.js.AccountInfo(ctx); err != nil {
-		return fmt.Errorf("NATS without JetStream: %w", err)
-	}
-	return nil
+	return n.findJetStream(ctx)
 }
 
 // Connect makes another connection, for work that must not stand in line with
@@ -187,7 +136,7 @@ func (n *Node) connect(ctx context.Context, opts []nats.Option) error {
 func (n *Node) Connect() (*nats.Conn, error) {
 	nc, err := nats.Connect(n.config.URL, n.options...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS: %w", err)
+		return nil, fmt.Errorf("connect to NATS: %w", n.config.refused(err))
 	}
 	return nc, nil
 }
