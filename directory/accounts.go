@@ -20,8 +20,9 @@ const maxTries = 32
 // them gets every text and every call.
 const MaxDevices = 16
 
-// ErrTooMany says that the account has [MaxDevices] devices.
-var ErrTooMany = errors.New("account has too many devices")
+// ErrTooMany says that the account has as many devices, contacts or blocks as it
+// may have: [MaxDevices], [MaxContacts], [MaxBlocks].
+var ErrTooMany = errors.New("account has as many of these as it may have")
 
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 

@@ -94,7 +94,16 @@ func (b *bucket) getLeader(ctx context.Context, key string) (entry, error) {
 
 // list reads every key that matches pattern, at most 1,024, in one request.
 func (b *bucket) list(ctx context.Context, pattern string) ([]entry, error) {
-	req, _ := json.Marshal(map[string][]string{"multi_last": {b.subject(pattern)}})
+	return b.lists(ctx, []string{pattern})
+}
+
+// lists is list for several patterns, which must not overlap.
+func (b *bucket) lists(ctx context.Context, patterns []string) ([]entry, error) {
+	subjects := make([]string, len(patterns))
+	for i, p := range patterns {
+		subjects[i] = b.subject(p)
+	}
+	req, _ := json.Marshal(map[string][]string{"multi_last": subjects})
 	entries, _, err := b.collect(ctx, req)
 	return entries, err
 }

@@ -21,6 +21,7 @@ const (
 	bucketPresence = "PRES"
 	bucketNodes    = "NODES"
 	bucketSeen     = "SEEN"
+	bucketPeople   = "PEOPLE"
 )
 
 // shards is how many logical shards the accounts are spread over. See
@@ -42,6 +43,7 @@ func (d *Directory) openBuckets(ctx context.Context) error {
 		{&d.accounts, bucketAccounts, "numbers and accounts", jetstream.FileStorage},
 		{&d.devices, bucketDevices, "devices", jetstream.FileStorage},
 		{&d.seen, bucketSeen, "when accounts were last seen", jetstream.FileStorage},
+		{&d.people, bucketPeople, "whom accounts know and block", jetstream.FileStorage},
 		// What is only true while nodes live needs no disk.
 		{&d.presence, bucketPresence, "connected devices", jetstream.MemoryStorage},
 		{&d.nodes, bucketNodes, "leases of nodes", jetstream.MemoryStorage},

@@ -103,6 +103,28 @@ func decodeNumber(data []byte) (numberRecord, error) {
 	return r, nil
 }
 
+func decodePeople(data []byte) (peopleRecord, error) {
+	var r peopleRecord
+	if err := decode("people", data, &r); err != nil {
+		return peopleRecord{}, err
+	}
+	switch {
+	case len(r.Contacts) > MaxContacts:
+		return peopleRecord{}, &RecordError{"people", "contacts", fmt.Sprintf("are more than %d", MaxContacts)}
+	case len(r.Blocks) > MaxBlocks:
+		return peopleRecord{}, &RecordError{"people", "blocks", fmt.Sprintf("are more than %d", MaxBlocks)}
+	}
+	for _, b := range r.Blocks {
+		if b.Number.IsZero() {
+			return peopleRecord{}, &RecordError{"people", "blocks.number", "is missing"}
+		}
+		if b.Account != "" && !b.Account.Valid() {
+			return peopleRecord{}, &RecordError{"people", "blocks.account", "is not an account"}
+		}
+	}
+	return r, nil
+}
+
 func decodeSeen(data []byte) (seenRecord, error) {
 	var r seenRecord
 	if err := decode("seen", data, &r); err != nil {

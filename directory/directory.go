@@ -33,6 +33,7 @@ type Directory struct {
 	presence    *bucket
 	nodes       *bucket
 	seen        *bucket
+	people      *bucket
 	watches     *watches
 	started     chan struct{}
 	deaths      chan struct{}                                  // holds one if the janitor has work

@@ -5,13 +5,15 @@
 // # Records
 //
 //	bucket  key                  value                      written
-//	ACCT    e1.<key of number>   account, since when        once, at registration
+//	ACCT    e1.<key of number>   account, since when        at registration, and when
+//	                                                        it is hidden or shown
 //	        a.<account>          [AccountRecord]            when it changes
 //	DEVS    <account>.<device>   [DeviceRecord]             when it changes
 //	PRES    <account>.<device>   [Binding], in memory       at connect and disconnect
 //	NODES   n.<incarnation>      [Lease], in memory         every few seconds
 //	        sweep                who is the janitor         when a node has died
 //	SEEN    <account>            when the last device left  then, coalesced
+//	PEOPLE  <account>            whom it knows and blocks   when it changes
 //	CONFIG  directory            secret's check, shards     once
 //
 // Values are JSON. A number is never part of a key: its key is an HMAC under
@@ -31,8 +33,8 @@
 // given up on. [ErrUnavailable] says that NATS did not answer in time, and that
 // what was asked may have happened; all operations may be repeated.
 //
-// In a cluster, Resolve, Devices, Bindings and PresenceOf read from any
-// replica and may be a moment old. The others read from the leader.
+// In a cluster, Resolve, LookUp, Devices, Relation, Bindings, PresenceOf and
+// Presences read from any replica and may be a moment old. The others read from the leader.
 //
 // # Who is online
 //

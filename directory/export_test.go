@@ -13,6 +13,7 @@ var (
 	DecodeBinding  = decodeBinding
 	DecodeNumber   = decodeNumber
 	DecodeSeen     = decodeSeen
+	DecodePeople   = decodePeople
 	DecodeLease    = decodeLease
 	DeviceKey      = deviceKey
 	ParseDeviceKey = parseDeviceKey

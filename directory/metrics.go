@@ -23,6 +23,12 @@ const (
 	opBindings     = "bindings"
 	opConfirm      = "bindings_confirmed"
 	opPresence     = "presence"
+	opPresences    = "presences"
+	opLookUp       = "look_up"
+	opRelation     = "relation"
+	opContacts     = "contacts"
+	opBlocks       = "blocks"
+	opSettings     = "settings"
 	opAsk          = "ask"
 	opRenew        = "renew_lease"
 )

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"switchboard/directory/e164"
@@ -30,7 +31,7 @@ var (
 // RecordError says what is wrong with a stored record. The record is left as
 // it is.
 type RecordError struct {
-	Record string // number, account, device, binding, seen, settings
+	Record string // number, account, device, binding, seen, people, settings
 	Field  string // as in JSON; empty if it is no JSON at all
 	Why    string
 }
@@ -109,7 +110,32 @@ func (r AccountRecord) LogValue() slog.Value { return slog.StringValue(string(r.
 type numberRecord struct {
 	V       int       `json:"v"`
 	Account Account   `json:"account"`
-	Created time.Time `json:"created"` // when the account got the number
+	Created time.Time `json:"created"`          // when the account got the number
+	Hidden  bool      `json:"hidden,omitempty"` // as the account's settings say: not to be looked up
+}
+
+// peopleRecord is whom an account knows and blocks.
+type peopleRecord struct {
+	V        int           `json:"v"`
+	Contacts marks         `json:"contacts,omitempty"`
+	Blocks   []blockRecord `json:"blocks,omitempty"`
+}
+
+// blockRecord is somebody who is blocked: the number, and the account that had
+// it then, so that a change of number does not help.
+type blockRecord struct {
+	Number  e164.Number `json:"number"`
+	Account Account     `json:"account,omitempty"`
+}
+
+func (r *peopleRecord) unblock(n e164.Number) {
+	r.Blocks = slices.DeleteFunc(slices.Clone(r.Blocks), func(b blockRecord) bool { return b.Number == n })
+}
+
+func (r *peopleRecord) blocks(peer Account, n e164.Number) bool {
+	return slices.ContainsFunc(r.Blocks, func(b blockRecord) bool {
+		return b.Number == n || peer != "" && b.Account == peer
+	})
 }
 
 // seenRecord says when the last device of an account left.

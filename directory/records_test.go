@@ -2,6 +2,7 @@ package directory_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"switchboard/directory"
 	"switchboard/directory/directorytest"
+	"switchboard/directory/e164"
 )
 
 const acct1 = "0000000000001"
@@ -22,6 +24,11 @@ func TestDecodeRefuses(t *testing.T) {
 	device := func(b []byte) error { _, err := directory.DecodeDevice(b); return err }
 	binding := func(b []byte) error { _, err := directory.DecodeBinding(b); return err }
 	number := func(b []byte) error { _, err := directory.DecodeNumber(b); return err }
+	people := func(b []byte) error { _, err := directory.DecodePeople(b); return err }
+	tooMany := make([]byte, 10*(directory.MaxContacts+1))
+	for i := range directory.MaxContacts + 1 {
+		tooMany[10*i], tooMany[10*i+1] = byte(i>>8), byte(i)
+	}
 	seen := func(b []byte) error { _, err := directory.DecodeSeen(b); return err }
 	for _, c := range []struct {
 		decode      func([]byte) error
@@ -52,6 +59,18 @@ func TestDecodeRefuses(t *testing.T) {
 		{binding, `{"v":9,"account":"` + acct1 + `","device":1,"node":"n-1"}`, "v"},
 		{number, `{"v":1,"account":"x"}`, "account"},
 		{number, acct1, ""},
+		{people, `{"v":2}`, "v"},
+		{people, `{"v":1,"contacts":7}`, "contacts"},
+		{people, `{"v":1,"contacts":"AAA"}`, "contacts"},
+		{people, `{"v":1,"contacts":"` + base64.RawStdEncoding.EncodeToString(make([]byte, 20)) + `"}`, "contacts"}, // one twice
+		{people, `{"v":1,"contacts":"` + base64.RawStdEncoding.EncodeToString([]byte("bbbbbbbbbbaaaaaaaaaa")) + `"}`, "contacts"},
+		{people, `{"v":1,"contacts":"` + base64.RawStdEncoding.EncodeToString(tooMany) + `"}`, "contacts"},
+		{people, `{"v":1,"blocks":[{}]}`, "blocks.number"},
+		{people, `{"v":1,"blocks":[{"number":"12"}]}`, "blocks"},
+		{people, `{"v":1,"blocks":[{"number":"+14155550101","account":"x"}]}`, "blocks.account"},
+		{people, `{"v":1,"blocks":[` + strings.Repeat(`{"number":"+14155550101"},`, directory.MaxBlocks) + `{"number":"+14155550101"}]}`, "blocks"},
+		{number, `{"v":1,"account":"` + acct1 + `","hidden":1}`, "hidden"},
+		{account, `{"v":1,"account":"` + acct1 + `","number":"+14155550101","settings":{"last_seen":1}}`, "settings.last_seen"},
 		{seen, `{"v":1}`, "at"},
 		{seen, `{"v":1,"at":12}`, "at"},
 	} {
@@ -87,6 +106,17 @@ func TestRecordsOfOthers(t *testing.T) {
 		{"ACCT", directory.NumberKey(secret, number(t, 1)), func() error { _, err := d.Resolve(ctx, number(t, 1)); return err }},
 		{"PRES", deviceKey, func() error { _, err := d.Bindings(ctx, acct); return err }},
 		{"PRES", deviceKey, func() error { _, err := d.BindingsConfirmed(ctx, acct); return err }},
+		{"PEOPLE", string(acct), func() error { return d.AddContacts(ctx, acct, []e164.Number{number(t, 2)}) }},
+		{"PEOPLE", string(acct), func() error { return d.Block(ctx, acct, number(t, 2)) }},
+		{"PEOPLE", string(acct), func() error { _, err := d.Blocks(ctx, acct); return err }},
+		{"PEOPLE", string(acct), func() error { _, err := d.Relation(ctx, acct, "", number(t, 2)); return err }},
+		{"ACCT", "a." + string(acct), func() error { _, err := d.Relation(ctx, acct, "", number(t, 2)); return err }},
+		{"ACCT", directory.NumberKey(secret, number(t, 1)), func() error {
+			_, err := d.UpdateSettings(ctx, acct, func(s *directory.Settings) error { s.Discoverable = directory.Nobody; return nil })
+			return err
+		}},
+		{"SEEN", string(acct), func() error { _, err := d.Presences(ctx, []directory.Account{acct}); return err }},
+		{"PRES", deviceKey, func() error { _, err := d.Presences(ctx, []directory.Account{acct}); return err }},
 		{"SEEN", string(acct), func() error { _, err := d.PresenceOf(ctx, acct); return err }},
 	} {
 		kv, err := n.JetStream().KeyValue(ctx, c.bucket)
@@ -239,12 +269,14 @@ func FuzzRecords(f *testing.F) {
 	f.Add([]byte(`{"v":1,"account":"0000000000001","device":1,"node":"n"}`))
 	f.Add([]byte(`{"v":1,"account":"0000000000001","number":"+14155550101","external":{"x":1},"more":[1]}`))
 	f.Add([]byte(`{"v":1,"at":"2026-01-02T03:04:05Z"}`))
+	f.Add([]byte(`{"v":1,"contacts":"AAAAAAAAAAAAAAAAAAE","blocks":[{"number":"+14155550101","account":"0000000000001"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		roundTrip(t, data, directory.DecodeAccount)
 		roundTrip(t, data, directory.DecodeDevice)
 		roundTrip(t, data, directory.DecodeBinding)
 		roundTrip(t, data, directory.DecodeNumber)
 		roundTrip(t, data, directory.DecodeSeen)
+		roundTrip(t, data, directory.DecodePeople)
 	})
 }
 

@@ -26,13 +26,18 @@ func (d *Directory) left(a Account, at time.Time) {
 	d.waiting[a] = at
 }
 
+// leftLately is when a device of the account left, if that is yet to be written
+// down.
+func (d *Directory) leftLately(a Account) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.waiting[a]
+}
+
 // lastSeen tells when the last device of an account left; zero if that is not
 // known.
 func (d *Directory) lastSeen(ctx context.Context, a Account) (time.Time, error) {
-	d.mu.Lock()
-	at := d.waiting[a]
-	d.mu.Unlock()
-	if !at.IsZero() {
+	if at := d.leftLately(a); !at.IsZero() {
 		return at, nil
 	}
 	e, err := d.seen.get(ctx, string(a))

@@ -25,6 +25,16 @@ type Directory interface {
 	Bindings(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 	BindingsConfirmed(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 	PresenceOf(ctx context.Context, a directory.Account) (directory.Presence, error)
+	UpdateSettings(ctx context.Context, a directory.Account, change func(*directory.Settings) error) (directory.Settings, error)
+	AddContacts(ctx context.Context, owner directory.Account, numbers []e164.Number) error
+	SetContacts(ctx context.Context, owner directory.Account, numbers []e164.Number) error
+	RemoveContacts(ctx context.Context, owner directory.Account, numbers []e164.Number) error
+	Block(ctx context.Context, owner directory.Account, n e164.Number) error
+	Unblock(ctx context.Context, owner directory.Account, n e164.Number) error
+	Blocks(ctx context.Context, owner directory.Account) ([]e164.Number, error)
+	Relation(ctx context.Context, owner, peer directory.Account, peerNumber e164.Number) (directory.Relation, error)
+	LookUp(ctx context.Context, numbers []e164.Number) ([]directory.Account, error)
+	Presences(ctx context.Context, accounts []directory.Account) ([]directory.Presence, error)
 	Announce(a directory.Account) error
 	Watch(a directory.Account, changed func()) (stop func(), err error)
 	Ask(ctx context.Context, node string, r directory.Request) ([]byte, error)
@@ -63,6 +73,12 @@ func run(t *testing.T, open func(tb testing.TB) Nodes, lags bool) {
 		{"presence", presence},
 		{"no account", noAccount},
 		{"watch", watch},
+		{"contacts", contacts},
+		{"contact race", contactRace},
+		{"blocks", blocks},
+		{"settings", settings},
+		{"look up", lookUp},
+		{"presences", presences},
 		{"nodes", nodes},
 		{"ask", ask},
 		{"one account in order", oneAccountInOrder},

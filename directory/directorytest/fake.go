@@ -29,6 +29,7 @@ type account struct {
 	devices  map[directory.Device]directory.DeviceRecord
 	bindings map[directory.Device]directory.Binding
 	seen     time.Time
+	people   people
 }
 
 // NewWorld returns an empty world.

@@ -1,0 +1,153 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"switchboard/directory/e164"
+)
+
+// ErrTooLong says that more than [MaxLookUp] were asked for at a time.
+var ErrTooLong = errors.New("too many at a time")
+
+// presenceChunk is how many accounts are asked for in one request, such that all
+// of their devices are no more than a server answers with.
+const presenceChunk = 1024 / (2 * MaxDevices)
+
+// LookUp finds the accounts of up to [MaxLookUp] numbers, in their order: "" for
+// a number that nobody has, or whose owner does not want to be found. It asks
+// and reads as much for the one as for the other. [ErrTooLong] says that there
+// are more. In a cluster, it may be a moment old.
+func (d *Directory) LookUp(ctx context.Context, numbers []e164.Number) (_ []Account, err error) {
+	defer d.metrics.observe(opLookUp)(&err)
+	if len(numbers) > MaxLookUp {
+		return nil, wrap("look up", fmt.Errorf("%w: %d numbers", ErrTooLong, len(numbers)))
+	}
+	if len(numbers) == 0 {
+		return nil, nil
+	}
+	keys := make([]string, len(numbers))
+	for i, n := range numbers {
+		keys[i] = numberKey(d.config.Secret, n)
+	}
+	entries, err := d.accounts.lists(ctx, unique(keys))
+	if err != nil {
+		return nil, wrap("look up", err)
+	}
+	data := map[string][]byte{}
+	for _, e := range entries {
+		data[e.key] = e.data
+	}
+	all := make([]Account, len(numbers))
+	for i, key := range keys {
+		have, ok := data[key]
+		if !ok {
+			have = decoyNumber
+		}
+		r, err := decodeNumber(have)
+		switch {
+		case err != nil:
+			d.log.Warn("number's record left out of a look-up", "error", err)
+		case ok && !r.Hidden:
+			all[i] = r.Account
+		}
+	}
+	return all, nil
+}
+
+// decoyNumber is read in the place of a record that is not there.
+var decoyNumber = []byte(`{"v":1,"account":"0000000000000","created":"2026-01-01T00:00:00.000Z"}`)
+
+// Presences tells of up to [MaxLookUp] accounts, in their order, whether any of
+// their devices is connected; of those that are not there, that none is. Errors
+// are as of [Directory.LookUp].
+func (d *Directory) Presences(ctx context.Context, accounts []Account) (_ []Presence, err error) {
+	defer d.metrics.observe(opPresences)(&err)
+	if len(accounts) > MaxLookUp {
+		return nil, wrap("presences", fmt.Errorf("%w: %d accounts", ErrTooLong, len(accounts)))
+	}
+	wanted := make([]string, 0, len(accounts))
+	for _, a := range accounts {
+		if a.Valid() {
+			wanted = append(wanted, string(a))
+		}
+	}
+	wanted = unique(wanted)
+	chunks := slices.Collect(slices.Chunk(wanted, presenceChunk))
+	found := make([]map[Account]Presence, len(chunks))
+	g, read := errgroup.WithContext(ctx)
+	g.SetLimit(4)
+	for i, chunk := range chunks {
+		g.Go(func() (err error) {
+			found[i], err = d.presences(read, chunk)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, wrap("presences", err)
+	}
+	all := make([]Presence, len(accounts))
+	for i, a := range accounts {
+		if at, ok := slices.BinarySearch(wanted, string(a)); ok {
+			all[i] = found[at/presenceChunk][a]
+		}
+	}
+	return all, nil
+}
+
+func (d *Directory) presences(ctx context.Context, accounts []string) (map[Account]Presence, error) {
+	devices := make([]string, len(accounts))
+	for i, a := range accounts {
+		devices[i] = a + ".*"
+	}
+	bound, err := d.presence.lists(ctx, devices)
+	if err != nil {
+		return nil, err
+	}
+	left, err := d.seen.lists(ctx, accounts)
+	if err != nil {
+		return nil, err
+	}
+	bindings, err := bindingsOf(bound)
+	if err != nil {
+		return nil, err
+	}
+	seen := map[Account]time.Time{}
+	for _, e := range left {
+		r, err := decodeSeen(e.data)
+		if err != nil {
+			return nil, err
+		}
+		seen[Account(e.key)] = r.At
+	}
+	of := map[Account][]Binding{}
+	for _, b := range bindings {
+		of[b.Account] = append(of[b.Account], b)
+	}
+	all := map[Account]Presence{}
+	for _, text := range accounts {
+		a := Account(text)
+		at := seen[a]
+		if soon := d.leftLately(a); !soon.IsZero() {
+			at = soon
+		}
+		online := slices.ContainsFunc(of[a], func(b Binding) bool { return d.alive(b.Node) })
+		if !online {
+			at = d.endOf(of[a], at)
+		}
+		all[a] = Presence{Online: online, LastSeen: at}
+	}
+	return all, nil
+}
+
+// unique sorts a list and leaves out what is there twice.
+func unique(list []string) []string {
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return slices.Compact(list)
+}
