@@ -14,10 +14,8 @@ import (
 
 // contactsOf is whom the account of a phone knows.
 func (w *world) contactsOf(p *phone) map[string]bool {
-	w.folk.mu.Lock()
-	defer w.folk.mu.Unlock()
 	all := map[string]bool{}
-	for n := range w.folk.contacts[directory.Account(p.welcome.Account)] {
+	for _, n := range w.anyNode().Contacts(directory.Account(p.welcome.Account)) {
 		all[n.E164()] = true
 	}
 	return all

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,7 +35,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	t       *testing.T
 	dir     *directorytest.World
-	folk    *folk
 	boxes   *mailboxtest.Fake
 	records *callstoretest.Fake
 	tokens  tokens
@@ -50,7 +50,19 @@ type node struct {
 	server *Server
 	ln     *memnet.Listener
 	http   *http.Server
+
+	*directorytest.Fake
+	relations atomic.Int64 // how often it was asked what somebody thinks of another
 }
+
+// Relation counts.
+func (n *node) Relation(ctx context.Context, owner, peer directory.Account, number e164.Number) (directory.Relation, error) {
+	n.relations.Add(1)
+	return n.Fake.Relation(ctx, owner, peer, number)
+}
+
+// anyNode is a view of the directory.
+func (w *world) anyNode() *directorytest.Fake { return w.dir.Node("test") }
 
 // inWorld runs f in a bubble and checks afterwards that no number, token, SDP
 // or text has reached the log.
@@ -58,7 +70,7 @@ func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
-			t: t, dir: directorytest.NewWorld(), folk: newFolk(), boxes: mailboxtest.New(), records: callstoretest.New(),
+			t: t, dir: directorytest.NewWorld(), boxes: mailboxtest.New(), records: callstoretest.New(),
 			tokens: tokens{}, logs: &lockedBuffer{}, config: Default(),
 		}
 		f(t, w)
@@ -74,9 +86,10 @@ func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 func (w *world) node(name string) *node {
 	w.t.Helper()
 	n := &node{w: w, dir: w.dir.Node(name), ln: memnet.Listen()}
+	n.Fake = n.dir
 	var err error
 	n.server, err = New(w.config, Deps{
-		Numbers: n.dir, People: folks{n.dir, w.folk}, Watcher: n.dir, Bindings: n.dir, Nodes: n.dir, Mailboxes: w.boxes, Records: w.records,
+		Numbers: n.dir, People: n, Watcher: n.dir, Bindings: n.dir, Nodes: n.dir, Mailboxes: w.boxes, Records: w.records,
 		Auth: w.tokens, Relays: testRelays{}, Regions: regionsOf(w.regions), Version: "test",
 		Log: slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})

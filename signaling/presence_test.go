@@ -36,7 +36,13 @@ func TestPresencePrivacy(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				n := w.node("n1")
 				a, b := n.connect(w.device(n, alice)), n.connect(w.device(n, bob))
-				w.folk.settings[directory.Account(b.welcome.Account)] = directory.Settings{LastSeen: directory.Audience(c.audience)}
+				_, err := n.dir.UpdateSettings(t.Context(), directory.Account(b.welcome.Account), func(s *directory.Settings) error {
+					s.LastSeen = directory.Audience(c.audience)
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
 				if c.contact {
 					knows(t, b, alice)
 				}
@@ -77,9 +83,9 @@ func TestPresenceOfNobodyCostsTheSame(t *testing.T) {
 		cost := func(b protocol.Body) int {
 			time.Sleep(10 * time.Second) // what still looks has looked
 			synctest.Wait()
-			before := w.folk.asked(alice)
+			before := n.relations.Load()
 			a.ask(b)
-			return w.folk.asked(alice) - before
+			return int(n.relations.Load() - before)
 		}
 		for name, pair := range map[string][2]protocol.Body{
 			"presence.get":       {&protocol.PresenceGet{Number: bob}, &protocol.PresenceGet{Number: carol}},

@@ -29,7 +29,6 @@ import (
 type Numbers interface {
 	Resolve(ctx context.Context, n e164.Number) (directory.Account, error)
 	Devices(ctx context.Context, a directory.Account) ([]directory.DeviceRecord, error)
-	PresenceOf(ctx context.Context, a directory.Account) (directory.Presence, error)
 }
 
 // Bindings says which devices are connected, and where.
@@ -98,10 +97,9 @@ type Deps struct {
 	Records   Records
 	Auth      Authenticator
 	Relays    Relays
+	People    People
 	Watcher   Watcher
 	Log       *slog.Logger
-	// People may be nil: then everybody knows everybody, and nobody has settings.
-	People People
 	// Regions may be nil: devices are sent nowhere then.
 	Regions Regions
 	// Registerer receives the metrics; nil keeps them to oneself.
@@ -147,7 +145,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 	for name, missing := range map[string]bool{
 		"Numbers": d.Numbers == nil, "Bindings": d.Bindings == nil, "Nodes": d.Nodes == nil,
 		"Mailboxes": d.Mailboxes == nil, "Records": d.Records == nil, "Auth": d.Auth == nil,
-		"Relays": d.Relays == nil, "Watcher": d.Watcher == nil, "Log": d.Log == nil,
+		"Relays": d.Relays == nil, "People": d.People == nil, "Watcher": d.Watcher == nil, "Log": d.Log == nil,
 	} {
 		if missing {
 			return nil, fmt.Errorf("signaling: Deps.%s is missing", name)
@@ -156,9 +154,6 @@ func New(cfg Config, d Deps) (*Server, error) {
 	s := &Server{
 		cfg: cfg, Deps: d, log: d.Log, metrics: newMetrics(d.Registerer),
 		sessions: map[endpoint]*session{}, byID: map[string]*session{}, opening: map[*conn]struct{}{},
-	}
-	if s.People == nil {
-		s.People = openHouse{d.Numbers}
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.calls = newCalls(s)

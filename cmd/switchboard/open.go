@@ -76,7 +76,7 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 		return err
 	}
 	server, err := signaling.New(n.config.Signaling, signaling.Deps{
-		Numbers: d.directory, Watcher: d.directory, Bindings: d.directory, Nodes: d.directory, Mailboxes: d.mailboxes, Records: d.calls,
+		Numbers: d.directory, People: d.directory, Watcher: d.directory, Bindings: d.directory, Nodes: d.directory, Mailboxes: d.mailboxes, Records: d.calls,
 		Auth: d.authenticator, Relays: n.relays, Regions: n.openRegions(d.directory, geo), Log: n.log, Registerer: n.metrics, Version: codeVersion(),
 	})
 	if err != nil {
