@@ -71,7 +71,7 @@ func TestAdmin(t *testing.T) {
 	nats := startNATS(t).ClientURL()
 	first, second := clusterNode(t, nats, "one"), clusterNode(t, nats, "two")
 	second.config.SecretFile = first.config.SecretFile
-	first.config.Signaling.DrainFor = 3 * time.Second
+	first.config.Signaling.DrainFor = 1500 * time.Millisecond
 	var log safeBuffer
 	second.log = newLogger(second.config.Log, &log)
 	p1, p2 := start(t, first), start(t, second)
