@@ -201,6 +201,14 @@ func (d *Directory) Blocks(ctx context.Context, owner Account) (_ []e164.Number,
 	return all, nil
 }
 
+// KnownAndBlocked counts the contacts and the blocks of an account, for
+// operators.
+func (d *Directory) KnownAndBlocked(ctx context.Context, owner Account) (contacts, blocks int, err error) {
+	defer d.metrics.observe(opRelation)(&err)
+	r, _, err := d.peopleOf(ctx, owner)
+	return len(r.Contacts), len(r.Blocks), wrap("contacts", err)
+}
+
 // Relation tells what owner thinks of peer, who has peerNumber. In a cluster it
 // may be a moment old. [ErrNotFound] says that there is no such owner.
 func (d *Directory) Relation(ctx context.Context, owner, peer Account, peerNumber e164.Number) (_ Relation, err error) {

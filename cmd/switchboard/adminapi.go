@@ -74,7 +74,7 @@ func (n *node) openAdmin(d *stores, server *signaling.Server) error {
 		return fmt.Errorf("admin.token_file: %w", err)
 	}
 	api, err := admin.New(admin.Deps{
-		Numbers: d.directory, Presence: d.directory, Fleet: fleet{d.directory}, Sessions: server,
+		Numbers: d.directory, People: d.directory, Presence: d.directory, Fleet: fleet{d.directory}, Sessions: server,
 		Waiting: func(ctx context.Context, a directory.Account, dev directory.Device) (int, error) {
 			return d.mailboxes.Count(ctx, mailbox.Box{Account: string(a), Device: uint32(dev)})
 		},

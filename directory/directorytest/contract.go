@@ -32,6 +32,7 @@ type Directory interface {
 	Block(ctx context.Context, owner directory.Account, n e164.Number) error
 	Unblock(ctx context.Context, owner directory.Account, n e164.Number) error
 	Blocks(ctx context.Context, owner directory.Account) ([]e164.Number, error)
+	KnownAndBlocked(ctx context.Context, owner directory.Account) (contacts, blocks int, err error)
 	Relation(ctx context.Context, owner, peer directory.Account, peerNumber e164.Number) (directory.Relation, error)
 	LookUp(ctx context.Context, numbers []e164.Number) ([]directory.Account, error)
 	Presences(ctx context.Context, accounts []directory.Account) ([]directory.Presence, error)

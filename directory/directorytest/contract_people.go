@@ -30,6 +30,16 @@ func contacts(t *testing.T, w world) {
 	do(d.AddContacts(ctx, owner, []e164.Number{number(t, 2), number(t, 3), number(t, 2)}))
 	do(d.AddContacts(ctx, owner, nil))
 	w.soon(t, "added", func() bool { return knows(2) && knows(3) && !knows(4) })
+	do(d.Block(ctx, owner, number(t, 5)))
+	for a, want := range map[directory.Account][2]int{owner: {2, 1}, peer: {}, nobody: {}} {
+		contacts, blocks, err := d.KnownAndBlocked(ctx, a)
+		if do(err); contacts != want[0] || blocks != want[1] {
+			t.Errorf("%d contacts and %d blocks are counted, want %v", contacts, blocks, want)
+		}
+	}
+	if _, _, err := d.KnownAndBlocked(ctx, "x"); !errors.Is(err, directory.ErrNotFound) {
+		t.Errorf("those of what is no account: %v", err)
+	}
 	if must(d.Relation(ctx, peer, owner, number(t, 1)))(t).Contact {
 		t.Error("the one who is known knows, too")
 	}

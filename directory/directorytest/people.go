@@ -131,6 +131,19 @@ func (f *Fake) Blocks(_ context.Context, owner directory.Account) ([]e164.Number
 	return all, nil
 }
 
+// KnownAndBlocked counts the contacts and the blocks of an account.
+func (f *Fake) KnownAndBlocked(_ context.Context, owner directory.Account) (contacts, blocks int, err error) {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	if !owner.Valid() {
+		return 0, 0, directory.ErrNotFound
+	}
+	if acct := f.world.accounts[owner]; acct != nil {
+		contacts, blocks = len(acct.people.contacts), len(acct.people.blocks)
+	}
+	return contacts, blocks, nil
+}
+
 // Relation tells what owner thinks of peer.
 func (f *Fake) Relation(_ context.Context, owner, peer directory.Account, peerNumber e164.Number) (directory.Relation, error) {
 	f.world.mu.Lock()

@@ -22,6 +22,11 @@ type Numbers interface {
 	DeviceOf(ctx context.Context, a directory.Account, dev directory.Device) (directory.DeviceRecord, error)
 }
 
+// People says whom an account knows.
+type People interface {
+	KnownAndBlocked(ctx context.Context, owner directory.Account) (contacts, blocks int, err error)
+}
+
 // Presence says who is connected, and where.
 type Presence interface {
 	BindingsConfirmed(ctx context.Context, a directory.Account) ([]directory.Binding, error)
@@ -46,6 +51,7 @@ type SessionControl interface {
 // Deps are what an [API] works with. All but Registerer are required.
 type Deps struct {
 	Numbers  Numbers
+	People   People
 	Presence Presence
 	Fleet    Fleet
 	Sessions SessionControl
@@ -73,7 +79,7 @@ type API struct {
 // New makes an API. The error names what is missing.
 func New(d Deps) (*API, error) {
 	for name, missing := range map[string]bool{
-		"Numbers": d.Numbers == nil, "Presence": d.Presence == nil, "Fleet": d.Fleet == nil, "Sessions": d.Sessions == nil,
+		"Numbers": d.Numbers == nil, "People": d.People == nil, "Presence": d.Presence == nil, "Fleet": d.Fleet == nil, "Sessions": d.Sessions == nil,
 		"Waiting": d.Waiting == nil, "Remove": d.Remove == nil, "Relays": d.Relays == nil, "Tokens": d.Tokens == nil, "Log": d.Log == nil,
 	} {
 		if missing {

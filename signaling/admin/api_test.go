@@ -25,6 +25,9 @@ func TestLookup(t *testing.T) {
 		if a.Settings != (Settings{"contacts", "everyone"}) {
 			t.Errorf("settings %+v", a.Settings)
 		}
+		if a.Contacts != 1 || a.Blocks != 0 {
+			t.Errorf("%d contacts, %d blocks", a.Contacts, a.Blocks)
+		}
 		d := a.Devices[0]
 		if d.Name != "Alice's phone" || d.Waiting != 3 || d.Session == nil {
 			t.Fatalf("device %+v", d)

@@ -66,7 +66,7 @@ func open(t testing.TB) *office {
 		t.Fatal(err)
 	}
 	api, err := New(Deps{
-		Numbers: o.dir, Presence: o.dir, Fleet: o, Sessions: o.sessions, Tokens: tokens,
+		Numbers: o.dir, People: o.dir, Presence: o.dir, Fleet: o, Sessions: o.sessions, Tokens: tokens,
 		Waiting: func(context.Context, directory.Account, directory.Device) (int, error) { return 3, o.fail },
 		Remove: func(_ context.Context, _ directory.Account, d directory.Device) error {
 			o.removed = append(o.removed, d)
@@ -110,6 +110,9 @@ func (o *office) populate(w *directorytest.World) {
 		o.t.Fatal(err)
 	}
 	o.account, o.device = acct.Account, dev.Device
+	if err := o.dir.AddContacts(o.t.Context(), o.account, []e164.Number{n}); err != nil {
+		o.t.Fatal(err)
+	}
 	if _, _, err := w.Node("n2-b").Bind(o.t.Context(), o.account, o.device, "s5"); err != nil {
 		o.t.Fatal(err)
 	}

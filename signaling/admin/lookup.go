@@ -48,6 +48,10 @@ func (a *API) account(ctx context.Context, r accountRequest) (Account, error) {
 		return err
 	})
 	g.Go(func() (err error) {
+		answer.Contacts, answer.Blocks, err = a.deps.People.KnownAndBlocked(ctx, r.Account)
+		return err
+	})
+	g.Go(func() (err error) {
 		sessions, err = a.sessionsOf(ctx, r.Account)
 		return err
 	})

@@ -18,6 +18,8 @@ type Account struct {
 	Online   bool              `json:"online" doc:"whether any device is connected"`
 	LastSeen *time.Time        `json:"last_seen,omitempty" doc:"when the last device left, if that is known"`
 	Settings Settings          `json:"settings"`
+	Contacts int               `json:"contacts" min:"0" doc:"how many numbers its owner knows"`
+	Blocks   int               `json:"blocks" min:"0" doc:"how many numbers its owner blocks"`
 	Devices  []Device          `json:"devices" doc:"in the order in which they were added"`
 }
 
