@@ -52,12 +52,18 @@ func TestTwoNodes(t *testing.T) {
 	awaitIn[client.Ended](t, out)
 }
 
-// talk lets a call b and b answer.
+// talk lets a call b, whose number is bob, and b answer.
 func talk(t *testing.T, a, b *client.Client) (out, in *client.Call) {
+	t.Helper()
+	return talkTo(t, a, b, bob)
+}
+
+// talkTo is talk where b has another number.
+func talkTo(t *testing.T, a, b *client.Client, number string) (out, in *client.Call) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	out, _, err := a.Invite(ctx, client.NewID(), bob, []protocol.Media{protocol.Audio}, "v=0 offer")
+	out, _, err := a.Invite(ctx, client.NewID(), number, []protocol.Media{protocol.Audio}, "v=0 offer")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,10 @@ type Config struct {
 	// Replicas is how many servers of a cluster keep each record. The embedded
 	// server is one.
 	Replicas int `yaml:"replicas"`
+	// Placement is the NATS cluster, by its name, in which new streams are made,
+	// where gateways join several. Empty leaves it to NATS, which takes the one
+	// that the first node is connected to.
+	Placement string `yaml:"placement"`
 	// Dir is where the embedded server keeps its files. The program sets it
 	// from its data directory.
 	Dir string `yaml:"-"`
@@ -48,10 +52,11 @@ func (c Config) Validate() error {
 	}
 	need(c.Replicas == 1 || c.Replicas == 3 || c.Replicas == 5, "replicas", "must be 1, 3 or 5")
 	for key, value := range map[string]string{
-		"creds_file": c.CredsFile, "nkey_file": c.NKeyFile, "ca_file": c.CAFile, "cert_file": c.CertFile, "inbox_prefix": c.InboxPrefix,
+		"creds_file": c.CredsFile, "nkey_file": c.NKeyFile, "ca_file": c.CAFile, "cert_file": c.CertFile, "inbox_prefix": c.InboxPrefix, "placement": c.Placement,
 	} {
 		need(c.URL != "" || value == "", key, "is for a cluster, but url is empty")
 	}
+	need(c.Placement == "" || isClusterName.MatchString(c.Placement), "placement", "must be the name of a NATS cluster: letters, digits, - and _, at most 64")
 	need(c.CredsFile == "" || c.NKeyFile == "", "nkey_file", "and creds_file are both given; use one")
 	need((c.CertFile == "") == (c.KeyFile == ""), "cert_file", "goes together with key_file")
 	need(validPrefix(c.InboxPrefix), "inbox_prefix", "must be letters, digits, -, _ and dots in between, at most 64")

@@ -128,6 +128,7 @@ func (n *Node) connect(ctx context.Context, opts []nats.Option) error {
 	if n.js, err = jetstream.New(n.conn); err != nil {
 		return fmt.Errorf("connect to NATS: %w", err)
 	}
+	n.js = n.config.place(n.js)
 	return n.findJetStream(ctx)
 }
 

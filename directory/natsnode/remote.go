@@ -123,6 +123,10 @@ func (n *Node) Explain(err error) error {
 	}
 	switch api.ErrorCode {
 	case codeNoPeers, codeNotACluster, codeNoResources:
+		if n.config.Placement != "" {
+			return fmt.Errorf("nats.placement: there is no cluster %q that has nats.replicas, %d, servers with JetStream and room: %w",
+				n.config.Placement, n.config.Replicas, err)
+		}
 		return fmt.Errorf("nats.replicas: %d, and the cluster has fewer servers with JetStream and room than that; "+
 			"start more of them, or set nats.replicas: 1 where losing a server may lose data: %w", n.config.Replicas, err)
 	case codeNoMeta:

@@ -1,0 +1,334 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"switchboard/directory/natsnode"
+	"switchboard/signaling/client"
+)
+
+// gateDelay is how long what one region says takes to the other.
+const gateDelay = 20 * time.Millisecond
+
+// european is a number of the home region.
+const european = "+4930123456"
+
+// TestTwoRegions runs the configuration of configs/REGIONS.md: a home region of
+// three NATS servers, one of another, and a node in each. Devices find their
+// region, text and call each other across, and go to the other when theirs
+// stops.
+func TestTwoRegions(t *testing.T) {
+	w := startRegions(t)
+	eu, us := w.node(t, "eu"), w.node(t, "us")
+	pe := start(t, eu)
+	pu := start(t, us)
+	w.placedIn(t, "eu")
+	w.refusesElsewhere(t)
+
+	// Both register and connect in Europe: one name leads everybody there.
+	tokenA, tokenB := register(t, pe.Addrs, alice), register(t, pe.Addrs, european)
+	a, b := connect(t, pe.Addrs, tokenA), connect(t, pe.Addrs, tokenB)
+	if first := await[client.Connected](t, a).Welcome; first.Region != "us" || first.Better == nil || first.Better.URL != "ws://"+pu.HTTP {
+		t.Fatalf("the American was sent to %v for %q", first.Better, first.Region)
+	}
+	if first := await[client.Connected](t, b).Welcome; first.Region != "eu" || first.Better != nil {
+		t.Errorf("the European was sent to %v for %q", first.Better, first.Region)
+	}
+	moved := await[client.Connected](t, a).Welcome
+	if !strings.HasPrefix(moved.Node, "us-1-") || moved.Better != nil {
+		t.Fatalf("the American is at %s, sent to %v", moved.Node, moved.Better)
+	}
+
+	for _, which := range []string{"first", "second"} {
+		begun := time.Now()
+		send(t, a, european, "across the sea")
+		stored := time.Since(begun)
+		if got := awaitText(t, b); got.Body != "across the sea" || got.From.E164() != alice {
+			t.Errorf("text %q", got.Body)
+		}
+		t.Logf("with %v to and fro, a %s text from the other region was stored after %v, and there after %v",
+			2*gateDelay, which, stored.Round(time.Millisecond), time.Since(begun).Round(time.Millisecond))
+	}
+	send(t, b, alice, "and back")
+	if got := awaitText(t, a); got.Body != "and back" {
+		t.Errorf("text %q", got.Body)
+	}
+	begun := time.Now()
+	out, in := talkTo(t, a, b, european)
+	t.Logf("and a call was answered after %v", time.Since(begun).Round(time.Millisecond))
+
+	// The node in America stops: the device goes back to Europe, and the call on.
+	if err := pu.end(); err != nil {
+		t.Fatal(err)
+	}
+	back := await[client.Connected](t, a).Welcome
+	if !strings.HasPrefix(back.Node, "eu-1-") || len(back.Calls) != 1 {
+		t.Errorf("back at %s with %d calls", back.Node, len(back.Calls))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := in.Hangup(ctx, ""); err != nil {
+		t.Fatal(err)
+	}
+	awaitIn[client.Ended](t, out)
+}
+
+// regionWorld is two NATS clusters, joined by gateways.
+type regionWorld struct {
+	servers map[string][]*server.Server // by region
+	secret  string
+	http    map[string]string // where the node of each region will listen
+}
+
+// startRegions starts the servers of configs/nats, on loopback.
+func startRegions(t *testing.T) *regionWorld {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("electing takes seconds")
+	}
+	w := &regionWorld{servers: map[string][]*server.Server{}, http: map[string]string{"eu": freeAddress(t), "us": freeAddress(t)}}
+	dir := t.TempDir()
+	certify(t, dir)
+	replace := []string{
+		`"0.0.0.0:4222"`, `"127.0.0.1:-1"`, "/etc/nats/", dir + "/",
+		// There is one server in us.
+		`"nats://nats-us-2.internal:6222"`, "", `, "nats://nats-us-2.example:7222"`, "",
+	}
+	listen := map[string]string{} // of a server, for its others
+	gate := map[string]string{}   // of a server, for the other region
+	all := []string{"eu-1", "eu-2", "eu-3", "us-1"}
+	for _, name := range all {
+		listen[name], gate[name] = freeAddress(t), freeAddress(t)
+		replace = append(replace,
+			"nats-"+name+".internal:6222", listen[name],
+			"nats-"+name+".example:7222", slowly(t, gate[name]))
+	}
+	names := strings.NewReplacer(replace...)
+	for _, name := range all {
+		region := name[:2]
+		text, err := os.ReadFile(filepath.Join(configs, "nats", "region-"+region+".conf"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conf := names.Replace(strings.NewReplacer(
+			"server_name: nats-"+region+"-1", "server_name: nats-"+name,
+			`advertise: "nats-`+region+`-1.`, `advertise: "nats-`+name+`.`,
+			`"0.0.0.0:6222"`, `"`+listen[name]+`"`, `"0.0.0.0:7222"`, `"`+gate[name]+`"`,
+			"/var/lib/nats", t.TempDir(),
+		).Replace(string(text)))
+		w.servers[region] = append(w.servers[region], startServer(t, filepath.Join(dir, name+".conf"), conf))
+	}
+	for _, s := range append(w.servers["eu"], w.servers["us"]...) {
+		eventually(t, func() bool { return s.NumOutboundGateways() == 1 })
+	}
+	eventually(t, func() bool { return w.servers["eu"][0].JetStreamIsCurrent() })
+	n := testNode(t, "") // makes the secret
+	w.secret = n.config.SecretFile
+	if _, err := openSecrets(n.config); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func startServer(t *testing.T, file, conf string) *server.Server {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o, err := server.ProcessConfigFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.NoSigs, o.NoLog = true, true
+	s, err := server.NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return s
+}
+
+// node is the one of configs/region-*.yaml, with what cannot be had here
+// replaced.
+func (w *regionWorld) node(t *testing.T, region string) *node {
+	t.Helper()
+	c, _, err := Load(filepath.Join(configs, "region-"+region+".yaml"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := testNode(t, "").config
+	c.Development, c.DataDir, c.SecretFile, c.RelaySecretFile = true, dev.DataDir, w.secret, ""
+	c.HTTP, c.Ops, c.Admin = HTTPConfig{Listen: w.http[region], PublicURL: "http://" + w.http[region]}, dev.Ops, dev.Admin
+	c.Log, c.Auth, c.Signaling.DrainFor, c.DrainDeadline = dev.Log, dev.Auth, dev.Signaling.DrainFor, dev.DrainDeadline
+	for i, r := range c.Regions.List {
+		c.Regions.List[i].Probe = "http://" + w.http[r.Name] + "/v1/ping"
+	}
+	var urls []string
+	for _, s := range w.servers[region] {
+		urls = append(urls, s.ClientURL())
+	}
+	c.NATS.URL = strings.Join(urls, ",")
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	return newNode(c.implied(), Options{Stdout: io.Discard, LogTo: t.Output()})
+}
+
+// refusesElsewhere starts a node that wants its records in the wrong place.
+func (w *regionWorld) refusesElsewhere(t *testing.T) {
+	t.Helper()
+	c := natsnode.Default()
+	c.URL, c.Placement = w.servers["eu"][0].ClientURL(), "us"
+	n, err := natsnode.Open(t.Context(), c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close(t.Context())
+	_, err = n.JetStream().CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}, Replicas: 3})
+	if err = n.Explain(err); err == nil || !strings.HasPrefix(err.Error(), `nats.placement: there is no cluster "us"`) {
+		t.Errorf("records in us, where no server keeps any: %v", err)
+	}
+}
+
+// placedIn wants every stream, replicated, in one region.
+func (w *regionWorld) placedIn(t *testing.T, region string) {
+	t.Helper()
+	nc, err := nats.Connect(w.servers["us"][0].ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, seen := js.ListStreams(t.Context()), 0
+	for s := range list.Info() {
+		seen++
+		if s.Cluster == nil || s.Cluster.Name != region || len(s.Cluster.Replicas) != 2 {
+			t.Errorf("stream %s is in %+v", s.Config.Name, s.Cluster)
+		}
+	}
+	if err := list.Err(); err != nil || seen < 10 {
+		t.Errorf("%d streams, %v", seen, err)
+	}
+}
+
+// slowly returns an address behind which is another, far away.
+func slowly(t *testing.T, to string) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			in, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				in.Close()
+				continue
+			}
+			all.Go(func() { late(out, in) })
+			all.Go(func() { late(in, out) })
+		}
+	})
+	t.Cleanup(func() { ln.Close(); all.Wait() })
+	return ln.Addr().String()
+}
+
+// late copies what arrives, each piece after a while.
+func late(to, from net.Conn) {
+	type piece struct {
+		due  time.Time
+		data []byte
+	}
+	way := make(chan piece, 1024)
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for p := range way {
+			time.Sleep(time.Until(p.due))
+			if _, err := to.Write(p.data); err != nil {
+				from.Close()
+			}
+		}
+		to.Close()
+	})
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			way <- piece{time.Now().Add(gateDelay), append([]byte(nil), buf[:n]...)}
+		}
+		if err != nil {
+			break
+		}
+	}
+	close(way)
+	writer.Wait()
+	from.Close()
+}
+
+// certify writes a CA, and a certificate of it for this machine, good for both
+// sides.
+func certify(t *testing.T, dir string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "server"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
+	}
+	for file, c := range map[string]*x509.Certificate{"ca.pem": ca, "server.pem": leaf} {
+		der, err := x509.CreateCertificate(rand.Reader, c, ca, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writePEM(t, filepath.Join(dir, file), "CERTIFICATE", der)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writePEM(t, filepath.Join(dir, "server.key"), "PRIVATE KEY", der)
+}
+
+func writePEM(t *testing.T, file, kind string, der []byte) {
+	t.Helper()
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(fmt.Errorf("%s: %w", file, err))
+	}
+}
