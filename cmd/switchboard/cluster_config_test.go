@@ -39,13 +39,15 @@ func TestSampleCluster(t *testing.T) {
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, newNode(c.implied(), Options{Stdout: io.Discard, LogTo: t.Output()}))
+	n := newNode(c.implied(), Options{Stdout: io.Discard, LogTo: t.Output()})
+	p := start(t, n)
 	a, b := connect(t, p.Addrs, register(t, p.Addrs, alice)), connect(t, p.Addrs, register(t, p.Addrs, bob))
 	send(t, a, bob, "by the book")
 	if got := awaitText(t, b); got.Body != "by the book" {
 		t.Errorf("text %q", got.Body)
 	}
 	talk(t, a, b)
+	at(t, n, p).must([]string{"connected"}, "lookup", alice) // counts what waits
 	checkDenied(t, c)
 }
 
