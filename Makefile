@@ -22,6 +22,15 @@ help: ## List the targets
 run: build ## Serve on this machine with development settings; prints what to open
 	@exec bin/switchboard serve -config $(CONFIG)
 
+.PHONY: cluster
+cluster: build bin/nats-server ## Three NATS servers and three nodes on this machine; says what to try
+	@exec bin/localcluster
+
+# Of the version that go.mod has.
+.PHONY: bin/nats-server
+bin/nats-server:
+	@go build -o bin/nats-server github.com/nats-io/nats-server/v2
+
 .PHONY: call
 call: build ## Place a call between two softphones through a server of its own
 	@exec bin/softphone trial

@@ -1,0 +1,235 @@
+// Package fleet runs a whole installation on loopback, for people to try and
+// for tests to break: NATS servers in a cluster, and nodes on it, each a process
+// that can be killed, paused and started again.
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Config says what to run.
+type Config struct {
+	// Dir is where everything keeps its files.
+	Dir string
+	// NATS and Switchboard are the programs.
+	NATS, Switchboard string
+	// Servers and Nodes are how many of each: of servers 1, 3 or 5.
+	Servers, Nodes int
+	// Settings are added to those of every node, as YAML.
+	Settings string
+	// Log receives what the processes say, each line after the name of its
+	// process. It may be nil.
+	Log io.Writer
+}
+
+// Fleet is a running installation. Its methods may be called concurrently, those
+// of one process one after the other.
+type Fleet struct {
+	Servers []*Process
+	Nodes   []*Node
+	// NATS lists the servers' URLs, separated by commas.
+	NATS string
+}
+
+// Node is a process of Switchboard's.
+type Node struct {
+	*Process
+	// URL is the public one; Ops and Admin are addresses of operators' listeners.
+	URL, Ops, Admin string
+	// Codes is the file with one-time codes, AdminToken that with the token for
+	// the operators' API.
+	Codes, AdminToken string
+}
+
+// startWithin bounds how long a process may take until it is ready.
+const startWithin = 60 * time.Second
+
+// Start starts everything and returns when it is ready, or what went wrong.
+// Nothing is left running then. What runs ends with [Fleet.Close], not with ctx.
+func Start(ctx context.Context, c Config) (*Fleet, error) {
+	if c.Log == nil {
+		c.Log = io.Discard
+	}
+	log := &lines{to: c.Log}
+	f := &Fleet{}
+	err := f.start(ctx, c, log)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func (f *Fleet) start(ctx context.Context, c Config, log *lines) error {
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	urls, err := f.startServers(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	f.NATS = urls
+	secret := filepath.Join(c.Dir, "secret")
+	if err := writeSecret(ctx, c.Switchboard, secret); err != nil {
+		return err
+	}
+	for i := range c.Nodes {
+		n, err := newNode(c, log, fmt.Sprintf("node%d", i+1), urls, secret)
+		if err != nil {
+			return err
+		}
+		f.Nodes = append(f.Nodes, n)
+		if err := n.Start(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *Fleet) startServers(ctx context.Context, c Config, log *lines) (urls string, err error) {
+	ports, err := freePorts(3 * c.Servers)
+	if err != nil {
+		return "", err
+	}
+	clients, routes, monitors := ports[:c.Servers], ports[c.Servers:2*c.Servers], ports[2*c.Servers:]
+	var all []string
+	for i := range c.Servers {
+		all = append(all, fmt.Sprintf("nats://127.0.0.1:%d", clients[i]))
+		p, err := newServer(c, log, i, clients, routes, monitors[i])
+		if err != nil {
+			return "", err
+		}
+		f.Servers = append(f.Servers, p)
+	}
+	// All at once: a server of a cluster is ready when it has a leader.
+	for _, p := range f.Servers {
+		if err := p.launch(); err != nil {
+			return "", err
+		}
+	}
+	for _, p := range f.Servers {
+		if err := p.await(ctx); err != nil {
+			return "", err
+		}
+	}
+	return strings.Join(all, ","), nil
+}
+
+// Close ends everything, nodes first, and waits for that.
+func (f *Fleet) Close() error {
+	var errs []error
+	for _, n := range f.Nodes {
+		errs = append(errs, n.terminate())
+	}
+	for _, n := range f.Nodes {
+		errs = append(errs, n.wait())
+	}
+	for _, s := range f.Servers {
+		errs = append(errs, s.Kill())
+	}
+	return errors.Join(errs...)
+}
+
+// serverConfig is that of one of the NATS servers. sync_interval is what makes
+// it keep its word when the power fails.
+const serverConfig = `server_name: %s
+listen: 127.0.0.1:%d
+http: 127.0.0.1:%d
+jetstream { store_dir: %q, sync_interval: always }
+cluster { name: switchboard, listen: 127.0.0.1:%d, routes: [%s] }
+ping_interval: 2s
+ping_max: 2
+`
+
+// aloneConfig is that of the only one.
+const aloneConfig = `server_name: %s
+listen: 127.0.0.1:%d
+http: 127.0.0.1:%d
+jetstream { store_dir: %q, sync_interval: always }
+`
+
+func newServer(c Config, log *lines, i int, clients, routes []int, monitor int) (*Process, error) {
+	name := fmt.Sprintf("nats%d", i+1)
+	dir := filepath.Join(c.Dir, name)
+	var others []string
+	for _, r := range routes {
+		others = append(others, fmt.Sprintf("nats://127.0.0.1:%d", r))
+	}
+	text := fmt.Sprintf(serverConfig, name, clients[i], monitor, filepath.Join(dir, "data"), routes[i], strings.Join(others, ", "))
+	if len(clients) == 1 {
+		text = fmt.Sprintf(aloneConfig, name, clients[i], monitor, filepath.Join(dir, "data"))
+	}
+	file := filepath.Join(dir, "nats.conf")
+	if err := write(file, text); err != nil {
+		return nil, err
+	}
+	return &Process{
+		Name: name, log: log, args: []string{c.NATS, "-c", file},
+		ready: func() bool { return answersOK(fmt.Sprintf("http://127.0.0.1:%d/healthz", monitor)) },
+	}, nil
+}
+
+// nodeConfig is that of one of the nodes, each with a relay of its own.
+const nodeConfig = `development: true
+node: %s
+data_dir: %q
+secret_file: %q
+nats: {url: %q, replicas: %d}
+http: {listen: "127.0.0.1:%d", public_url: %q}
+ops: {listen: %q}
+admin: {listen: %q}
+relay: {listen: "127.0.0.1:%d"}
+drain_deadline: 5s
+%s
+`
+
+func newNode(c Config, log *lines, name, urls, secret string) (*Node, error) {
+	dir := filepath.Join(c.Dir, name)
+	ports, err := freePorts(4)
+	if err != nil {
+		return nil, err
+	}
+	data := filepath.Join(dir, "data")
+	n := &Node{
+		URL: fmt.Sprintf("http://127.0.0.1:%d", ports[0]), Ops: fmt.Sprintf("127.0.0.1:%d", ports[1]), Admin: fmt.Sprintf("127.0.0.1:%d", ports[2]),
+		Codes: filepath.Join(data, "codes.log"), AdminToken: filepath.Join(data, "admin-token"),
+	}
+	settings := filepath.Join(dir, "switchboard.yaml")
+	err = write(settings, fmt.Sprintf(nodeConfig, name, data, secret, urls, min(3, c.Servers),
+		ports[0], n.URL, n.Ops, n.Admin, ports[3], c.Settings))
+	if err != nil {
+		return nil, err
+	}
+	n.Process = &Process{
+		Name: name, log: log, args: []string{c.Switchboard, "serve", "-config", settings},
+		ready: func() bool { return answersOK("http://" + n.Ops + "/readyz") },
+	}
+	return n, nil
+}
+
+// freePorts are ports that were free a moment ago.
+func freePorts(n int) ([]int, error) {
+	var ports []int
+	for range n {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer ln.Close() // only now: the next must be another
+		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
+}
+
+func write(file, text string) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(file, []byte(text), 0o600)
+}
