@@ -97,7 +97,7 @@ func (d *Directory) serve() (func(), error) {
 		workers.Go(func() { d.work(ctx, queues[i]) })
 	}
 	seed := maphash.MakeSeed()
-	sub, err := d.nc.Subscribe(nodeSubject(d.incarnation, "*", "*"), func(m *nats.Msg) {
+	sub, err := d.nc.Subscribe(nodeSubject(d.Incarnation(), "*", "*"), func(m *nats.Msg) {
 		account := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
 		select {
 		case queues[maphash.String(seed, account)%askWorkers] <- m:

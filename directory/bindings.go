@@ -20,7 +20,8 @@ func (d *Directory) Bind(ctx context.Context, a Account, dev Device, conn string
 	if !a.Valid() || dev == 0 {
 		return 0, nil, wrap("bind", ErrNotFound)
 	}
-	if !d.alive(d.incarnation) {
+	node := d.Incarnation()
+	if !d.alive(node) {
 		return 0, nil, wrap("bind", ErrLeaseLost)
 	}
 	key := deviceKey(a, dev)
@@ -30,7 +31,7 @@ func (d *Directory) Bind(ctx context.Context, a Account, dev Device, conn string
 			prev = &b
 		}
 	}
-	data, err := json.Marshal(Binding{V: recordVersion, Account: a, Device: dev, Node: d.incarnation, Conn: conn, Since: now()})
+	data, err := json.Marshal(Binding{V: recordVersion, Account: a, Device: dev, Node: node, Conn: conn, Since: now()})
 	if err != nil {
 		return 0, nil, wrap("bind", err)
 	}
@@ -41,6 +42,52 @@ func (d *Directory) Bind(ctx context.Context, a Account, dev Device, conn string
 	}
 	d.announced(a)
 	return fence, prev, nil
+}
+
+// Rebind binds a device anew that this node has had since a moment before it
+// lost its lease, on the connection of the same name. It reports false if a
+// connection that began later has the device, which must then be let go of. The
+// fence takes the place of that of [Directory.Bind]. [ErrLeaseLost] says that
+// the node has no lease.
+func (d *Directory) Rebind(ctx context.Context, a Account, dev Device, conn string, since time.Time) (fence uint64, held bool, err error) {
+	defer d.metrics.observe(opRebind)(&err)
+	if !a.Valid() || dev == 0 {
+		return 0, false, wrap("rebind", ErrNotFound)
+	}
+	for range maxTries {
+		fence, held, err = d.rebindOnce(ctx, a, dev, conn, since)
+		if !errors.Is(err, errRevision) {
+			return fence, held, wrap("rebind", err)
+		}
+	}
+	return 0, false, wrap("rebind", ErrConflict)
+}
+
+func (d *Directory) rebindOnce(ctx context.Context, a Account, dev Device, conn string, since time.Time) (uint64, bool, error) {
+	node, key := d.Incarnation(), deviceKey(a, dev)
+	if !d.alive(node) {
+		return 0, false, ErrLeaseLost
+	}
+	e, err := d.presence.getLeader(ctx, key)
+	switch {
+	case err == nil:
+		b, err := decodeBinding(e.data)
+		if err != nil || b.Conn != conn && b.Since.After(since) {
+			return 0, false, nil
+		}
+	case !errors.Is(err, ErrNotFound):
+		return 0, false, err
+	}
+	data, err := json.Marshal(Binding{V: recordVersion, Account: a, Device: dev, Node: node, Conn: conn, Since: since.UTC().Truncate(time.Millisecond)})
+	if err != nil {
+		return 0, false, err
+	}
+	fence, err := d.presence.swap(ctx, key, data, e.rev, 0)
+	if err != nil {
+		return 0, false, err
+	}
+	d.announced(a)
+	return fence, true, nil
 }
 
 // Unbind removes the binding that fence was given for. It reports false if
@@ -70,7 +117,46 @@ func (d *Directory) Bindings(ctx context.Context, a Account) (_ []Binding, err e
 	if err != nil {
 		return nil, wrap("bindings", err)
 	}
-	return slices.DeleteFunc(all, func(b Binding) bool { return !d.alive(b.Node) }), nil
+	live, err := d.living(ctx, all)
+	return live, wrap("bindings", err)
+}
+
+// living keeps the bindings whose nodes are alive. The leader is asked about
+// nodes of which nothing has been heard, neither that they live nor that they
+// died, as of one that has just taken a lease.
+func (d *Directory) living(ctx context.Context, all []Binding) ([]Binding, error) {
+	var live []Binding
+	for _, b := range all {
+		alive := d.alive(b.Node)
+		if !alive && !d.knownDead(b.Node) {
+			var err error
+			if alive, err = d.leased(ctx, b.Node); err != nil {
+				return nil, err
+			}
+		}
+		if alive {
+			live = append(live, b)
+		}
+	}
+	return live, nil
+}
+
+// knownDead reports whether the end of a node has been told. The own end is
+// known, too.
+func (d *Directory) knownDead(incarnation string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, died := d.died[incarnation]
+	return died || incarnation == d.incarnation
+}
+
+// leased asks the leader whether a node holds a lease.
+func (d *Directory) leased(ctx context.Context, incarnation string) (bool, error) {
+	_, err := d.nodes.getLeader(ctx, leaseKey(incarnation))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // bindings lists the bindings of an account, void ones, too.
@@ -173,12 +259,11 @@ func (d *Directory) confirm(ctx context.Context, all []Binding) ([]Binding, erro
 	var live []Binding
 	for _, b := range all {
 		alive := d.alive(b.Node)
-		if !alive && b.Node != d.incarnation {
-			_, err := d.nodes.getLeader(ctx, leaseKey(b.Node))
-			if err != nil && !errors.Is(err, ErrNotFound) {
+		if !alive && b.Node != d.Incarnation() {
+			var err error
+			if alive, err = d.leased(ctx, b.Node); err != nil {
 				return nil, wrap("bindings", err)
 			}
-			alive = err == nil
 		}
 		if alive {
 			live = append(live, b)
@@ -198,7 +283,11 @@ func (d *Directory) PresenceOf(ctx context.Context, a Account) (_ Presence, err 
 	if err != nil {
 		return Presence{}, wrap("presence", err)
 	}
-	online := slices.ContainsFunc(all, func(b Binding) bool { return d.alive(b.Node) })
+	live, err := d.living(ctx, all)
+	if err != nil {
+		return Presence{}, wrap("presence", err)
+	}
+	online := len(live) > 0
 	at, err := d.lastSeen(ctx, a)
 	if err != nil {
 		return Presence{}, wrap("presence", err)

@@ -31,14 +31,16 @@ const shards = 64
 // markerLife is how long the mark of a record remains whose time is up.
 const markerLife = time.Minute
 
-// openBuckets makes the buckets, or checks those that are there.
-func (d *Directory) openBuckets(ctx context.Context) error {
-	for _, b := range []struct {
-		to      **bucket
-		name    string
-		what    string
-		storage jetstream.StorageType
-	}{
+// kind is a bucket to be made.
+type kind struct {
+	to      **bucket
+	name    string
+	what    string
+	storage jetstream.StorageType
+}
+
+func (d *Directory) kinds() []kind {
+	return []kind{
 		{&d.settings, bucketConfig, "what all nodes must agree on", jetstream.FileStorage},
 		{&d.accounts, bucketAccounts, "numbers and accounts", jetstream.FileStorage},
 		{&d.devices, bucketDevices, "devices", jetstream.FileStorage},
@@ -47,11 +49,31 @@ func (d *Directory) openBuckets(ctx context.Context) error {
 		// What is only true while nodes live needs no disk.
 		{&d.presence, bucketPresence, "connected devices", jetstream.MemoryStorage},
 		{&d.nodes, bucketNodes, "leases of nodes", jetstream.MemoryStorage},
-	} {
-		if err := d.prepare(ctx, b.name, b.what, b.storage); err != nil {
-			return fmt.Errorf("bucket %s: %w", b.name, unavailable(err))
+	}
+}
+
+// openBuckets makes the buckets, or checks those that are there.
+func (d *Directory) openBuckets(ctx context.Context) error {
+	for _, k := range d.kinds() {
+		if err := d.prepare(ctx, k); err != nil {
+			return err
 		}
-		*b.to = &bucket{name: b.name, nc: d.nc, js: d.js, replies: d.replies, timeout: d.config.RequestTimeout}
+		*k.to = &bucket{name: k.name, nc: d.nc, js: d.js, replies: d.replies, timeout: d.config.RequestTimeout}
+	}
+	return nil
+}
+
+// openVolatile makes the buckets anew that NATS forgets when it is restarted.
+func (d *Directory) openVolatile(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*d.config.RequestTimeout)
+	defer cancel()
+	for _, k := range d.kinds() {
+		if k.storage != jetstream.MemoryStorage {
+			continue
+		}
+		if err := d.prepare(ctx, k); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -59,8 +81,14 @@ func (d *Directory) openBuckets(ctx context.Context) error {
 // prepare makes a bucket. Of one that is there it changes the number of
 // replicas at most, and that only upwards: a node with an old configuration
 // must not thin out a cluster.
-func (d *Directory) prepare(ctx context.Context, name, what string, storage jetstream.StorageType) error {
-	want := streamConfig(name, what, storage, d.config.Replicas)
+func (d *Directory) prepare(ctx context.Context, k kind) error {
+	if err := d.prepareStream(ctx, streamConfig(k.name, k.what, k.storage, d.config.Replicas)); err != nil {
+		return fmt.Errorf("bucket %s: %w", k.name, unavailable(err))
+	}
+	return nil
+}
+
+func (d *Directory) prepareStream(ctx context.Context, want jetstream.StreamConfig) error {
 	s, err := d.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		s, err = d.js.CreateStream(ctx, want)
@@ -77,7 +105,7 @@ func (d *Directory) prepare(ctx context.Context, name, what string, storage jets
 	}
 	if have.PersistMode == jetstream.AsyncPersistMode {
 		return fmt.Errorf("it was made for one server and cannot be replicated; "+
-			"it holds only %s: stop the nodes, remove the stream %s and start again", what, want.Name)
+			"it holds only %s: stop the nodes, remove the stream %s and start again", want.Description, want.Name)
 	}
 	have.Replicas = want.Replicas
 	_, err = d.js.UpdateStream(ctx, have)

@@ -21,37 +21,39 @@ type Directory struct {
 	*metrics
 
 	// Static after Open.
-	config      Config
-	log         *slog.Logger
-	nc          *nats.Conn
-	js          jetstream.JetStream
-	replies     *replies
-	incarnation string
-	settings    *bucket
-	accounts    *bucket
-	devices     *bucket
-	presence    *bucket
-	nodes       *bucket
-	seen        *bucket
-	people      *bucket
-	watches     *watches
-	started     chan struct{}
-	deaths      chan struct{}                                  // holds one if the janitor has work
-	queued      atomic.Int64                                   // requests of other nodes that wait
-	answer      func(context.Context, Request) ([]byte, error) // set before Run
-	load        func() (sessions, most int)                    // likewise
-	begun       time.Time
-	tellNow     chan struct{} // holds one if the lease has something new to tell
+	config   Config
+	log      *slog.Logger
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	replies  *replies
+	settings *bucket
+	accounts *bucket
+	devices  *bucket
+	presence *bucket
+	nodes    *bucket
+	seen     *bucket
+	people   *bucket
+	watches  *watches
+	started  chan struct{}
+	rewatch  chan struct{}                                  // holds one if the leases are to be watched anew
+	deaths   chan struct{}                                  // holds one if the janitor has work
+	queued   atomic.Int64                                   // requests of other nodes that wait
+	answer   func(context.Context, Request) ([]byte, error) // set before Run
+	regained func(context.Context)                          // likewise
+	load     func() (sessions, most int)                    // likewise
+	begun    time.Time
+	tellNow  chan struct{} // holds one if the lease has something new to tell
 
 	// Guarded by mu.
-	mu       sync.Mutex
-	good     time.Time            // how long the own lease holds at least; zero without one
-	loaded   bool                 // the others' leases are known
-	trouble  error                // why the last renewal did not work
-	leases   map[string]heard     // by incarnation
-	died     map[string]time.Time // incarnation to when its lease ended, by the server's clock
-	waiting  map[Account]time.Time
-	draining bool // it sends its devices elsewhere
+	mu          sync.Mutex
+	incarnation string
+	good        time.Time            // how long the own lease holds at least; zero without one
+	loaded      bool                 // the others' leases are known
+	trouble     error                // why the last renewal did not work
+	leases      map[string]heard     // by incarnation
+	died        map[string]time.Time // incarnation to when its lease ended, by the server's clock
+	waiting     map[Account]time.Time
+	draining    bool // it sends its devices elsewhere
 }
 
 // Open makes the buckets if they are not there. It starts nothing: the node
@@ -67,7 +69,7 @@ func Open(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c Config, 
 		incarnation: c.incarnation(strings.ToLower(rand.Text()[:8])),
 		watches:     newWatches(),
 		started:     make(chan struct{}), deaths: make(chan struct{}, 1),
-		begun: now(), tellNow: make(chan struct{}, 1),
+		begun: now(), tellNow: make(chan struct{}, 1), rewatch: make(chan struct{}, 1),
 		leases: map[string]heard{}, died: map[string]time.Time{}, waiting: map[Account]time.Time{},
 	}
 	d.metrics = newMetrics(d.counts, d.queued.Load)
@@ -84,8 +86,13 @@ func Open(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c Config, 
 	return d, nil
 }
 
-// Incarnation names the node since its last start.
-func (d *Directory) Incarnation() string { return d.incarnation }
+// Incarnation names the node since its last start, or since it last lost its
+// lease.
+func (d *Directory) Incarnation() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.incarnation
+}
 
 // Started is closed when Run holds the lease and knows the other nodes.
 func (d *Directory) Started() <-chan struct{} { return d.started }

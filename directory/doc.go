@@ -40,10 +40,16 @@
 //
 // A device is online if its binding exists and the lease of the binding's node
 // is alive. A node renews its lease by compare-and-set; when it dies, the lease
-// lapses and all its bindings are void at once, without a write. A node that
-// cannot renew for one lease's time knows that others count it as dead:
-// [Directory.Run] returns [ErrLeaseLost], not later than they do, and
-// [Directory.Bind] refuses. Devices that are idle cost no writes.
+// lapses and all its bindings are void at once, without a write. Devices that
+// are idle cost no writes.
+//
+// A node that cannot renew for one lease's time, because NATS is away or it was
+// paused, knows not later than the others do that it counts as dead:
+// [Directory.Ready] says [ErrLeaseLost], and [Directory.Bind] refuses. It keeps
+// its connections, and as soon as NATS answers it takes another lease as another
+// incarnation and binds them anew with [Directory.Rebind]: those that nobody
+// else has had since. Two nodes that both believe that they have a device agree
+// on the connection that began later.
 //
 // The revision of the write that binds a device is its fence: [Directory.Unbind]
 // removes the binding only if that is still the newest, so that a late

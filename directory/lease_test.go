@@ -44,22 +44,18 @@ func runDoomed(t *testing.T, n *natsnode.Node, name string) doomed {
 	return d
 }
 
-// lost wants the node to end because it lost its lease.
+// lost wants the node to know that it has lost its lease.
 func (d doomed) lost(t *testing.T) {
 	t.Helper()
-	select {
-	case err := <-d.ended:
-		if !errors.Is(err, directory.ErrLeaseLost) {
-			t.Errorf("ended with %v, want the lease lost", err)
-		}
-	case <-time.After(time.Minute):
-		t.Fatal("a node without a lease goes on")
-	}
-	if err := d.Ready(); !errors.Is(err, directory.ErrLeaseLost) {
-		t.Errorf("ready = %v, want the lease lost", err)
-	}
+	await(t, "the node knows that its lease is lost", func() bool { return errors.Is(d.Ready(), directory.ErrLeaseLost) })
 	if _, _, err := d.Bind(t.Context(), acct1, 1, "c"); !errors.Is(err, directory.ErrLeaseLost) {
 		t.Errorf("bind without a lease: %v", err)
+	}
+	if _, _, err := d.Rebind(t.Context(), acct1, 1, "c", time.Now()); !errors.Is(err, directory.ErrLeaseLost) {
+		t.Errorf("rebind without a lease: %v", err)
+	}
+	if nodes := d.Nodes(); slices.Contains(nodes, d.Incarnation()) {
+		t.Errorf("without a lease, it lists itself among %v", nodes)
 	}
 }
 
@@ -213,14 +209,112 @@ func TestUnheardIsNotDead(t *testing.T) {
 	}
 }
 
-// A node whose lease somebody took away knows at its next renewal.
-func TestLeaseTakenAway(t *testing.T) {
+// A node that has lost its lease takes another, as another incarnation, and
+// binds anew what it still has, unless that has moved meanwhile.
+func TestLeaseRegained(t *testing.T) {
 	n := directorytest.NATS(t)
-	d := runDoomed(t, n, "n1")
-	if err := bucket(t, n, "NODES").Purge(t.Context(), directory.LeaseKey(d.Incarnation())); err != nil {
+	other := directorytest.Open(t, n, "n2", short)
+	acct, dev := device(t, other, 1)
+	moved, err := other.AddDevice(t.Context(), acct, "moved", "")
+	if err != nil {
 		t.Fatal(err)
 	}
-	d.lost(t)
+	swept, err := other.AddDevice(t.Context(), acct, "swept", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := directorytest.OpenOnly(t, n, "n1", short)
+	regained := make(chan string, 10)
+	d.OnLease(func(context.Context) { regained <- d.Incarnation() })
+	d.Answer(func(context.Context, directory.Request) ([]byte, error) { return []byte("here"), nil })
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("ended with %v", err)
+		}
+	}()
+	<-d.Started()
+	since := time.Now().Add(-time.Minute)
+	var fence uint64
+	for _, dev := range []directory.Device{dev, moved.Device, swept.Device} {
+		if fence, _, err = d.Bind(ctx, acct, dev, "mine"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := other.Bind(ctx, acct, moved.Device, "theirs"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Unbind(ctx, acct, swept.Device, fence); err != nil { // as the janitor does
+		t.Fatal(err)
+	}
+	was := d.Incarnation()
+	if err := bucket(t, n, "NODES").Purge(ctx, directory.LeaseKey(was)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case is := <-regained:
+		if is == was {
+			t.Error("it is the same incarnation")
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("no other lease")
+	}
+	for dev, want := range map[directory.Device]bool{dev: true, moved.Device: false, swept.Device: true} {
+		fence, held, err := d.Rebind(ctx, acct, dev, "mine", since)
+		if held != want || (fence != 0) != want || err != nil {
+			t.Errorf("device %d bound anew: %v with fence %d, %v; want %v", dev, held, fence, err, want)
+		}
+	}
+	if _, err := other.Ask(ctx, was, directory.Request{Kind: "x", Account: acct}); !errors.Is(err, directory.ErrGone) {
+		t.Errorf("the incarnation before answers: %v", err)
+	}
+	await(t, "all are found where they are", func() bool {
+		all, err := other.Bindings(ctx, acct)
+		if err != nil || len(all) != 3 {
+			return false
+		}
+		for _, b := range all {
+			node, conn := d.Incarnation(), "mine"
+			if b.Device == moved.Device {
+				node, conn = other.Incarnation(), "theirs"
+			}
+			if b.Node != node || b.Conn != conn {
+				return false
+			}
+			if _, err := other.Ask(ctx, b.Node, directory.Request{Kind: "x", Account: acct}); errors.Is(err, directory.ErrGone) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Two nodes that both believe that they have a device agree on the one to which
+// it came later, in whatever order they say so.
+func TestRebindConverges(t *testing.T) {
+	n := directorytest.NATS(t)
+	a, b := directorytest.Open(t, n, "n1", nil), directorytest.Open(t, n, "n2", nil)
+	acct, dev := device(t, a, 1)
+	early, late := time.Now().Add(-time.Hour), time.Now().Add(-time.Minute)
+	rebind := func(d *directory.Directory, conn string, since time.Time) bool {
+		_, held, err := d.Rebind(t.Context(), acct, dev, conn, since)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return held
+	}
+	if !rebind(a, "early", early) || !rebind(b, "late", late) || rebind(a, "early", early) {
+		t.Error("the earlier one first: it holds the device")
+	}
+	if rebind(a, "early", early) || !rebind(b, "late", late) {
+		t.Error("the later one first: it does not hold the device")
+	}
+	if all, err := a.BindingsConfirmed(t.Context(), acct); err != nil || len(all) != 1 || all[0].Conn != "late" || all[0].Node != b.Incarnation() {
+		t.Errorf("bindings %+v, %v", all, err)
+	}
 }
 
 // A renewal whose answer was lost is taken for what it is.

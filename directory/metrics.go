@@ -20,6 +20,7 @@ const (
 	opRemoveDevice = "remove_device"
 	opBind         = "bind"
 	opUnbind       = "unbind"
+	opRebind       = "rebind"
 	opBindings     = "bindings"
 	opConfirm      = "bindings_confirmed"
 	opPresence     = "presence"
@@ -38,6 +39,7 @@ type metrics struct {
 	results *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
 	refused prometheus.Counter
+	lost    prometheus.Counter
 	swept   prometheus.Counter
 	nodes   prometheus.GaugeFunc
 	unseen  prometheus.GaugeFunc
@@ -58,6 +60,10 @@ func newMetrics(counts func() (nodes, unseen int), queued func() int64) *metrics
 			Help:    "Time an operation on the directory took.",
 			Buckets: prometheus.ExponentialBuckets(20e-6, 2.5, 13), // 20 µs to 1.2 s
 		}, []string{"op"}),
+		lost: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "switchboard_directory_leases_lost_total",
+			Help: "How often this node could not keep its lease, because NATS was away or the process was paused.",
+		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "switchboard_directory_requests_refused_total",
 			Help: "Requests of other nodes that were refused because too many waited.",
@@ -82,7 +88,7 @@ func newMetrics(counts func() (nodes, unseen int), queued func() int64) *metrics
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.results, m.seconds, m.refused, m.swept, m.nodes, m.unseen, m.queued}
+	return []prometheus.Collector{m.results, m.seconds, m.refused, m.lost, m.swept, m.nodes, m.unseen, m.queued}
 }
 
 // Describe implements [prometheus.Collector].

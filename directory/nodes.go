@@ -78,6 +78,8 @@ func (d *Directory) watchOnce(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-d.rewatch:
+			return errors.New("watch nodes: NATS may have forgotten")
 		case u, ok := <-w.Updates():
 			switch {
 			case !ok:
@@ -91,11 +93,21 @@ func (d *Directory) watchOnce(ctx context.Context) error {
 	}
 }
 
+// toWatchAnew has the leases watched anew: a watch does not tell when NATS has
+// forgotten what it watches.
+func (d *Directory) toWatchAnew() {
+	select {
+	case d.rewatch <- struct{}{}:
+	default:
+	}
+}
+
 // knowNodes notes that all leases have been seen once.
 func (d *Directory) knowNodes() {
 	d.mu.Lock()
 	first := !d.loaded
 	d.loaded = true
+	maps.DeleteFunc(d.leases, func(n string, _ heard) bool { return !d.aliveLocked(n) })
 	d.mu.Unlock()
 	if first {
 		close(d.started)
@@ -131,7 +143,7 @@ func (d *Directory) noteLease(incarnation string, l *Lease, at time.Time) {
 		maps.DeleteFunc(d.died, func(_ string, at time.Time) bool { return time.Since(at) > rememberDead })
 	}
 	d.mu.Unlock()
-	if known == alive || incarnation == d.incarnation {
+	if known == alive || incarnation == d.Incarnation() {
 		return
 	}
 	d.log.Info("node", "node", incarnation, "alive", alive)

@@ -2,8 +2,12 @@ package directory
 
 import (
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -11,30 +15,21 @@ import (
 
 // Run holds the node's lease, follows those of the others, answers requests,
 // writes down who was last seen and removes what dead nodes left behind. It
-// returns nil when ctx ends, after giving the lease back; [ErrLeaseLost] when
-// the lease could not be kept, in which case the node must close its sockets;
-// or what else went wrong. It may be called once.
+// returns nil when ctx ends, after giving the lease back, or what else went
+// wrong. It may be called once.
+//
+// A lease that could not be kept, because NATS was away or the process was
+// paused, is lost for good: [Directory.Ready] tells so, and [Directory.Bind]
+// refuses, until Run holds another, under another incarnation. What the node
+// still has is then for the function of [Directory.OnLease] to bind anew.
 func (d *Directory) Run(ctx context.Context) error {
-	stopAnswering, err := d.serve()
-	if err != nil {
-		return err
-	}
-	defer stopAnswering()
-	rev, err := d.takeLease(ctx)
-	if err != nil {
-		return wrap("take lease", err)
-	}
 	g, run := errgroup.WithContext(ctx)
-	g.Go(func() error { return d.renewLease(run, rev) })
+	g.Go(func() error { return d.keepLease(run) })
 	g.Go(func() error { return d.watchNodes(run) })
 	g.Go(func() error { return d.keepSeen(run) })
-	g.Go(func() error { return d.hear(run) })
 	g.Go(func() error { return d.sweepUp(run) })
-	if err = g.Wait(); errors.Is(err, ErrLeaseLost) {
-		d.setGood(time.Time{})
-		d.setTrouble(ErrLeaseLost)
-		return err // at once: the sockets must close
-	}
+	g.Go(func() error { return d.hear(run) })
+	err := g.Wait()
 	d.last()
 	if ctx.Err() != nil {
 		return nil
@@ -42,13 +37,88 @@ func (d *Directory) Run(ctx context.Context) error {
 	return err
 }
 
+// OnLease sets what is called when the node has another lease after it has lost
+// one, while it keeps it: bindings are void that were made before. ctx ends with
+// [Directory.Run], which waits for f. It must be set before Run.
+func (d *Directory) OnLease(f func(ctx context.Context)) { d.regained = f }
+
+// keepLease holds one lease after the other until ctx ends. The first must be
+// had at once.
+func (d *Directory) keepLease(ctx context.Context) error {
+	var after sync.WaitGroup
+	defer after.Wait()
+	var one sync.Mutex // what one lease has begun ends before the next begins it
+	for first := true; ; first = false {
+		stopAnswering, rev, err := d.begin(ctx, first)
+		if err != nil {
+			return err
+		}
+		if !first {
+			d.log.Info("lease regained", "node", d.Incarnation())
+			d.toWatchAnew()
+			after.Go(func() {
+				one.Lock()
+				defer one.Unlock()
+				if d.regained != nil && ctx.Err() == nil {
+					d.regained(ctx)
+				}
+			})
+		}
+		err = d.renewLease(ctx, rev)
+		stopAnswering()
+		if ctx.Err() != nil || !errors.Is(err, ErrLeaseLost) {
+			return err
+		}
+		d.setGood(time.Time{})
+		d.setTrouble(ErrLeaseLost)
+		d.metrics.lost.Inc()
+		d.log.Warn("lease lost; the node keeps its connections and takes another lease when it can", "node", d.Incarnation())
+	}
+}
+
+// begin takes a lease and answers requests. After the first, it tries until it
+// works or ctx ends, each time as another incarnation.
+func (d *Directory) begin(ctx context.Context, first bool) (stopAnswering func(), rev uint64, err error) {
+	for {
+		if !first {
+			d.beAnother()
+			err = d.openVolatile(ctx) // NATS may have forgotten what it kept in memory
+		}
+		if err == nil {
+			stopAnswering, err = d.serve()
+		}
+		if err == nil {
+			if rev, err = d.takeLease(ctx); err == nil {
+				return stopAnswering, rev, nil
+			}
+			stopAnswering()
+		}
+		if first {
+			return nil, 0, wrap("take lease", err)
+		}
+		d.log.Debug("no lease yet", "error", err)
+		if err := sleep(ctx, d.config.RenewEvery/2+rand.N(d.config.RenewEvery)); err != nil {
+			return nil, 0, err
+		}
+		err = nil
+	}
+}
+
+// beAnother gives the node another incarnation.
+func (d *Directory) beAnother() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.incarnation = d.config.incarnation(strings.ToLower(crand.Text()[:8]))
+}
+
 // last does what must still be done when the others have ended. The lease goes
 // first: from then on the node's devices count as away.
 func (d *Directory) last() {
 	ctx, cancel := context.WithTimeout(context.Background(), d.config.RequestTimeout)
 	defer cancel()
-	if e, err := d.nodes.getLeader(ctx, leaseKey(d.incarnation)); err == nil {
-		if err := d.nodes.remove(ctx, leaseKey(d.incarnation), e.rev); err != nil {
+	key := leaseKey(d.Incarnation())
+	if e, err := d.nodes.getLeader(ctx, key); err == nil {
+		if err := d.nodes.remove(ctx, key, e.rev); err != nil {
 			d.log.Debug("lease not given back", "error", err)
 		}
 	}
@@ -72,7 +142,7 @@ func (d *Directory) setTrouble(err error) {
 
 func (d *Directory) takeLease(ctx context.Context) (uint64, error) {
 	begun := time.Now()
-	rev, err := d.nodes.swap(ctx, leaseKey(d.incarnation), d.leaseData(), 0, d.config.LeaseTTL)
+	rev, err := d.nodes.swap(ctx, leaseKey(d.Incarnation()), d.leaseData(), 0, d.config.LeaseTTL)
 	if err == nil {
 		d.setGood(begun.Add(d.config.LeaseTTL))
 	}
@@ -127,12 +197,12 @@ func (d *Directory) renewLease(ctx context.Context, rev uint64) error {
 func (d *Directory) renewOnce(ctx context.Context, rev uint64) (next uint64, err error) {
 	defer d.metrics.observe(opRenew)(&err)
 	for range 2 {
-		next, err = d.nodes.swap(ctx, leaseKey(d.incarnation), d.leaseData(), rev, d.config.LeaseTTL)
+		next, err = d.nodes.swap(ctx, leaseKey(d.Incarnation()), d.leaseData(), rev, d.config.LeaseTTL)
 		if !errors.Is(err, errRevision) {
 			return next, err
 		}
 		// Ours lapsed, or an earlier renewal arrived whose answer did not.
-		e, err := d.nodes.getLeader(ctx, leaseKey(d.incarnation))
+		e, err := d.nodes.getLeader(ctx, leaseKey(d.Incarnation()))
 		if errors.Is(err, ErrNotFound) {
 			return 0, ErrLeaseLost
 		}

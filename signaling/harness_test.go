@@ -97,6 +97,7 @@ func (w *world) node(name string) *node {
 		w.t.Fatal(err)
 	}
 	n.dir.Answer(n.server.Answer)
+	n.dir.OnLease(n.server.Regained)
 	n.http = &http.Server{Handler: n.server}
 	go n.http.Serve(n.ln)
 	w.t.Cleanup(n.stop)

@@ -94,6 +94,7 @@ func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, 
 	}
 	k.list(ctx, &r)
 	k.srv.metrics.invites.Inc()
+	ss.entered(r.ID)
 	k.perform(ctx, &r, acts)
 	switch {
 	case callee != "":

@@ -189,6 +189,9 @@ func (s *Server) open(c *conn, id auth.Identity, h *protocol.Hello) (*session, e
 	at := s.placeOf(ss, c, h)
 	ok := ss.attach(c, 0, func(key string) *protocol.Welcome {
 		ss.region = at.region
+		for i := range snapshots {
+			ss.enter(snapshots[i].Call)
+		}
 		return s.welcome(ss, key, resumed, snapshots, at)
 	})
 	if !ok {
@@ -209,16 +212,20 @@ func (s *Server) open(c *conn, id auth.Identity, h *protocol.Hello) (*session, e
 func (s *Server) bind(ss *session) error {
 	ctx, cancel := s.request()
 	defer cancel()
+	node := s.Nodes.Incarnation()
 	fence, prev, err := s.Bindings.Bind(ctx, ss.account, ss.device, ss.id)
 	if err != nil {
 		s.log.Warn("device not bound", "error", err)
 		return &refusal{protocol.CloseInternal, protocol.NewError(protocol.CodeUnavailable, "the directory is away").After(time.Second)}
 	}
-	ss.fence = fence
+	ss.binding = binding{node, fence}
 	s.evict(ss, prev)
 	if !s.register(ss) {
 		// A connection that began later has bound the device already.
 		return &refusal{protocol.CloseReplaced, nil}
+	}
+	if s.Nodes.Incarnation() != node { // the lease was lost and regained just now
+		s.goroutines.Go(func() { s.rebind(ss) })
 	}
 	return nil
 }
@@ -233,11 +240,12 @@ func (s *Server) visit(ss *session) {
 }
 
 // register puts the session where it is found, unless a newer one of the same
-// device is there, which the fence tells. An older one is replaced.
+// device is there, which the fence tells. An older one is replaced. Fences of
+// different leases do not compare: NATS may have counted anew.
 func (s *Server) register(ss *session) bool {
 	s.mu.Lock()
 	old := s.sessions[ss.endpoint()]
-	if old != nil && old.fence > ss.fence {
+	if old != nil && old.binding.node == ss.binding.node && old.binding.fence > ss.binding.fence {
 		s.mu.Unlock()
 		return false
 	}
@@ -301,9 +309,17 @@ func (s *Server) endWith(ss *session, code protocol.CloseCode) {
 	if ss.visitor {
 		return
 	}
+	s.unbind(ss)
+}
+
+// unbind removes the binding of a session, unless a newer one is there.
+func (s *Server) unbind(ss *session) {
+	s.mu.Lock()
+	fence := ss.binding.fence
+	s.mu.Unlock()
 	ctx, cancel := s.request()
 	defer cancel()
-	if _, err := s.Bindings.Unbind(ctx, ss.account, ss.device, ss.fence); err != nil {
+	if _, err := s.Bindings.Unbind(ctx, ss.account, ss.device, fence); err != nil {
 		// The record is harmless: whoever asks here is told that the device is gone.
 		s.log.Warn("binding not removed", "error", err)
 	}

@@ -85,6 +85,16 @@ func (p *pump) check(ss *session) {
 	}
 }
 
+// look looks for what may have come without a poke.
+func (p *pump) look(ss *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.epoch > 0 {
+		p.checked = time.Time{}
+		p.start(ss)
+	}
+}
+
 // start lets a run look again, or starts one. It must hold mu.
 func (p *pump) start(ss *session) {
 	if p.running {

@@ -35,6 +35,8 @@ type Numbers interface {
 type Bindings interface {
 	Bind(ctx context.Context, a directory.Account, d directory.Device, conn string) (fence uint64, prev *directory.Binding, err error)
 	Unbind(ctx context.Context, a directory.Account, d directory.Device, fence uint64) (bool, error)
+	// Rebind binds anew what the node has kept without a lease.
+	Rebind(ctx context.Context, a directory.Account, d directory.Device, conn string, since time.Time) (fence uint64, held bool, err error)
 	Bindings(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 	// BindingsConfirmed costs more and is never stale.
 	BindingsConfirmed(ctx context.Context, a directory.Account) ([]directory.Binding, error)

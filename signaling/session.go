@@ -25,8 +25,10 @@ type session struct {
 	started time.Time
 
 	// Set once by open, before the session can be found.
-	fence   uint64 // of the binding
-	visitor bool   // said that it is away: it has no binding
+	visitor bool // said that it is away: it has no binding
+
+	// Guarded by the server's mu, once the session can be found.
+	binding binding
 
 	// Guarded by handling, which a connection's reader holds while it handles a
 	// frame: after a resume the old connection's may not have ended yet.
@@ -52,8 +54,9 @@ type session struct {
 	ended   bool
 	lastS   uint64 // highest number given to a reliable frame
 	unacked []reliable
-	bytes   int         // of unacked
-	away    *time.Timer // ends the session if no connection comes
+	bytes   int                 // of unacked
+	away    *time.Timer         // ends the session if no connection comes
+	calls   map[string]struct{} // that the device may believe to take part in; nil if there has been none
 }
 
 // reliable is a numbered frame.
@@ -70,6 +73,7 @@ func (s *session) tell(b protocol.Body) {
 	if s.ended {
 		return
 	}
+	s.follow(b)
 	f := protocol.Frame{}
 	if spec.Reliable {
 		f.S = s.lastS + 1
@@ -92,6 +96,37 @@ func (s *session) tell(b protocol.Body) {
 	if s.conn != nil {
 		s.conn.send(raw)
 	}
+}
+
+// follow notes the calls that the device is told of. It must hold mu.
+func (s *session) follow(b protocol.Body) {
+	switch b := b.(type) {
+	case *protocol.CallIncoming:
+		s.enter(b.Call)
+	case *protocol.CallEnded:
+		delete(s.calls, b.Call)
+	}
+}
+
+// enter notes that the device takes part in a call. It must hold mu.
+func (s *session) enter(call string) {
+	if s.calls == nil {
+		s.calls = map[string]struct{}{}
+	}
+	s.calls[call] = struct{}{}
+}
+
+// entered is enter for who does not hold mu.
+func (s *session) entered(call string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.enter(call)
+}
+
+func (s *session) inCalls() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.calls) > 0
 }
 
 // tellSpare queues a message that nobody misses, unless the device is away or

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
-	"switchboard/directory"
 	"switchboard/signaling/client"
 	"switchboard/signaling/protocol"
 )
@@ -75,40 +75,80 @@ func talkTo(t *testing.T, a, b *client.Client, number string) (out, in *client.C
 	return out, in
 }
 
-// TestNATSAway takes NATS away for longer than the lease of a node: others count
-// it as dead then, so it must not go on. Its devices are sent elsewhere.
+// TestNATSAway takes NATS away for longer than the lease of a node. Connections
+// stay, requests are refused for the moment, and once NATS is back devices are
+// found again, without having noticed.
 func TestNATSAway(t *testing.T) {
-	nats := startNATS(t)
-	n := clusterNode(t, nats.ClientURL(), "lonely")
-	d := &n.config.Directory
-	d.LeaseTTL, d.RenewEvery, d.RequestTimeout = 2*time.Second, 200*time.Millisecond, 500*time.Millisecond
-	p := start(t, n)
-	c := connect(t, p.Addrs, register(t, p.Addrs, alice))
-	await[client.Connected](t, c)
+	dir := t.TempDir()
+	nats := runNATS(t, dir, server.RANDOM_PORT)
+	port := nats.Addr().(*net.TCPAddr).Port
+	var nodes []*process
+	secret := ""
+	for i, name := range []string{"one", "two"} {
+		n := clusterNode(t, nats.ClientURL(), name)
+		d := &n.config.Directory
+		d.LeaseTTL, d.RenewEvery, d.RequestTimeout = 2*time.Second, 200*time.Millisecond, 500*time.Millisecond
+		n.config.Signaling.RequestTimeout = time.Second
+		if i > 0 {
+			n.config.SecretFile = secret
+		}
+		secret = n.config.SecretFile
+		nodes = append(nodes, start(t, n))
+	}
+	a := connect(t, nodes[0].Addrs, register(t, nodes[0].Addrs, alice))
+	b := connect(t, nodes[1].Addrs, register(t, nodes[0].Addrs, bob))
+	await[client.Connected](t, a)
+	await[client.Connected](t, b)
 	nats.Shutdown()
 	nats.WaitForShutdown()
+	for _, p := range nodes {
+		eventually(t, func() bool {
+			status, why := p.get(p.Ops, "/readyz")
+			return status == http.StatusServiceUnavailable && strings.Contains(why, "lease")
+		})
+		if status, _ := p.get(p.Ops, "/healthz"); status != http.StatusOK {
+			t.Errorf("without NATS, the process counts as dead: %d", status)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var refused *protocol.Error
+	if _, err := a.Presence(ctx, bob); !errors.As(err, &refused) || refused.Code != protocol.CodeUnavailable || !refused.Retry || refused.AfterMS == 0 {
+		t.Errorf("a request without NATS: %v", err)
+	}
+
+	runNATS(t, dir, port)
+	for _, p := range nodes {
+		eventually(t, func() bool { status, _ := p.get(p.Ops, "/readyz"); return status == http.StatusOK })
+	}
 	eventually(t, func() bool {
-		status, _ := p.get(p.Ops, "/readyz")
-		return status == http.StatusServiceUnavailable
+		_, err := a.Presence(ctx, bob)
+		return err == nil
 	})
-	if status, _ := p.get(p.Ops, "/healthz"); status != http.StatusOK {
-		t.Errorf("without NATS, the process counts as dead: %d", status)
+	send(t, a, bob, "after")
+	if got := awaitText(t, b); got.Body != "after" {
+		t.Errorf("text %q", got.Body)
 	}
-	if d := await[client.Disconnected](t, c); d.Retry <= 0 {
-		t.Errorf("told to come back after %v", d.Retry)
-	}
-	err := <-p.done
-	p.done <- err
-	if !errors.Is(err, directory.ErrLeaseLost) {
-		t.Errorf("ended with %v", err)
+	callThrough(t, a, b)
+	for _, c := range []*client.Client{a, b} {
+		for len(c.Events()) > 0 {
+			if e, lost := (<-c.Events()).(client.Disconnected); lost {
+				t.Errorf("a connection was lost: %v", e.Err)
+			}
+		}
 	}
 }
 
 // startNATS runs a NATS server on loopback.
 func startNATS(t *testing.T) *server.Server {
 	t.Helper()
+	return runNATS(t, t.TempDir(), server.RANDOM_PORT)
+}
+
+func runNATS(t *testing.T, dir string, port int) *server.Server {
+	t.Helper()
 	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
+		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -83,6 +83,7 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 		return err
 	}
 	d.directory.Answer(server.Answer)
+	d.directory.OnLease(server.Regained)
 	d.authenticator.OnRemoved(func(ctx context.Context, a directory.Account, dev directory.Device) {
 		server.Forget(ctx, a, dev)
 		if err := d.mailboxes.Drop(ctx, mailbox.Box{Account: string(a), Device: uint32(dev)}); err != nil {

@@ -22,6 +22,7 @@ type Directory interface {
 	RemoveDevice(ctx context.Context, a directory.Account, dev directory.Device) error
 	Bind(ctx context.Context, a directory.Account, dev directory.Device, conn string) (uint64, *directory.Binding, error)
 	Unbind(ctx context.Context, a directory.Account, dev directory.Device, fence uint64) (bool, error)
+	Rebind(ctx context.Context, a directory.Account, dev directory.Device, conn string, since time.Time) (uint64, bool, error)
 	Bindings(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 	BindingsConfirmed(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 	PresenceOf(ctx context.Context, a directory.Account) (directory.Presence, error)
@@ -71,6 +72,7 @@ func run(t *testing.T, open func(tb testing.TB) Nodes, lags bool) {
 		{"update race", updateRace},
 		{"fence", fence},
 		{"bind race", bindRace},
+		{"rebind", rebind},
 		{"presence", presence},
 		{"no account", noAccount},
 		{"watch", watch},

@@ -42,9 +42,10 @@ func NewWorld() *World {
 
 // Fake is one node's view of a [World].
 type Fake struct {
-	world  *World
-	name   string
-	answer func(context.Context, directory.Request) ([]byte, error)
+	world    *World
+	name     string
+	answer   func(context.Context, directory.Request) ([]byte, error)
+	regained func(context.Context)
 
 	// Guarded by world.mu.
 	dead     bool
@@ -80,6 +81,22 @@ func (f *Fake) Die() {
 	}
 }
 
+// Regain gives a node that has died another lease, as another incarnation.
+func (f *Fake) Regain() {
+	f.world.mu.Lock()
+	delete(f.world.nodes, f.name)
+	f.name += "-again"
+	f.world.nodes[f.name] = f
+	f.dead = false
+	f.world.mu.Unlock()
+	if f.regained != nil {
+		f.regained(context.Background())
+	}
+}
+
+// OnLease sets what [Fake.Regain] calls.
+func (f *Fake) OnLease(regained func(context.Context)) { f.regained = regained }
+
 // NodeList lists the nodes that are not dead.
 func (f *Fake) NodeList() []directory.NodeInfo {
 	f.world.mu.Lock()
@@ -101,7 +118,11 @@ func (f *Fake) SetDraining(on bool) {
 }
 
 // Incarnation is the node's name.
-func (f *Fake) Incarnation() string { return f.name }
+func (f *Fake) Incarnation() string {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	return f.name
+}
 
 // Answer sets who handles requests, before the first one. They are handled in
 // the goroutine of who asks.
@@ -276,6 +297,26 @@ func (f *Fake) Bind(_ context.Context, a directory.Account, dev directory.Device
 		V: 1, Account: a, Device: dev, Node: f.name, Conn: conn, Since: time.Now(), Fence: f.world.revision,
 	}
 	return f.world.revision, prev, nil
+}
+
+// Rebind binds a device anew, unless a connection that began later has it.
+func (f *Fake) Rebind(_ context.Context, a directory.Account, dev directory.Device, conn string, since time.Time) (uint64, bool, error) {
+	f.world.mu.Lock()
+	defer f.world.changed(a)
+	defer f.world.mu.Unlock()
+	acct := f.world.accounts[a]
+	switch {
+	case acct == nil || dev == 0:
+		return 0, false, directory.ErrNotFound
+	case f.dead:
+		return 0, false, directory.ErrLeaseLost
+	}
+	if b, ok := acct.bindings[dev]; ok && b.Conn != conn && b.Since.After(since) {
+		return 0, false, nil
+	}
+	f.world.revision++
+	acct.bindings[dev] = directory.Binding{V: 1, Account: a, Device: dev, Node: f.name, Conn: conn, Since: since, Fence: f.world.revision}
+	return f.world.revision, true, nil
 }
 
 // Unbind removes a binding if it is still the newest.

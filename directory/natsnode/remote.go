@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -89,8 +90,30 @@ func (c Config) refused(err error) error {
 	return err
 }
 
-// findJetStream asks whether there is JetStream, and for this user.
+const (
+	// electWithin is how long a cluster may take to elect that has just been
+	// started, before it counts as one without JetStream.
+	electWithin = time.Minute
+	// askAgain is how long one question may wait.
+	askAgain = 2 * time.Second
+)
+
+// findJetStream asks whether there is JetStream, and for this user. It is
+// patient with a cluster that still elects.
 func (n *Node) findJetStream(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, electWithin)
+	defer cancel()
+	for {
+		err := n.askJetStream(ctx)
+		if err == nil || !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+func (n *Node) askJetStream(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, askAgain)
+	defer cancel()
 	_, err := n.js.AccountInfo(ctx)
 	switch {
 	case err == nil:
