@@ -1,0 +1,394 @@
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"switchboard/cmd/switchboard/internal/fleet"
+	"switchboard/signaling/admin"
+	"switchboard/signaling/client"
+)
+
+var long = flag.Duration("chaos", 0, "how long to break things; 0 is the short form, one fault of each kind")
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	// phones is how many people there are, and each sends so often.
+	phones    = 12
+	sendEvery = 400 * time.Millisecond
+	// backWithin is the promise: from the end of a fault on, or from its
+	// beginning if others can take over, whatever a phone asks for is done.
+	backWithin = 10 * time.Second
+)
+
+// quick has a short form see in seconds what takes longer by default.
+const quick = `
+directory: {lease_ttl: 3s, renew_every: 500ms}
+signaling: {heartbeat: 2s, limits: {messages_burst: 1000}}
+`
+
+// TestChaos breaks an installation of three NATS servers and three nodes, part
+// by part, while phones text and talk.
+func TestChaos(t *testing.T) {
+	c := &chaos{t: t, ledger: &ledger{sent: map[string]*text{}}}
+	settings, frozen := quick, 5*time.Second
+	if *long > 0 {
+		settings, frozen = "", 20*time.Second // longer than the lease
+	}
+	c.start(settings)
+	c.usage()
+	faults := c.faults(frozen)
+	if *long == 0 {
+		for _, f := range faults[:4] {
+			c.breakOne(f)
+		}
+	}
+	for end := time.Now().Add(*long); time.Now().Before(end) && !t.Failed(); {
+		c.breakOne(faults[rand.IntN(len(faults))])
+	}
+	c.finish()
+}
+
+type chaos struct {
+	t      *testing.T
+	fleet  *fleet.Fleet
+	urls   string // of NATS
+	log    bytes.Buffer
+	ledger *ledger
+	phones []*phone
+	stop   context.CancelFunc // ends the usage
+	use    sync.WaitGroup
+}
+
+func (c *chaos) say(format string, args ...any) {
+	c.t.Helper()
+	if *long > 0 {
+		fmt.Printf("%s  %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
+		return
+	}
+	c.t.Logf(format, args...)
+}
+
+func (c *chaos) start(settings string) {
+	t := c.t
+	bin := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "switchboard/cmd/switchboard", "github.com/nats-io/nats-server/v2")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	began := time.Now()
+	var err error
+	c.fleet, err = fleet.Start(t.Context(), fleet.Config{
+		Dir: t.TempDir(), NATS: filepath.Join(bin, "nats-server"), Switchboard: filepath.Join(bin, "switchboard"),
+		Servers: 3, Nodes: 3, Settings: settings, Log: &c.log,
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, tail(c.log.String()))
+	}
+	t.Cleanup(func() {
+		if err := c.fleet.Close(); err != nil {
+			t.Error(err)
+		}
+		c.private()
+		if t.Failed() {
+			t.Logf("the end of the log:\n%s", tail(c.log.String()))
+		}
+	})
+	c.urls = c.fleet.NATS
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for i := range phones {
+		p, err := register(ctx, c.fleet, c.ledger, fmt.Sprintf("+1415555%04d", 150+i))
+		if err != nil {
+			t.Fatalf("phone %d: %v", i, err)
+		}
+		c.phones = append(c.phones, p)
+	}
+	c.say("3 NATS servers, 3 nodes and %d phones are up after %v", phones, time.Since(began).Round(100*time.Millisecond))
+}
+
+// usage has each phone send texts to others until stop is called.
+func (c *chaos) usage() {
+	ctx, stop := context.WithCancel(context.Background())
+	c.stop = stop
+	c.t.Cleanup(func() {
+		stop()
+		c.use.Wait()
+		for _, p := range c.phones {
+			p.close()
+		}
+	})
+	for i, p := range c.phones {
+		c.use.Go(func() {
+			for pause(ctx, sendEvery/2+rand.N(sendEvery)) {
+				to := c.phones[(i+1+rand.IntN(phones-1))%phones]
+				c.use.Go(func() { p.send(context.WithoutCancel(ctx), to.number) })
+			}
+		})
+	}
+}
+
+// faults are those to choose from; the first four are one of each kind.
+func (c *chaos) faults(frozen time.Duration) []fault {
+	cold := func(what string, p *fleet.Process) fault { return freeze(what, p, frozen) }
+	all := []fault{
+		kill("node1", c.fleet.Nodes[0].Process),
+		ofLeader(c.fleet, c.urls, "INBOX_0", kill),
+		cold("node2", c.fleet.Nodes[1].Process),
+		ofLeader(c.fleet, c.urls, "KV_PRES", cold),
+	}
+	for _, n := range c.fleet.Nodes {
+		all = append(all, kill(n.Name, n.Process), cold(n.Name, n.Process))
+	}
+	for _, stream := range []string{"INBOX_0", "INBOX_1", "KV_ACCT", "KV_DEVS", "KV_PRES", "KV_NODES", "KV_CALLS"} {
+		all = append(all, ofLeader(c.fleet, c.urls, stream, kill), ofLeader(c.fleet, c.urls, stream, cold))
+	}
+	return all
+}
+
+// breakOne does one fault, while two pairs talk, and checks what came of it.
+func (c *chaos) breakOne(f fault) {
+	t := c.t
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	talks := c.talk(ctx)
+	began := time.Now()
+	from, err := f.do(ctx)
+	if err != nil {
+		t.Fatalf("%s: %v", f.name, err)
+	}
+	c.settle(ctx, from)
+	worst, texts := c.latency(began, from)
+	c.say("%s: %d texts meanwhile, the slowest taken after %v", f.name, texts, worst.Round(10*time.Millisecond))
+	if worst > backWithin {
+		t.Errorf("%s: a phone was back after %v, want %v", f.name, worst.Round(10*time.Millisecond), backWithin)
+	}
+	c.hangUp(ctx, f, talks)
+	c.whereDevicesAre(ctx, f)
+}
+
+// settle waits until what was sent up to backWithin after a fault is taken, or
+// it is clear that it took too long.
+func (c *chaos) settle(ctx context.Context, from time.Time) {
+	pause(ctx, time.Until(from.Add(3*time.Second)))
+	deadline := from.Add(backWithin + 5*time.Second)
+	for time.Now().Before(deadline) {
+		if c.open(time.Now().Add(-time.Second)) == 0 {
+			return
+		}
+		pause(ctx, 50*time.Millisecond)
+	}
+}
+
+// open counts texts that were sent before a moment and are not acknowledged.
+func (c *chaos) open(before time.Time) (n int) {
+	c.ledger.mu.Lock()
+	defer c.ledger.mu.Unlock()
+	for _, t := range c.ledger.sent {
+		if t.stored.IsZero() && t.sent.Before(before) {
+			n++
+		}
+	}
+	return n
+}
+
+// latency is how long the slowest of the texts took that were sent since the
+// fault began, counted from when all had to be well.
+func (c *chaos) latency(began, from time.Time) (worst time.Duration, n int) {
+	c.ledger.mu.Lock()
+	defer c.ledger.mu.Unlock()
+	for _, t := range c.ledger.sent {
+		if t.sent.Before(began) {
+			continue
+		}
+		n++
+		start, end := t.sent, t.stored
+		if start.Before(from) {
+			start = from
+		}
+		if end.IsZero() {
+			end = time.Now()
+		}
+		worst = max(worst, end.Sub(start))
+	}
+	return worst, n
+}
+
+// talk begins calls that last through a fault.
+func (c *chaos) talk(ctx context.Context) map[*client.Call]*phone {
+	talks := map[*client.Call]*phone{}
+	for i := 0; i < 4; i += 2 {
+		caller, callee := c.phones[i], c.phones[i+1]
+		cctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+		call, err := caller.call(cctx, callee.number)
+		cancel()
+		if err != nil {
+			c.t.Errorf("a call between faults: %v", err)
+			continue
+		}
+		talks[call] = callee
+	}
+	return talks
+}
+
+// hangUp ends the calls, which must still be there, and waits until the other
+// side knows.
+func (c *chaos) hangUp(ctx context.Context, f fault, talks map[*client.Call]*phone) {
+	for call, callee := range talks {
+		if !callee.inCall(call.ID) {
+			c.t.Errorf("%s: a call did not survive it", f.name)
+			continue
+		}
+		hctx, cancel := context.WithTimeout(ctx, 2*backWithin)
+		err := call.Hangup(hctx, "")
+		for err == nil && callee.inCall(call.ID) && pause(hctx, 20*time.Millisecond) {
+		}
+		if err == nil {
+			err = hctx.Err()
+		}
+		cancel()
+		if err != nil {
+			c.t.Errorf("%s: a call was not hung up after it: %v", f.name, err)
+		}
+	}
+}
+
+// whereDevicesAre asks every node for its sessions: each device has one, and
+// the directory leads there.
+func (c *chaos) whereDevicesAre(ctx context.Context, f fault) {
+	var problem string
+	deadline := time.Now().Add(backWithin)
+	for time.Now().Before(deadline) {
+		if problem = c.misplaced(ctx); problem == "" {
+			return
+		}
+		pause(ctx, 200*time.Millisecond)
+	}
+	c.t.Errorf("%s: %s", f.name, problem)
+}
+
+func (c *chaos) misplaced(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	at := map[string][]string{} // account and device to nodes
+	var some *admin.Client
+	for _, n := range c.fleet.Nodes {
+		api, err := operator(n)
+		if err != nil {
+			return err.Error()
+		}
+		page, err := api.NodeSessions(ctx, "self", "", 500)
+		if err != nil {
+			return fmt.Sprintf("%s does not tell its sessions: %v", n.Name, err)
+		}
+		for _, s := range page.Sessions {
+			key := fmt.Sprintf("%s.%d", s.Account, s.Device)
+			at[key] = append(at[key], s.Node)
+		}
+		some = api
+	}
+	if len(at) != phones {
+		return fmt.Sprintf("%d devices are on some node, want %d", len(at), phones)
+	}
+	for _, p := range c.phones {
+		a, err := some.Lookup(ctx, p.number, "")
+		if err != nil {
+			return fmt.Sprintf("a number is not found: %v", err)
+		}
+		for _, d := range a.Devices {
+			nodes := at[fmt.Sprintf("%s.%d", a.Account, d.Device)]
+			if len(nodes) != 1 || d.Session == nil || d.Session.Node != nodes[0] {
+				return fmt.Sprintf("a device is on %d nodes; the directory leads to the right one: %v", len(nodes), d.Session != nil && slices.Contains(nodes, d.Session.Node))
+			}
+		}
+	}
+	return ""
+}
+
+// fresh keeps no connection to a node that may be gone.
+var fresh = &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+func operator(n *fleet.Node) (*admin.Client, error) {
+	token, err := os.ReadFile(n.AdminToken)
+	if err != nil {
+		return nil, err
+	}
+	return &admin.Client{URL: "http://" + n.Admin, Token: strings.TrimSpace(string(token)), HTTP: fresh}, nil
+}
+
+// finish stops the usage and checks the promises: what was acknowledged came,
+// once, in order, and nothing else did.
+func (c *chaos) finish() {
+	c.stop()
+	c.use.Wait()
+	deadline := time.Now().Add(30 * time.Second)
+	for c.undelivered() > 0 && time.Now().Before(deadline) {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if n := c.undelivered(); n > 0 {
+		c.t.Errorf("%d texts were acknowledged and never came", n)
+	}
+	c.ledger.mu.Lock()
+	defer c.ledger.mu.Unlock()
+	times := map[string]int{}
+	for _, f := range c.ledger.faults {
+		times[f]++
+	}
+	for f, n := range times {
+		c.t.Errorf("%d times: %s", n, f)
+	}
+	stored := 0
+	for _, t := range c.ledger.sent {
+		if !t.stored.IsZero() {
+			stored++
+		}
+	}
+	c.say("%d texts sent, %d acknowledged, %d of those lost; none twice, none out of order, none invented; %d calls answered",
+		len(c.ledger.sent), stored, 0, c.ledger.answers)
+}
+
+func (c *chaos) undelivered() (n int) {
+	c.ledger.mu.Lock()
+	defer c.ledger.mu.Unlock()
+	for _, t := range c.ledger.sent {
+		if !t.stored.IsZero() && t.delivered.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
+// private looks for what must not be in logs.
+func (c *chaos) private() {
+	text := c.log.String()
+	for _, p := range c.phones {
+		if strings.Contains(text, p.number) {
+			c.t.Errorf("a number is in the log")
+		}
+	}
+	for _, secret := range []string{"v=0 offer", "v=0 answer", secretWord} {
+		if strings.Contains(text, secret) {
+			c.t.Errorf("%q is in the log", secret)
+		}
+	}
+}
+
+func tail(s string) string {
+	const most = 12 << 10
+	return s[max(0, len(s)-most):]
+}

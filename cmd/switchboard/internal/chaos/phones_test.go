@@ -1,0 +1,241 @@
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"switchboard/cmd/switchboard/internal/fleet"
+	"switchboard/signaling/client"
+	"switchboard/signaling/protocol"
+)
+
+// ledger is what was promised and what came, of all phones. Everything is
+// guarded by mu.
+type ledger struct {
+	mu      sync.Mutex
+	sent    map[string]*text // by id
+	answers int              // calls that were answered
+	faults  []string         // what must not be
+}
+
+// text is one message.
+type text struct {
+	from, to  string
+	sent      time.Time
+	stored    time.Time // zero: not acknowledged
+	delivered time.Time // to the receiver's program, the first time
+}
+
+func (l *ledger) fault(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.faults = append(l.faults, fmt.Sprintf(format, args...))
+}
+
+// phone is a device and the person who has it.
+type phone struct {
+	number string
+	client *client.Client
+	ledger *ledger
+	tasks  sync.WaitGroup
+
+	mu      sync.Mutex
+	lastSeq uint64
+	calls   map[string]*client.Call // that it was rung for
+	arrived chan string             // ids of calls that it has answered
+}
+
+// anyNode dials the nodes in a random order, as a load balancer would, and
+// takes the first that listens.
+func anyNode(f *fleet.Fleet) *websocket.Dialer {
+	return &websocket.Dialer{
+		HandshakeTimeout: 3 * time.Second,
+		NetDialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			var errs []error
+			for _, i := range rand.Perm(len(f.Nodes)) {
+				c, err := d.DialContext(ctx, "tcp", strings.TrimPrefix(f.Nodes[i].URL, "http://"))
+				if err == nil {
+					return c, nil
+				}
+				errs = append(errs, err)
+			}
+			return nil, errors.Join(errs...)
+		},
+	}
+}
+
+// register makes a device for a number and connects it.
+func register(ctx context.Context, f *fleet.Fleet, l *ledger, number string) (*phone, error) {
+	n := f.Nodes[rand.IntN(len(f.Nodes))]
+	asked, err := client.RequestCode(ctx, n.URL, number, "")
+	if err != nil {
+		return nil, err
+	}
+	code, err := codeFor(n.Codes, number)
+	if err != nil {
+		return nil, err
+	}
+	got, err := client.Confirm(ctx, n.URL, asked.Verification, code, "phone")
+	if err != nil {
+		return nil, err
+	}
+	p := &phone{number: number, ledger: l, calls: map[string]*client.Call{}, arrived: make(chan string, 64)}
+	p.client, err = client.Dial(ctx, client.Options{URL: "http://any.node", Token: got.Token, Name: "chaos", Dialer: anyNode(f), MaxBackoff: 2 * time.Second})
+	if err != nil {
+		return nil, err
+	}
+	p.tasks.Go(p.read)
+	return p, nil
+}
+
+func codeFor(file, number string) (code string, err error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(line, number+" "); ok {
+			code = strings.TrimSpace(rest)
+		}
+	}
+	if code == "" {
+		return "", errors.New("no code came")
+	}
+	return code, nil
+}
+
+// read takes what comes until the client is closed.
+func (p *phone) read() {
+	for e := range p.client.Events() {
+		switch e := e.(type) {
+		case client.Item:
+			if e.Kind == protocol.KindMessage {
+				p.take(e)
+			}
+			e.Ack()
+		case client.Incoming:
+			p.mu.Lock()
+			p.calls[e.Call.ID] = e.Call
+			p.mu.Unlock()
+			p.tasks.Go(func() { p.answer(e.Call) })
+		}
+	}
+	if err := p.client.Err(); !errors.Is(err, client.ErrClosed) {
+		p.ledger.fault("a session ended for good: %v", err)
+	}
+}
+
+// take notes a text: it must have been sent to this number, come once, and
+// after what is before it in the mailbox.
+func (p *phone) take(e client.Item) {
+	l := p.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.sent[e.ID]
+	switch {
+	case t == nil || t.to != p.number:
+		l.faults = append(l.faults, "a text came that nobody sent to this number")
+		return
+	case !t.delivered.IsZero():
+		l.faults = append(l.faults, "a text was shown twice")
+		return
+	case e.Seq <= p.lastSeq:
+		l.faults = append(l.faults, fmt.Sprintf("a text was shown out of order: %d after %d", e.Seq, p.lastSeq))
+	}
+	p.lastSeq = e.Seq
+	t.delivered = time.Now()
+}
+
+// secretWord is in every text, and must be in no log.
+const secretWord = "between you and me"
+
+// sendWithin is how long a text may take, faults included, before its sender
+// gives up.
+const sendWithin = time.Minute
+
+// send sends a text and notes when it is acknowledged.
+func (p *phone) send(ctx context.Context, to string) {
+	id, t := client.NewID(), &text{from: p.number, to: to, sent: time.Now()}
+	l := p.ledger
+	l.mu.Lock()
+	l.sent[id] = t
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, sendWithin)
+	defer cancel()
+	_, err := p.client.Send(ctx, id, to, secretWord)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.faults = append(l.faults, fmt.Sprintf("a text was not taken in %v: %v", sendWithin, err))
+		return
+	}
+	t.stored = time.Now()
+}
+
+// answer takes a call and follows it to its end.
+func (p *phone) answer(call *client.Call) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	if err := call.Answer(ctx, "v=0 answer"); err != nil {
+		return // the caller's side tells
+	}
+	_ = call.Report(ctx, protocol.MediaConnected, nil)
+	p.ledger.mu.Lock()
+	p.ledger.answers++
+	p.ledger.mu.Unlock()
+	for {
+		e, err := call.Next(ctx)
+		if err != nil {
+			p.ledger.fault("the callee's end of a call: %v", err)
+			return
+		}
+		if _, ended := e.(client.Ended); ended {
+			p.mu.Lock()
+			delete(p.calls, call.ID)
+			p.mu.Unlock()
+			return
+		}
+	}
+}
+
+// inCall reports whether the phone takes part in the call.
+func (p *phone) inCall(id string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls[id] != nil
+}
+
+// call calls a number and returns once it is answered.
+func (p *phone) call(ctx context.Context, to string) (*client.Call, error) {
+	call, _, err := p.client.Invite(ctx, client.NewID(), to, []protocol.Media{protocol.Audio}, "v=0 offer")
+	if err != nil {
+		return nil, err
+	}
+	for {
+		e, err := call.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		switch e := e.(type) {
+		case client.Answered:
+			return call, call.Report(ctx, protocol.MediaConnected, nil)
+		case client.Ended:
+			return nil, fmt.Errorf("not answered: %s", e.Reason)
+		}
+	}
+}
+
+func (p *phone) close() {
+	p.client.Close()
+	p.tasks.Wait()
+}
