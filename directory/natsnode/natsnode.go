@@ -50,7 +50,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Node, error) {
 	n := &Node{config: c}
 	n.close = sync.OnceValue(n.end)
 	opts := []nats.Option{
-		nats.Name("switchboard"), nats.MaxReconnects(-1), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.Name("switchboard"), nats.MaxReconnects(-1), nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(500*time.Millisecond, time.Second),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {

@@ -79,8 +79,8 @@ func (s *Store) ask(ctx context.Context, subject string, body any) (*nats.Msg, e
 	return msgs[0], nil
 }
 
-// insist repeats what certainly did not happen, until ctx ends: a cluster that
-// lost the leader of a stream needs seconds to elect another.
+// insist repeats what did not happen, or may happen twice, until ctx ends: a
+// cluster that lost the leader of a stream needs seconds to elect another.
 func insist(ctx context.Context, do func() error) error {
 	const least, most = 5 * time.Millisecond, 250 * time.Millisecond
 	for wait := least; ; wait = min(2*wait, most) {

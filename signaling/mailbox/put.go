@@ -70,7 +70,7 @@ func (s *Store) putWindow(ctx context.Context, entries []Entry, seqs []uint64) [
 			seqs[i], errs[i] = s.stored(ctx, sent[i])
 		}
 	}
-	for i, e := range entries { // rare: an election, or a repeat that overtakes
+	for i, e := range entries { // rare: an election, a leader that died, or a repeat that overtakes
 		if errors.Is(errs[i], errNobody) {
 			errs[i] = insist(ctx, func() error { return s.putAgain(ctx, e, &seqs[i]) })
 		}
@@ -102,9 +102,20 @@ type putAnswer struct {
 	Error *jetstream.APIError `json:"error"`
 }
 
-// stored waits for the server's word that an item is on disk.
+// putAttempts is how often an entry may be sent within the time that there is: a
+// leader that dies, or is paused, takes what it was sent with it. The ID makes a
+// repeat safe.
+const putAttempts = 4
+
+// stored waits for the server's word that an item is on disk, but not for as
+// long as there is time.
 func (s *Store) stored(ctx context.Context, r *request) (uint64, error) {
-	msgs, err := s.in.await(ctx, r)
+	attempt, cancel := context.WithTimeout(ctx, s.c.Timeout/putAttempts)
+	defer cancel()
+	msgs, err := s.in.await(attempt, r)
+	if err != nil && ctx.Err() == nil {
+		return 0, fmt.Errorf("%w: %w", errNobody, err)
+	}
 	if err != nil {
 		return 0, err
 	}
