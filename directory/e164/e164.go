@@ -49,7 +49,7 @@ func (e *Error) Error() string {
 // Parse reads a number in any way of writing that libphonenumber accepts. A
 // number without a leading + is read as dialled in region, an ISO 3166-1
 // alpha-2 code in either case; region may be empty when the number has a +.
-// The error is always an [*Error].
+// One that its country has renumbered since is returned as it is now. The error is always an [*Error].
 func Parse(text, region string) (Number, error) {
 	if len(text) > MaxInput {
 		return Number{}, &Error{TooLong}
@@ -61,6 +61,13 @@ func Parse(text, region string) (Number, error) {
 	if p.GetExtension() != "" {
 		return Number{}, &Error{ExtensionGiven}
 	}
+	s := phonenumbers.Format(p, phonenumbers.E164)
+	if phonenumbers.IsValidNumber(p) {
+		return Number{s}, nil
+	}
+	if now, ok := renumbered(s); ok {
+		return Number{now}, nil
+	}
 	switch phonenumbers.IsPossibleNumberWithReason(p) {
 	case phonenumbers.TOO_SHORT, phonenumbers.IS_POSSIBLE_LOCAL_ONLY:
 		return Number{}, &Error{TooShort}
@@ -69,10 +76,7 @@ func Parse(text, region string) (Number, error) {
 	case phonenumbers.INVALID_COUNTRY_CODE:
 		return Number{}, &Error{UnknownRegion}
 	}
-	if !phonenumbers.IsValidNumber(p) {
-		return Number{}, &Error{NotAssignable}
-	}
-	return Number{phonenumbers.Format(p, phonenumbers.E164)}, nil
+	return Number{}, &Error{NotAssignable}
 }
 
 func reasonOf(err error) Reason {
@@ -145,7 +149,9 @@ var known = struct {
 
 const maxKnown = 50_000
 
-// UnmarshalText accepts a number in E.164 form, or nothing for no number.
+// UnmarshalText accepts a number in E.164 form, or nothing for no number. One
+// that its country has renumbered since stays as it is: an account may be kept
+// under it. See [Alternates].
 func (n *Number) UnmarshalText(b []byte) error {
 	if len(b) == 0 {
 		*n = Number{}
@@ -163,7 +169,10 @@ func (n *Number) UnmarshalText(b []byte) error {
 		return err
 	}
 	if m.s != string(b) {
-		return &Error{NotE164}
+		if now, ok := renumbered(string(b)); !ok || now != m.s {
+			return &Error{NotE164}
+		}
+		m.s = string(b)
 	}
 	known.Lock()
 	defer known.Unlock()
