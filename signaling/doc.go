@@ -15,6 +15,12 @@
 // to the call's record by compare-and-set, and only then are the actions
 // carried out; so any node can carry any call on.
 //
+// What people may see of each other, and who reaches whom, is for them to say:
+// the account that is called, texted or looked at is asked what it thinks of the
+// other. Presence is told to those who subscribe; a goroutine looks at accounts
+// only while some have changed of late. Somebody who is blocked hears what he
+// would hear if nobody cared to answer.
+//
 // The package sees the directory, the mailboxes, the records of calls, the
 // relays and the tokens through the small interfaces in [Deps]. Sends to other
 // devices never block: a connection that cannot keep up is closed as slow, and

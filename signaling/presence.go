@@ -125,6 +125,7 @@ func (s *Server) presenceSubscribe(ctx context.Context, ss *session, m *protocol
 	}
 	shown, err := s.look(ctx, ss, list)
 	if err != nil {
+		s.watching.untold(ss, list)
 		return nil, err
 	}
 	s.watching.told(ss, shown)

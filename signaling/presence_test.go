@@ -1,7 +1,9 @@
 package signaling
 
 import (
+	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -382,4 +384,87 @@ func TestRoundSeen(t *testing.T) {
 			t.Errorf("%v ago is told as %s, want %s", c.age, got.Format(time.RFC3339), c.want)
 		}
 	}
+}
+
+// trouble is a directory that cannot tell of some accounts.
+type trouble struct {
+	People
+	mu     sync.Mutex
+	away   error                       // of every account
+	broken map[directory.Account]error // of these
+}
+
+func (p *trouble) set(away error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.away = away
+}
+
+func (p *trouble) Presences(ctx context.Context, accounts []directory.Account) ([]directory.Presence, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, a := range accounts {
+		if p.broken[a] != nil {
+			return nil, p.broken[a]
+		}
+	}
+	if p.away != nil {
+		return nil, p.away
+	}
+	return p.People.Presences(ctx, accounts)
+}
+
+// A subscription that was answered with an error is none, and those that there
+// were go on, as soon as the directory is back.
+func TestSubscribeWhileTheDirectoryIsAway(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.node("n1")
+		away := &trouble{People: n.server.People}
+		n.server.People = away
+		a, b, c := n.connect(w.device(n, alice)), n.connect(w.device(n, bob)), n.connect(w.device(n, carol))
+		knows(t, b, alice)
+		knows(t, c, alice)
+		ok[protocol.Presences](a, &protocol.PresenceSubscribe{Numbers: []string{bob}})
+		away.set(directory.ErrUnavailable)
+		bye(b)
+		if e := a.refused(&protocol.PresenceSubscribe{Numbers: []string{bob, carol}}); e.Code != protocol.CodeUnavailable {
+			t.Errorf("refused with %s", e.Code)
+		}
+		time.Sleep(time.Minute)
+		nothing[*protocol.Presence](a)
+		away.set(nil)
+		if p := expect[*protocol.Presence](a); p.Online || p.Number.E164() != bob {
+			t.Errorf("presence = %+v", p)
+		}
+		bye(c)
+		time.Sleep(10 * time.Second)
+		nothing[*protocol.Presence](a)
+		if n := w.dir.Watched(); n != 1 {
+			t.Errorf("%d accounts are watched", n)
+		}
+	})
+}
+
+// A record that cannot be read keeps nothing from those who watch others.
+func TestBrokenRecordHidesOne(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.node("n1")
+		half := &trouble{People: n.server.People, broken: map[directory.Account]error{}}
+		n.server.People = half
+		a, b, c := n.connect(w.device(n, alice)), n.connect(w.device(n, bob)), n.connect(w.device(n, carol))
+		knows(t, b, alice)
+		knows(t, c, alice)
+		ok[protocol.Presences](a, &protocol.PresenceSubscribe{Numbers: []string{bob, carol}})
+		time.Sleep(time.Minute)
+		half.mu.Lock()
+		half.broken[directory.Account(c.welcome.Account)] = &directory.RecordError{Record: "binding", Field: "v", Why: "is 2"}
+		half.mu.Unlock()
+		n.server.watching.changed(directory.Account(c.welcome.Account))
+		n.server.watching.changed(directory.Account(b.welcome.Account))
+		bye(b)
+		if p := expect[*protocol.Presence](a); p.Online || p.Number.E164() != bob {
+			t.Errorf("presence = %+v", p)
+		}
+		nothing[*protocol.Presence](a)
+	})
 }

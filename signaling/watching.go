@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -69,6 +70,7 @@ type subscription struct {
 	of     *watched // nil for nobody
 	told   protocol.Presence
 	live   bool // an answer has told; from now on events do
+	was    bool // it was live before the session asked anew
 }
 
 func newWatching(s *Server) *watching {
@@ -112,6 +114,7 @@ func (w *watching) add(ss *session, list []sought) error {
 func (w *watching) addOne(ss *session, n sought) error {
 	if old := ss.subscribed[n.number]; old != nil {
 		if old.of != nil && old.of.account == n.account || old.of == nil && n.account == "" {
+			old.was = old.was || old.live
 			old.live = false
 			return nil
 		}
@@ -149,6 +152,23 @@ func (w *watching) told(ss *session, shown []protocol.Presence) {
 		if sub := ss.subscribed[p.Number]; sub != nil && !sub.live {
 			sub.told, sub.live = p, true
 			w.mark(sub.of, time.Now().Add(presenceEvery))
+		}
+	}
+}
+
+// untold is told that the session got an error for an answer: subscriptions that
+// it had before go on, the others are no more.
+func (w *watching) untold(ss *session, list []sought) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range list {
+		switch sub := ss.subscribed[n.number]; {
+		case sub == nil || sub.live:
+		case sub.was:
+			sub.live = true
+			w.mark(sub.of, time.Now())
+		default:
+			w.removeOne(ss, n.number)
 		}
 	}
 }
@@ -327,7 +347,14 @@ func (w *watching) look(batch []*watched) error {
 		accounts[i] = acct.account
 	}
 	there, err := w.srv.People.Presences(ctx, accounts)
-	if err != nil {
+	var broken *directory.RecordError
+	switch {
+	case errors.As(err, &broken) && len(batch) > 1:
+		return w.lookApart(batch)
+	case broken != nil:
+		w.srv.log.Warn("presence not looked up", "error", err)
+		return nil // nobody mends it in a while
+	case err != nil:
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -338,6 +365,17 @@ func (w *watching) look(batch []*watched) error {
 		}
 	}
 	return g.Wait()
+}
+
+// lookApart looks at accounts one after the other, so that a record that cannot
+// be read keeps nothing from the others.
+func (w *watching) lookApart(batch []*watched) error {
+	for _, acct := range batch {
+		if err := w.look([]*watched{acct}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (w *watching) of(acct *watched) []*subscription {
@@ -352,6 +390,11 @@ func (w *watching) of(acct *watched) []*subscription {
 
 func (w *watching) lookOne(ctx context.Context, acct *watched, sub *subscription, p directory.Presence) error {
 	r, err := w.srv.relation(ctx, acct.account, sub.ss)
+	var broken *directory.RecordError
+	if errors.As(err, &broken) {
+		w.srv.log.Warn("presence not looked up", "error", err)
+		r, err = directory.Relation{Blocked: true}, nil // when in doubt, nothing is shown
+	}
 	if err != nil {
 		return err
 	}
