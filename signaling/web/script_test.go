@@ -6,12 +6,14 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/gorilla/websocket"
 
+	"switchboard/signaling"
 	"switchboard/signaling/protocol"
 	"switchboard/signaling/web"
 )
@@ -26,7 +28,12 @@ type stage struct {
 	t     testing.TB
 	page  *page
 	url   string
+	path  string // of the page
 	conns chan *websocket.Conn
+
+	// What is served at every address of the stage.
+	handler http.Handler
+	pings   atomic.Int32
 }
 
 // peer is one connection of the SDK.
@@ -43,28 +50,49 @@ const me, other = "+12015550123", "+12125550199"
 // of what the client has told as told.
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	st := &stage{t: t, page: newPage(t, "page"), conns: make(chan *websocket.Conn, 16)}
+	return newStageAt(t, "/")
+}
+
+// newStageAt is newStage with a page at a path: the demo at / may talk to its
+// own origin alone, the empty one at /blank to all.
+func newStageAt(t *testing.T, path string) *stage {
+	t.Helper()
+	st := &stage{t: t, page: newPage(t, "page"), path: path, conns: make(chan *websocket.Conn, 16)}
 	mux := http.NewServeMux()
 	mux.Handle("/", web.Handler())
 	mux.HandleFunc(protocol.SocketPath, func(w http.ResponseWriter, r *http.Request) {
-		up := websocket.Upgrader{Subprotocols: []string{protocol.Subprotocol}}
+		up := websocket.Upgrader{Subprotocols: []string{protocol.Subprotocol}, CheckOrigin: func(*http.Request) bool { return true }}
 		if ws, err := up.Upgrade(w, r, nil); err == nil {
 			st.conns <- ws
 		}
 	})
-	srv := httptest.NewServer(mux)
-	t.Cleanup(srv.Close)
+	mux.HandleFunc("/blank", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = w.Write([]byte("<!doctype html><title>blank</title>"))
+	})
+	mux.HandleFunc(protocol.PathPing, func(w http.ResponseWriter, r *http.Request) {
+		st.pings.Add(1)
+		signaling.Ping(w, r)
+	})
+	st.handler = mux
+	st.url = "http://" + st.address()
 	t.Cleanup(func() { st.page.do(navigateAway) })
-	st.url = srv.URL
 	st.load()
 	st.page.eval(`store.saveDevice({account: 'a', device: 1, number: '` + me + `', token: 'token', expires_ms: 1e9})`)
 	return st
 }
 
+// address is a further one at which the stage is.
+func (st *stage) address() string {
+	srv := httptest.NewServer(st.handler)
+	st.t.Cleanup(srv.Close)
+	return strings.TrimPrefix(srv.URL, "http://")
+}
+
 // load loads the page, as at first or once more.
 func (st *stage) load() {
 	st.t.Helper()
-	st.page.open(st.url + "/")
+	st.page.open(st.url + st.path)
 	st.page.eval(`
 		window.sb = await import('/switchboard.js')
 		window.store = new sb.Store({profile: 'test'})

@@ -22,6 +22,8 @@
  *    is kept and sent again under the same id until the server has answered;
  *  - a frame, a text or a call that comes twice is handled once;
  *  - a closed socket never ends a call; media that stops is restarted;
+ *  - a node that the server names as better, or that takes over from one that
+ *    stops, is gone to when nothing is going on, or when it must be;
  *  - texts are in local storage before they are acknowledged.
  *
  * PROTOCOL.md, beside the server, is the same wire in words.
@@ -349,12 +351,18 @@ export class Store {
   /** Forgets everything of this account. */
   clear() {
     for (const number of this.#conversations.keys()) this.#remove(this.#key('c', number))
-    for (const k of ['index', 'calls', 'seen']) this.#remove(this.#key(k))
+    for (const k of ['index', 'calls', 'seen', 'trips']) this.#remove(this.#key(k))
     this.#conversations.clear()
     this.#calls = []
     this.#seen.clear()
     this.forgetDevice()
   }
+
+  /** Round trips to the server's regions, in ms by name, and when they were measured. @returns {{at: number, trips: Record<string, number>}} */
+  get measured() { return this.#get(this.#key('trips')) || { at: 0, trips: {} } }
+
+  /** @param {{at: number, trips: Record<string, number>}} m */
+  saveMeasured(m) { this.#set(this.#key('trips'), m) }
 
   /** @returns {Conversation[]} newest first */
   get conversations() {
@@ -496,6 +504,15 @@ const ACK_AFTER = 1000
 const ACK_FRAMES = 32
 /** How many heartbeats may pass without a frame before the server is given up. */
 const SILENCE = 2.5
+/**
+ * Where to connect: how long after one hint the next of a welcome is not
+ * followed, so that two nodes that do not agree cannot send a device back and
+ * forth; how long a connection must be there before it is given up for a better
+ * one; how often to look whether it is idle.
+ */
+const FOLLOW = freeze({ again: 5 * 60_000, settle: 2000, look: 1000 })
+/** Measuring regions: how often, how long it is told, after how long a random wait, how often each, how patiently. */
+const MEASURE = freeze({ again: 60 * 60_000, told: 24 * 60 * 60_000, after: 5000, probes: 3, timeout: 3000, regions: 32, most: 60_000 })
 
 /** @param {number} bytes @returns {string} random, in the alphabet of ids */
 export function randomID(bytes = 16) {
@@ -541,6 +558,9 @@ class Link {
 
   /** @type {WebSocket|null} */ #ws = null
   /** @type {{session: string, key: string}|null} */ #resume = null
+  /** The node that a server named, in place of where we connect by ourselves. */ #hint = ''
+  #followed = -Infinity
+  #greeted = false
   #lastS = 0
   #ackedS = 0
   #unacked = 0
@@ -557,6 +577,8 @@ class Link {
   /**
    * @param {object} config
    * @param {string} config.url
+   * @param {boolean} config.follow  goes to the nodes that the server names
+   * @param {() => boolean} config.idle  whether nobody would notice a change of nodes
    * @param {() => object} config.hello
    * @param {() => void} config.onState
    * @param {(welcome: any) => void} config.onWelcome
@@ -647,10 +669,12 @@ class Link {
 
   #open() {
     this.#cause = null
+    this.#greeted = false
     let ws
     try {
-      ws = new WebSocket(this.#config.url, SUBPROTOCOL)
+      ws = new WebSocket(this.#address(), SUBPROTOCOL)
     } catch (e) {
+      if (this.#hint) return this.#back()
       this.#end({ code: 0, name: 'bad_address', error: localError('network', String(e)) })
       return
     }
@@ -660,6 +684,48 @@ class Link {
     ws.onclose = (e) => { if (ws === this.#ws) this.#closed(e.code, e.reason) }
     this.#arm('open', OPEN_TIMEOUT, () => { this.#drop(); this.#closed(1006, '') })
     this.#to('connecting')
+  }
+
+  // --- which node
+
+  #address() { return this.#hint || this.#config.url }
+
+  /** Where a hint leads; '' if it must not be followed. @param {any} better */
+  #leadsTo(better) {
+    if (!this.#config.follow || !better?.url) return ''
+    let u
+    try {
+      u = new URL(better.url)
+    } catch {
+      return ''
+    }
+    const secure = u.protocol === 'wss:' || u.protocol === 'https:'
+    if (!secure && (this.#config.url.startsWith('wss:') || !['ws:', 'http:'].includes(u.protocol))) return ''
+    if (!u.host || u.pathname.length > 1 || u.search) return ''
+    const to = `${secure ? 'wss' : 'ws'}://${u.host}${SOCKET_PATH}`
+    return to === this.#address() ? '' : to
+  }
+
+  /** @param {string} to */
+  #follow(to) {
+    this.#hint = to
+    this.#followed = Date.now()
+  }
+
+  /** Goes to a better node as soon as nothing is going on. @param {string} to */
+  #moveTo(to) {
+    if (this.#pending.size || !this.#config.idle()) return this.#arm('move', FOLLOW.look, () => this.#moveTo(to))
+    if (this.#lastS > this.#ackedS) this.#ack()
+    this.#follow(to)
+    this.#drop()
+    this.#open()
+  }
+
+  /** The node that was named does not take us: back to where we came from, at once. */
+  #back() {
+    this.#hint = ''
+    this.#drop()
+    this.#open()
   }
 
   #hello() {
@@ -687,6 +753,7 @@ class Link {
 
   /** @param {number} code @param {string} reason */
   #closed(code, reason) {
+    if (this.#hint && !this.#greeted) return this.#back() // what it refuses, the server may not
     this.#drop()
     const name = CLOSE_CODES[/** @type {keyof CLOSE_CODES} */ (String(code))] || reason || 'lost'
     const last = { code, name, error: this.#cause }
@@ -758,14 +825,21 @@ class Link {
     this.#arm('stable', BACKOFF.stable, () => { this.#attempt = 0 })
     this.#arm('ping', this.#heartbeat, () => this.#ping())
     this.#watch()
+    this.#greeted = true
+    const to = this.#leadsTo(d.better)
+    if (to && Date.now() - this.#followed >= FOLLOW.again) this.#arm('move', FOLLOW.settle, () => this.#moveTo(to))
     this.state = 'online'
     this.#config.onWelcome(d)
     for (const p of [...this.#pending.values()]) this.#try(p)
     this.#to('online')
   }
 
-  /** @param {{after_ms?: number}} d */
-  #goingAway({ after_ms = 0 }) {
+  /** @param {{after_ms?: number, better?: any}} d */
+  #goingAway({ after_ms = 0, better }) {
+    const to = this.#leadsTo(better)
+    this.#clear('move')
+    this.#hint = ''
+    if (to) this.#follow(to)
     this.#arm('leave', after_ms, () => this.renew())
     this.#config.onFrame('going_away', { after_ms })
   }
@@ -892,6 +966,8 @@ export class Client extends EventTarget {
 
   #link
   #base
+  #follows
+  #measuring = false
   #mailboxSeq = 0
   #mailboxItems = 0
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #mailboxTimer
@@ -911,17 +987,21 @@ export class Client extends EventTarget {
    * @param {boolean} [o.relayOnly] never tell a peer an address of one's own
    * @param {boolean} [o.away] fetch the mailbox, but do not ring here
    * @param {string} [o.name] of the program, for operators
+   * @param {boolean} [o.follow] goes to the nodes that the server names, and measures how far its regions are; by default it does
    * @param {(want: {audio: boolean, video: boolean}) => Promise<MediaStream>} [o.media] opens microphone and camera
    */
-  constructor({ store = new Store(), base = '', relayOnly = false, away = false, name = `switchboard.js/${VERSION}`, media = openMedia } = {}) {
+  constructor({ store = new Store(), base = '', relayOnly = false, away = false, name = `switchboard.js/${VERSION}`, follow = true, media = openMedia } = {}) {
     super()
     this.store = store
     this.relayOnly = relayOnly
     this.media = media
     this.#base = base
+    this.#follows = follow && !away
     this.#link = new Link({
       url: socketURL(base),
-      hello: () => ({ token: this.store.device?.token || '', client: name.slice(0, 64), ...(away && { away: true }) }),
+      follow: follow && !away,
+      idle: () => !this.calls.size,
+      hello: () => ({ token: this.store.device?.token || '', client: name.slice(0, 64), ...(away && { away: true }), ...this.#roundTrips() }),
       onState: () => this.#stateChanged(),
       onWelcome: (d) => this.#welcomed(d),
       onFrame: (t, d) => this.#frame(t, d)
@@ -1301,7 +1381,33 @@ export class Client extends EventTarget {
     if (d.resumed !== 'full') this.#rebuild(d.calls || [])
     if (d.resumed !== 'full' && this.#subscribed.size) this.#subscribeAgain()
     if (first) this.#resumeTexts()
+    if (this.#follows) this.#measure(d.regions || [])
     for (const call of this.calls.values()) call.reachable()
+  }
+
+  /** What hello says of the regions. @returns {{round_trips?: Record<string, number>}} */
+  #roundTrips() {
+    const { at, trips } = this.store.measured
+    return this.#follows && Date.now() - at < MEASURE.told && Object.keys(trips).length ? { round_trips: trips } : {}
+  }
+
+  /** Measures the regions in the background, if that is due. @param {Array<{name: string, probe: string}>} regions */
+  async #measure(regions) {
+    if (regions.length < 2 || this.#measuring || Date.now() - this.store.measured.at < MEASURE.again) return
+    this.#measuring = true
+    await new Promise((go) => setTimeout(go, Math.random() * MEASURE.after))
+    /** @type {Record<string, number>} */
+    const trips = {}
+    for (const { name, probe } of regions.slice(0, MEASURE.regions)) {
+      const ms = await roundTrip(probe)
+      if (ms >= 0) trips[name] = ms
+    }
+    this.#measuring = false
+    try {
+      this.store.saveMeasured({ at: Date.now(), trips })
+    } catch (e) {
+      this.#fire('trouble', e)
+    }
   }
 
   /** Brings the calls in line with the server's records. @param {any[]} snapshots */
@@ -1517,6 +1623,29 @@ function socketURL(base) {
   const u = new URL(SOCKET_PATH, base || globalThis.location?.href)
   u.protocol = u.protocol === 'http:' ? 'ws:' : 'wss:'
   return u.href
+}
+
+/**
+ * The shortest of some round trips, in whole ms; -1 where nobody answers as a
+ * node does. The first opens the connection and does not count.
+ *
+ * @param {string} probe
+ */
+async function roundTrip(probe) {
+  let best = Infinity
+  try {
+    for (let i = 0; i <= MEASURE.probes; i++) {
+      const begun = performance.now()
+      const reply = await fetch(probe, {
+        cache: 'no-store', credentials: 'omit', redirect: 'error', referrerPolicy: 'no-referrer', signal: AbortSignal.timeout(MEASURE.timeout)
+      })
+      if (reply.status !== 204) return -1
+      if (i > 0) best = Math.min(best, performance.now() - begun)
+    }
+  } catch {
+    return -1
+  }
+  return Math.min(Math.round(best), MEASURE.most)
 }
 
 // ----------------------------------------------------------------------- call

@@ -68,7 +68,8 @@ export class Phone {
   }
 
   #newClient() {
-    const client = new Client({ store: this.store, name: 'demo', relayOnly: params.has('relay') || localStorage.getItem(`${profile}.relay`) === '1' })
+    // This page may talk to its own origin alone, so it follows no hints to others.
+    const client = new Client({ store: this.store, name: 'demo', follow: false, relayOnly: params.has('relay') || localStorage.getItem(`${profile}.relay`) === '1' })
     /** @param {string} type @param {(detail: any) => void} f */
     const on = (type, f) => client.addEventListener(type, (e) => f(/** @type {CustomEvent} */ (e).detail))
     on('state', () => this.#stateChanged())
