@@ -98,7 +98,10 @@ type spent struct {
 	N    int   `json:"n"`
 }
 
-const spentHours = 24
+const (
+	spentHours = 24
+	maxSpent   = 1 << 30 // in an hour; more is no count
+)
 
 // spendLookups counts n look-ups of an account against its day, which all nodes
 // share.
@@ -130,7 +133,7 @@ func spentLately(old []byte, hour int64) (kept []spent, total int) {
 		return nil, 0
 	}
 	for _, p := range all {
-		if p.N > 0 && p.Hour <= hour && hour-p.Hour < spentHours {
+		if p.N > 0 && p.N <= maxSpent && p.Hour <= hour && p.Hour > hour-spentHours {
 			kept, total = append(kept, p), total+p.N
 		}
 	}
