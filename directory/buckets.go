@@ -65,7 +65,7 @@ func (d *Directory) openBuckets(ctx context.Context) error {
 
 // openVolatile makes the buckets anew that NATS forgets when it is restarted.
 func (d *Directory) openVolatile(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*d.config.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, d.config.RequestTimeout)
 	defer cancel()
 	for _, k := range d.kinds() {
 		if k.storage != jetstream.MemoryStorage {

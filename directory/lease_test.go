@@ -16,7 +16,7 @@ import (
 )
 
 // short makes leases short, for tests that wait for their end.
-func short(c *directory.Config) { c.LeaseTTL, c.RenewEvery = 2*time.Second, 250*time.Millisecond }
+func short(c *directory.Config) { c.LeaseTTL, c.RenewEvery = 4*time.Second, 250*time.Millisecond }
 
 // doomed is a node on a connection of its own.
 type doomed struct {

@@ -79,7 +79,7 @@ func (d *Directory) keepLease(ctx context.Context) error {
 // begin takes a lease and answers requests. After the first, it tries until it
 // works or ctx ends, each time as another incarnation.
 func (d *Directory) begin(ctx context.Context, first bool) (stopAnswering func(), rev uint64, err error) {
-	for {
+	for wait := leaseAgain; ; wait = min(2*wait, d.config.RenewEvery) {
 		if !first {
 			d.beAnother()
 			err = d.openVolatile(ctx) // NATS may have forgotten what it kept in memory
@@ -97,12 +97,16 @@ func (d *Directory) begin(ctx context.Context, first bool) (stopAnswering func()
 			return nil, 0, wrap("take lease", err)
 		}
 		d.log.Debug("no lease yet", "error", err)
-		if err := sleep(ctx, d.config.RenewEvery/2+rand.N(d.config.RenewEvery)); err != nil {
+		if err := sleep(ctx, wait/2+rand.N(wait)); err != nil {
 			return nil, 0, err
 		}
 		err = nil
 	}
 }
+
+// leaseAgain is about how long a node waits at first before it asks again for a
+// lease; it doubles up to the time between renewals.
+const leaseAgain = 100 * time.Millisecond
 
 // beAnother gives the node another incarnation.
 func (d *Directory) beAnother() {

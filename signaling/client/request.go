@@ -51,16 +51,19 @@ var ErrTooMany = fmt.Errorf("client: more than %d requests wait for an answer", 
 
 // refusedFor is how long an intent is tried again that the server refuses for
 // the moment.
-const refusedFor = 15 * time.Second
+const refusedFor = 30 * time.Second
 
 // ask makes a request and waits for its answer.
 func (c *Client) ask(ctx context.Context, a asking) error {
-	until := time.Now().Add(refusedFor)
+	var until time.Time // from the first refusal on: the request may have waited for a connection
 	for bound := c.options.MinBackoff; ; bound = min(2*bound, c.options.MaxBackoff) {
 		err := c.askOnce(ctx, a)
 		var refused *protocol.Error
 		if !a.intent || !errors.As(err, &refused) || !refused.Retry {
 			return err
+		}
+		if until.IsZero() {
+			until = time.Now().Add(refusedFor)
 		}
 		wait := max(time.Duration(refused.AfterMS)*time.Millisecond, time.Duration(rand.Int64N(int64(bound)+1)))
 		if time.Now().Add(wait).After(until) || !c.waitFor(ctx, wait) {

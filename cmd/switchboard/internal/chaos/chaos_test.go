@@ -170,6 +170,7 @@ func (c *chaos) breakOne(f fault) {
 	t := c.t
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
+	c.whole(ctx)
 	talks := c.talk(ctx)
 	began := time.Now()
 	from, err := f.do(ctx)
@@ -184,6 +185,18 @@ func (c *chaos) breakOne(f fault) {
 	}
 	c.hangUp(ctx, f, talks)
 	c.whereDevicesAre(ctx, f)
+}
+
+// whole waits until every part has got over what was done to it before: the
+// promises are for one fault at a time.
+func (c *chaos) whole(ctx context.Context) {
+	for _, p := range c.fleet.Servers {
+		for !p.Ready() {
+			if !pause(ctx, 50*time.Millisecond) {
+				c.t.Fatalf("%s does not get over it", p.Name)
+			}
+		}
+	}
 }
 
 // settle waits until what was sent up to backWithin after a fault is taken, or

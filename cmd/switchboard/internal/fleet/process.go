@@ -74,6 +74,9 @@ func (p *Process) await(ctx context.Context) error {
 	return nil
 }
 
+// Ready reports whether the process runs and does its work.
+func (p *Process) Ready() bool { return p.Running() && p.ready() }
+
 // done is closed when the process has ended.
 func (p *Process) done() <-chan struct{} {
 	p.mu.Lock()
