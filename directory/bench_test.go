@@ -138,35 +138,3 @@ func BenchmarkAsk(b *testing.B) {
 		return err
 	})
 }
-
-// BenchmarkRelation asks what an account thinks of another, as every call and
-// text does, with so many contacts.
-func BenchmarkRelation(b *testing.B) {
-	for _, n := range []int{0, 300, directory.MaxContacts} {
-		b.Run(fmt.Sprintf("%d-contacts", n), func(b *testing.B) {
-			nats := directorytest.NATS(b)
-			d := directorytest.Open(b, nats, "n1", nil)
-			acct, err := d.Register(b.Context(), number(b, 1))
-			if err != nil {
-				b.Fatal(err)
-			}
-			var contacts []e164.Number
-			for i := range n {
-				c, err := e164.Parse(fmt.Sprintf("+1212555%04d", i), "")
-				if err != nil {
-					b.Fatal(err)
-				}
-				contacts = append(contacts, c)
-			}
-			if err := d.AddContacts(b.Context(), acct.Account, contacts); err != nil {
-				b.Fatal(err)
-			}
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := d.Relation(b.Context(), acct.Account, "", number(b, 2)); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}

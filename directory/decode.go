@@ -104,12 +104,9 @@ func decodeNumber(data []byte) (numberRecord, error) {
 }
 
 func decodePeople(data []byte) (peopleRecord, error) {
-	// It may be long and is read for every call and text: most are read once.
 	var r peopleRecord
-	if json.Unmarshal(data, &r) != nil || r.V < 1 || r.V > recordVersion {
-		if err := decode("people", data, &r); err != nil {
-			return peopleRecord{}, err
-		}
+	if err := decode("people", data, &r); err != nil {
+		return peopleRecord{}, err
 	}
 	switch {
 	case len(r.Contacts) > MaxContacts:

@@ -128,7 +128,7 @@ func (c Config) Validate() error {
 	need(l.LookupsPerMinute > 0, "limits.lookups_per_minute", "must be positive")
 	need(l.LookupsBurst > 0, "limits.lookups_burst", "must be positive")
 	need(l.Subscriptions >= 0, "limits.subscriptions", "must not be negative")
-	need(l.SyncedNumbersPerDay >= 0 && l.SyncedNumbersPerDay <= maxSpent, "limits.synced_numbers_per_day", fmt.Sprintf("must be between 0 and %d", maxSpent))
+	need(l.SyncedNumbersPerDay >= 0, "limits.synced_numbers_per_day", "must not be negative")
 	need(l.StrangersPerHour > 0 && l.StrangersPerHour <= maxStrangersPerHour, "limits.strangers_per_hour", fmt.Sprintf("must be between 1 and %d", maxStrangersPerHour))
 	need(l.UnackedFrames >= 16, "limits.unacked_frames", "must be at least 16")
 	need(l.QueueBytes >= 4*protocol.MaxFrame, "limits.queue_bytes", fmt.Sprintf("must be at least %d, four frames", 4*protocol.MaxFrame))

@@ -98,10 +98,7 @@ type spent struct {
 	N    int   `json:"n"`
 }
 
-const (
-	spentHours = 24
-	maxSpent   = 1 << 30 // in an hour; more is no count
-)
+const spentHours = 24
 
 // spendLookups counts n look-ups of an account against its day, which all nodes
 // share.
@@ -133,7 +130,7 @@ func spentLately(old []byte, hour int64) (kept []spent, total int) {
 		return nil, 0
 	}
 	for _, p := range all {
-		if p.N > 0 && p.N <= maxSpent && p.Hour <= hour && p.Hour > hour-spentHours {
+		if p.N > 0 && p.Hour <= hour && hour-p.Hour < spentHours {
 			kept, total = append(kept, p), total+p.N
 		}
 	}

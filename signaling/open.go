@@ -5,7 +5,6 @@ import (
 	"encoding/base32"
 	"encoding/json"
 	"errors"
-	mrand "math/rand/v2"
 	"strings"
 	"time"
 
@@ -199,8 +198,6 @@ func (s *Server) open(c *conn, id auth.Identity, h *protocol.Hello) (*session, e
 		return nil, &refusal{protocol.CloseReplaced, nil}
 	}
 	if s.leaving() {
-		// Those who tell the others may not have seen it.
-		ss.tell(&protocol.GoingAway{AfterMS: 200 + mrand.Int64N(1000), Better: s.leave()(ss)})
 		s.endWith(ss, protocol.CloseGoingAway)
 	}
 	s.metrics.opened.WithLabelValues(string(resumed)).Inc()

@@ -81,32 +81,3 @@ func TestStrangersBroken(t *testing.T) {
 		}
 	})
 }
-
-// What a record of limits holds, whoever wrote it, lets nobody have more than
-// the limit, or wait for longer than it lasts.
-func FuzzLimitRecords(f *testing.F) {
-	f.Add([]byte(`[{"n":"+14155550101","t":1700000000000}]`), int64(1700000000000))
-	f.Add([]byte(`[{"h":472222,"n":500},{"h":472223,"n":-5},{"h":9223372036854775807,"n":9223372036854775807}]`), int64(1700000000000))
-	f.Fuzz(func(t *testing.T, data []byte, ms int64) {
-		now := time.UnixMilli(ms % (1 << 42))
-		for _, o := range strangersLately(data, now) {
-			if age := now.Sub(time.UnixMilli(o.At)); age >= strangeFor || age < -time.Minute {
-				t.Errorf("a stranger counts %v after", age)
-			}
-		}
-		hour := now.Unix() / 3600
-		kept, total := spentLately(data, hour)
-		sum := 0
-		for _, p := range kept {
-			if sum += p.N; p.N <= 0 || p.Hour > hour || hour-p.Hour >= spentHours {
-				t.Errorf("%+v counts", p)
-			}
-		}
-		if sum != total || total < 0 {
-			t.Errorf("%d is spent, of %d", total, sum)
-		}
-		if wait := untilRoom(kept, 1, hour); wait <= 0 {
-			t.Errorf("waits for %v", wait)
-		}
-	})
-}

@@ -1,11 +1,17 @@
 package main
 
 import (
+	"encoding/json"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/gorilla/websocket"
+	"github.com/maxmind/mmdbwriter"
+	"github.com/maxmind/mmdbwriter/mmdbtype"
 
 	"switchboard/signaling/protocol"
 	"switchboard/signaling/region"
@@ -64,5 +70,82 @@ func TestPingIsThere(t *testing.T) {
 	p := start(t, testNode(t, ""))
 	if status, body := p.get(p.HTTP, protocol.PathPing); status != http.StatusNoContent || body != "" {
 		t.Errorf("got %d %q", status, body)
+	}
+}
+
+// TestGeoIPFile chooses regions by where devices connect from, as the proxy in
+// front tells it.
+func TestGeoIPFile(t *testing.T) {
+	n := testNode(t, "{region: us, http: {trusted_proxies: [127.0.0.0/8]}, regions: {list: [{name: eu, countries: [DE]}, {name: us, countries: ['+1']}]}}")
+	n.config.Regions.GeoIPFile = filepath.Join(t.TempDir(), "countries.mmdb")
+	writeCountries(t, n.config.Regions.GeoIPFile, map[string]string{"192.0.2.0/24": "DE", "2001:db8::/32": "DE", "198.51.100.0/24": "JP"})
+	p := start(t, n)
+	token := register(t, p.Addrs, alice) // American
+	for from, want := range map[string]string{"192.0.2.7": "eu", "2001:db8::7": "eu", "198.51.100.7": "us", "203.0.113.7": "us", "": "us"} {
+		if got := welcomeFrom(t, p, token, from).Region; got != want {
+			t.Errorf("from %q it belongs to %q, want %q", from, got, want)
+		}
+	}
+	_, metrics := p.get(p.Ops, "/metrics")
+	for _, want := range []string{
+		`switchboard_regions_choices_total{here="no",reason="address"} 2`, `switchboard_regions_choices_total{here="yes",reason="number"} 3`,
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
+}
+
+// welcomeFrom connects as through a proxy.
+func welcomeFrom(t *testing.T, p *process, token, from string) (w protocol.Welcome) {
+	t.Helper()
+	dialer := websocket.Dialer{Subprotocols: []string{protocol.Subprotocol}}
+	ws, answer, err := dialer.Dial("ws://"+p.HTTP+protocol.SocketPath, http.Header{"X-Forwarded-For": {from}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	defer ws.Close()
+	hello, err := protocol.Encode(protocol.Frame{}, &protocol.Hello{Token: token})
+	if err == nil {
+		err = ws.WriteMessage(websocket.TextMessage, hello)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, raw, err := ws.ReadMessage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := protocol.DecodeFrame(raw)
+	if err != nil || json.Unmarshal(f.D, &w) != nil {
+		t.Fatalf("%s: %v", raw, err)
+	}
+	return w
+}
+
+// writeCountries writes a MaxMind DB.
+func writeCountries(t *testing.T, file string, networks map[string]string) {
+	t.Helper()
+	w, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: "Test-Country", IncludeReservedNetworks: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cidr, iso := range networks {
+		_, network, err := net.ParseCIDR(cidr)
+		if err == nil {
+			err = w.Insert(network, mmdbtype.Map{"country": mmdbtype.Map{"iso_code": mmdbtype.String(iso)}})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := w.WriteTo(f); err != nil {
+		t.Fatal(err)
 	}
 }

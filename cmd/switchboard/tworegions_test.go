@@ -8,11 +8,13 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +28,7 @@ import (
 
 	"switchboard/directory/natsnode"
 	"switchboard/signaling/client"
+	"switchboard/signaling/protocol"
 )
 
 // gateDelay is how long what one region says takes to the other.
@@ -74,6 +77,7 @@ func TestTwoRegions(t *testing.T) {
 	if got := awaitText(t, a); got.Body != "and back" {
 		t.Errorf("text %q", got.Body)
 	}
+	w.loseEachOther(t, pe, pu, a, b)
 	begun := time.Now()
 	out, in := talkTo(t, a, b, european)
 	t.Logf("and a call was answered after %v", time.Since(begun).Round(time.Millisecond))
@@ -94,11 +98,89 @@ func TestTwoRegions(t *testing.T) {
 	awaitIn[client.Ended](t, out)
 }
 
+// loseEachOther closes the way between the regions for longer than a lease. The
+// device in America keeps its connection, hears that it must wait, and is found
+// again when the way is open; what Europe sent it meanwhile is there.
+func (w *regionWorld) loseEachOther(t *testing.T, pe, pu *process, a, b *client.Client) {
+	t.Helper()
+	before := a.Welcome()
+	w.sea.set(true)
+	ready := func(p *process) bool { status, _ := p.get(p.Ops, "/readyz"); return status == http.StatusOK }
+	eventually(t, func() bool { return !ready(pu) })
+	if !ready(pe) {
+		t.Error("Europe is not ready")
+	}
+	var refused *protocol.Error
+	if _, err := a.Presence(t.Context(), european); !errors.As(err, &refused) || refused.Code != protocol.CodeUnavailable || !refused.Retry {
+		t.Errorf("a question in America: %v", err)
+	}
+	eventually(t, func() bool { // until then, Europe believes it to be there
+		p, err := b.Presence(t.Context(), alice)
+		return err == nil && !p.Online
+	})
+	send(t, b, alice, "are you there?")
+
+	w.sea.set(false)
+	eventually(t, func() bool { return ready(pu) })
+	if got := awaitText(t, a); got.Body != "are you there?" {
+		t.Errorf("text %q", got.Body)
+	}
+	send(t, a, european, "here I am")
+	if got := awaitText(t, b); got.Body != "here I am" {
+		t.Errorf("text %q", got.Body)
+	}
+	if a.Welcome().Key != before.Key {
+		t.Error("the device in America has connected anew")
+	}
+}
+
 // regionWorld is two NATS clusters, joined by gateways.
 type regionWorld struct {
 	servers map[string][]*server.Server // by region
 	secret  string
 	http    map[string]string // where the node of each region will listen
+	sea     sea
+}
+
+// sea is what lies between the regions.
+type sea struct {
+	mu     sync.Mutex
+	closed bool
+	conns  map[net.Conn]bool // of the regions, on both shores
+}
+
+// set opens or closes the way between the regions.
+func (s *sea) set(closed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = closed
+	for c := range s.conns {
+		if closed {
+			c.Close()
+		}
+	}
+}
+
+// take notes a connection, unless the way is closed.
+func (s *sea) take(c net.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		c.Close()
+		return false
+	}
+	if s.conns == nil {
+		s.conns = map[net.Conn]bool{}
+	}
+	s.conns[c] = true
+	return true
+}
+
+func (s *sea) leave(c net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	c.Close()
 }
 
 // startRegions starts the servers of configs/nats, on loopback.
@@ -122,7 +204,7 @@ func startRegions(t *testing.T) *regionWorld {
 		listen[name], gate[name] = freeAddress(t), freeAddress(t)
 		replace = append(replace,
 			"nats-"+name+".internal:6222", listen[name],
-			"nats-"+name+".example:7222", slowly(t, gate[name]))
+			"nats-"+name+".example:7222", w.slowly(t, gate[name]))
 	}
 	names := strings.NewReplacer(replace...)
 	for _, name := range all {
@@ -190,6 +272,8 @@ func (w *regionWorld) node(t *testing.T, region string) *node {
 		urls = append(urls, s.ClientURL())
 	}
 	c.NATS.URL = strings.Join(urls, ",")
+	d := &c.Directory // a lease that lapses soon
+	d.LeaseTTL, d.RenewEvery, d.RequestTimeout = 3*time.Second, 500*time.Millisecond, time.Second
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +321,7 @@ func (w *regionWorld) placedIn(t *testing.T, region string) {
 }
 
 // slowly returns an address behind which is another, far away.
-func slowly(t *testing.T, to string) string {
+func (w *regionWorld) slowly(t *testing.T, to string) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -250,12 +334,15 @@ func slowly(t *testing.T, to string) string {
 			if err != nil {
 				return
 			}
-			out, err := net.Dial("tcp", to)
-			if err != nil {
-				in.Close()
+			if !w.sea.take(in) {
 				continue
 			}
-			all.Go(func() { late(out, in) })
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				w.sea.leave(in)
+				continue
+			}
+			all.Go(func() { late(out, in); w.sea.leave(in) })
 			all.Go(func() { late(in, out) })
 		}
 	})
