@@ -26,16 +26,35 @@ var ErrTooMany = errors.New("account has as many of these as it may have")
 
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
-// Resolve returns the account that owns a number, or [ErrNotFound]. In a
-// cluster, a number that was registered a moment ago may not be found yet.
+// Resolve returns the account that owns a number, or [ErrNotFound]. It also
+// finds one that was registered with the number as it was before its country
+// changed its plan. In a cluster, a number that was registered a moment ago may
+// not be found yet.
 func (d *Directory) Resolve(ctx context.Context, n e164.Number) (_ Account, err error) {
 	defer d.metrics.observe(opResolve)(&err)
-	e, err := d.accounts.get(ctx, numberKey(d.config.Secret, n))
-	if err != nil {
-		return "", wrap("resolve", err)
+	a, err := d.resolve(ctx, n)
+	return a, wrap("resolve", err)
+}
+
+func (d *Directory) resolve(ctx context.Context, n e164.Number) (Account, error) {
+	for _, form := range forms(n) {
+		e, err := d.accounts.get(ctx, numberKey(d.config.Secret, form))
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		if r, err := decodeNumber(e.data); err != nil || r.Account != "" {
+			return r.Account, err
+		}
 	}
-	r, err := decodeNumber(e.data)
-	return r.Account, wrap("resolve", err)
+	return "", ErrNotFound
+}
+
+// forms are those that a number has, the one that it has now first.
+func forms(n e164.Number) []e164.Number {
+	return append([]e164.Number{n}, e164.Alternates(n)...)
 }
 
 // Register returns the account that owns a number, which it makes if there is
@@ -46,9 +65,9 @@ func (d *Directory) Register(ctx context.Context, n e164.Number) (_ AccountRecor
 		return AccountRecord{}, wrap("register", ErrNotFound)
 	}
 	for range maxTries {
-		rec, err := d.owner(ctx, n)
+		rec, rev, err := d.owner(ctx, n)
 		if errors.Is(err, ErrNotFound) {
-			rec, err = d.create(ctx, n)
+			rec, err = d.create(ctx, n, rev)
 		}
 		if !errors.Is(err, errRevision) {
 			return rec, wrap("register", err)
@@ -57,28 +76,48 @@ func (d *Directory) Register(ctx context.Context, n e164.Number) (_ AccountRecor
 	return AccountRecord{}, wrap("register", ErrConflict)
 }
 
-// owner returns the account that owns a number, as the leader knows.
-func (d *Directory) owner(ctx context.Context, n e164.Number) (AccountRecord, error) {
+// owner returns the account that owns a number, as the leader knows. With
+// ErrNotFound comes the revision that whoever gives the number to an account must
+// swap. Of an account that is about to be deleted, the deletion is carried on
+// first; one that is about to move to the number does not get it.
+func (d *Directory) owner(ctx context.Context, n e164.Number) (AccountRecord, uint64, error) {
 	e, err := d.accounts.getLeader(ctx, numberKey(d.config.Secret, n))
 	if err != nil {
-		return AccountRecord{}, err
+		return AccountRecord{}, e.rev, err
 	}
 	r, err := decodeNumber(e.data)
 	if err != nil {
-		return AccountRecord{}, err
+		return AccountRecord{}, 0, err
 	}
-	rec, _, err := d.account(ctx, r.Account)
-	if errors.Is(err, ErrNotFound) {
-		return AccountRecord{}, &RecordError{"number", "account", "is an account that is not there"}
+	if r.Account == "" {
+		return AccountRecord{}, e.rev, ErrNotFound
 	}
-	return rec, err
+	rec, acct, err := d.anyAccount(ctx, r.Account)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return AccountRecord{}, 0, &RecordError{"number", "account", "is an account that is not there"}
+	case err != nil:
+		return AccountRecord{}, 0, err
+	case !rec.Deleted.IsZero():
+		if err := d.deleteOnce(ctx, rec.Account); err != nil {
+			return AccountRecord{}, 0, err
+		}
+		return AccountRecord{}, 0, errRevision
+	case rec.Number == n:
+		return rec, e.rev, nil
+	case rec.Moving == n:
+		if err := d.saveAccount(ctx, rec.withoutMoving(), acct); err != nil {
+			return AccountRecord{}, 0, err
+		}
+	}
+	return AccountRecord{}, e.rev, ErrNotFound
 }
 
-// create makes an account for a number that has none, or returns errRevision
-// if it has one by now. The account's record comes first, so that a number
+// create makes an account for a number that has none, and whose record has the
+// revision numberRev, or returns errRevision if it has one by now. The account's record comes first, so that a number
 // never leads to nothing. One whose number went to somebody else is removed;
 // if it cannot be told who got the number, it stays, for it may be ours.
-func (d *Directory) create(ctx context.Context, n e164.Number) (AccountRecord, error) {
+func (d *Directory) create(ctx context.Context, n e164.Number, numberRev uint64) (AccountRecord, error) {
 	rec := AccountRecord{V: recordVersion, Account: newAccount(), Number: n, Created: now()}
 	data, err := json.Marshal(rec)
 	if err != nil {
@@ -92,7 +131,7 @@ func (d *Directory) create(ctx context.Context, n e164.Number) (AccountRecord, e
 	if err != nil {
 		return AccountRecord{}, err
 	}
-	_, err = d.accounts.create(ctx, numberKey(d.config.Secret, n), number, 0)
+	_, err = d.accounts.swap(ctx, numberKey(d.config.Secret, n), number, numberRev, 0)
 	if errors.Is(err, errRevision) {
 		if rerr := d.accounts.remove(ctx, accountKey(rec.Account), rev); rerr != nil {
 			d.log.Warn("unused account not removed", "error", rerr)
@@ -105,14 +144,31 @@ func (d *Directory) create(ctx context.Context, n e164.Number) (AccountRecord, e
 }
 
 // AccountOf returns the record of an account, as the leader knows it, or
-// [ErrNotFound].
+// [ErrNotFound]. It carries on what was cut short when the account was about to
+// change its number or to be deleted.
 func (d *Directory) AccountOf(ctx context.Context, a Account) (_ AccountRecord, err error) {
 	defer d.metrics.observe(opAccount)(&err)
-	rec, _, err := d.account(ctx, a)
+	rec, _, err := d.anyAccount(ctx, a)
+	if err == nil && rec.unfinished() {
+		if err := d.mend(ctx, rec); err != nil {
+			d.log.Warn("change of an account not carried on", "account", a, "error", err)
+		}
+		rec, _, err = d.account(ctx, a)
+	}
 	return rec, wrap("account", err)
 }
 
+// account reads an account that is there, as the leader has it.
 func (d *Directory) account(ctx context.Context, a Account) (AccountRecord, entry, error) {
+	rec, e, err := d.anyAccount(ctx, a)
+	if err == nil && !rec.Deleted.IsZero() {
+		return AccountRecord{}, entry{}, ErrNotFound
+	}
+	return rec, e, err
+}
+
+// anyAccount also reads one that is about to be deleted.
+func (d *Directory) anyAccount(ctx context.Context, a Account) (AccountRecord, entry, error) {
 	if !a.Valid() {
 		return AccountRecord{}, entry{}, ErrNotFound
 	}
@@ -130,12 +186,19 @@ func (d *Directory) account(ctx context.Context, a Account) (AccountRecord, entr
 // saveAccount writes the record of an account that old holds, or returns
 // errRevision if another was faster.
 func (d *Directory) saveAccount(ctx context.Context, rec AccountRecord, old entry) error {
+	_, err := d.putAccount(ctx, rec, old)
+	return err
+}
+
+// putAccount is saveAccount, and returns what is there now.
+func (d *Directory) putAccount(ctx context.Context, rec AccountRecord, old entry) (entry, error) {
 	data, err := encodeOver(old.data, rec)
 	if err != nil {
-		return err
+		return entry{}, err
 	}
-	_, err = d.accounts.swap(ctx, accountKey(rec.Account), data, old.rev, 0)
-	return err
+	key := accountKey(rec.Account)
+	rev, err := d.accounts.swap(ctx, key, data, old.rev, 0)
+	return entry{key, data, rev}, err
 }
 
 // AddDevice gives an account a device. If external is not empty and a device
@@ -203,7 +266,12 @@ func (d *Directory) deviceOr(ctx context.Context, rec DeviceRecord) (DeviceRecor
 	if err != nil {
 		return DeviceRecord{}, err
 	}
-	if _, err := d.devices.swap(ctx, deviceKey(rec.Account, rec.Device), data, 0, 0); err != nil {
+	key := deviceKey(rec.Account, rec.Device)
+	rev, err := d.devices.swap(ctx, key, data, 0, 0)
+	if err == nil {
+		err = d.unlessDeleted(ctx, rec.Account, func(ctx context.Context) error { return d.devices.remove(ctx, key, rev) })
+	}
+	if err != nil {
 		return DeviceRecord{}, err
 	}
 	return rec, nil
@@ -317,7 +385,7 @@ func (d *Directory) removeDevice(ctx context.Context, a Account, dev Device) err
 func (d *Directory) forgetExternal(ctx context.Context, a Account, dev Device, external string) error {
 	acct, old, err := d.account(ctx, a)
 	if err != nil || acct.External[external] != dev {
-		return err
+		return ignoreNotFound(err)
 	}
 	acct.External = maps.Clone(acct.External)
 	delete(acct.External, external)

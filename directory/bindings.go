@@ -14,7 +14,8 @@ import (
 // Bind records that a device is connected to this node, in place of any other
 // binding. The fence is for [Directory.Unbind]; prev is the binding that was
 // there, if it could still be seen. [ErrLeaseLost] says that the node has no
-// lease, so that the binding would be void and yet replace a good one.
+// lease, so that the binding would be void and yet replace a good one,
+// [ErrNotFound] that there is no such account.
 func (d *Directory) Bind(ctx context.Context, a Account, dev Device, conn string) (fence uint64, prev *Binding, err error) {
 	defer d.metrics.observe(opBind)(&err)
 	if !a.Valid() || dev == 0 {
@@ -37,6 +38,9 @@ func (d *Directory) Bind(ctx context.Context, a Account, dev Device, conn string
 	}
 	// The order of the writes decides who has the device.
 	fence, err = d.presence.put(ctx, key, data)
+	if err == nil {
+		err = d.unlessDeleted(ctx, a, func(ctx context.Context) error { return d.presence.remove(ctx, key, fence) })
+	}
 	if err != nil {
 		return 0, nil, wrap("bind", err)
 	}
@@ -83,6 +87,9 @@ func (d *Directory) rebindOnce(ctx context.Context, a Account, dev Device, conn 
 		return 0, false, err
 	}
 	fence, err := d.presence.swap(ctx, key, data, e.rev, 0)
+	if err == nil {
+		err = d.unlessDeleted(ctx, a, func(ctx context.Context) error { return d.presence.remove(ctx, key, fence) })
+	}
 	if err != nil {
 		return 0, false, err
 	}
@@ -228,6 +235,12 @@ func (d *Directory) everyDevice(ctx context.Context, a Account) ([]Device, error
 	if err != nil {
 		return nil, err
 	}
+	return d.devicesOf(ctx, acct)
+}
+
+// devicesOf is everyDevice for an account that has been read.
+func (d *Directory) devicesOf(ctx context.Context, acct AccountRecord) ([]Device, error) {
+	a := acct.Account
 	devices := map[Device]bool{}
 	for _, b := range []*bucket{d.devices, d.presence} {
 		entries, err := b.list(ctx, string(a)+".*")

@@ -97,8 +97,13 @@ func decodeNumber(data []byte) (numberRecord, error) {
 	if err := decode("number", data, &r); err != nil {
 		return numberRecord{}, err
 	}
-	if !r.Account.Valid() {
+	switch {
+	case r.Account == "" && !r.Gone.IsZero():
+		return r, nil
+	case !r.Account.Valid():
 		return numberRecord{}, &RecordError{"number", "account", "is not an account"}
+	case !r.Gone.IsZero():
+		return numberRecord{}, &RecordError{"number", "gone", "is beside an account"}
 	}
 	return r, nil
 }

@@ -5,8 +5,8 @@
 // # Records
 //
 //	bucket  key                  value                      written
-//	ACCT    e1.<key of number>   account, since when        at registration, and when
-//	                                                        it is hidden or shown
+//	ACCT    e1.<key of number>   account, since when        when it gets one or loses it,
+//	                                                        is hidden or shown
 //	        a.<account>          [AccountRecord]            when it changes
 //	DEVS    <account>.<device>   [DeviceRecord]             when it changes
 //	PRES    <account>.<device>   [Binding], in memory       at connect and disconnect
@@ -24,6 +24,10 @@
 // Every record carries a version. One of a newer version, or that cannot be
 // read, gives a [RecordError] that names the field, and is left as it is.
 // Fields that a program does not know are kept when it changes a record.
+//
+// A number that has lost its account, because that has another number now or was
+// deleted, keeps a record without one, a tombstone. Whoever registers with it
+// gets a new account.
 //
 // # Promises
 //

@@ -15,13 +15,17 @@ import (
 // ErrTooLong says that more than [MaxLookUp] were asked for at a time.
 var ErrTooLong = errors.New("too many at a time")
 
+// maxAnswers is how many records a server answers with.
+const maxAnswers = 1024
+
 // presenceChunk is how many accounts are asked for in one request, such that all
 // of their devices are no more than a server answers with.
-const presenceChunk = 1024 / (2 * MaxDevices)
+const presenceChunk = maxAnswers / (2 * MaxDevices)
 
 // LookUp finds the accounts of up to [MaxLookUp] numbers, in their order: "" for
 // a number that nobody has, or whose owner does not want to be found. It asks
-// and reads as much for the one as for the other. [ErrTooLong] says that there
+// and reads as much for the one as for the other. Forms that a number had before
+// its country changed its plan are tried, too. [ErrTooLong] says that there
 // are more. In a cluster, it may be a moment old.
 func (d *Directory) LookUp(ctx context.Context, numbers []e164.Number) (_ []Account, err error) {
 	defer d.metrics.observe(opLookUp)(&err)
@@ -31,20 +35,34 @@ func (d *Directory) LookUp(ctx context.Context, numbers []e164.Number) (_ []Acco
 	if len(numbers) == 0 {
 		return nil, nil
 	}
-	keys := make([]string, len(numbers))
+	keys := make([][]string, len(numbers)) // of the forms of each number
 	for i, n := range numbers {
-		keys[i] = numberKey(d.config.Secret, n)
-	}
-	entries, err := d.accounts.lists(ctx, unique(keys))
-	if err != nil {
-		return nil, wrap("look up", err)
+		for _, form := range forms(n) {
+			keys[i] = append(keys[i], numberKey(d.config.Secret, form))
+		}
 	}
 	data := map[string][]byte{}
-	for _, e := range entries {
-		data[e.key] = e.data
+	for some := range slices.Chunk(unique(slices.Concat(keys...)), maxAnswers) {
+		entries, err := d.accounts.lists(ctx, some)
+		if err != nil {
+			return nil, wrap("look up", err)
+		}
+		for _, e := range entries {
+			data[e.key] = e.data
+		}
 	}
 	all := make([]Account, len(numbers))
-	for i, key := range keys {
+	for i := range numbers {
+		all[i] = d.discovered(keys[i], data)
+	}
+	return all, nil
+}
+
+// discovered is the account of the first of a number's forms that has one, if it
+// may be found. It reads a record for each form, whatever is there.
+func (d *Directory) discovered(keys []string, data map[string][]byte) Account {
+	var found numberRecord
+	for _, key := range keys {
 		have, ok := data[key]
 		if !ok {
 			have = decoyNumber
@@ -53,11 +71,14 @@ func (d *Directory) LookUp(ctx context.Context, numbers []e164.Number) (_ []Acco
 		switch {
 		case err != nil:
 			d.log.Warn("number's record left out of a look-up", "error", err)
-		case ok && !r.Hidden:
-			all[i] = r.Account
+		case ok && found.Account == "":
+			found = r
 		}
 	}
-	return all, nil
+	if found.Hidden {
+		return ""
+	}
+	return found.Account
 }
 
 // decoyNumber is read in the place of a record that is not there.

@@ -30,6 +30,8 @@ const (
 	opContacts     = "contacts"
 	opBlocks       = "blocks"
 	opSettings     = "settings"
+	opMoveNumber   = "move_number"
+	opDelete       = "delete_account"
 	opAsk          = "ask"
 	opRenew        = "renew_lease"
 )
@@ -123,6 +125,8 @@ func result(err error) string {
 		return "not_found"
 	case errors.Is(err, ErrConflict), errors.Is(err, errRevision):
 		return "conflict"
+	case errors.Is(err, ErrNumberTaken):
+		return "taken"
 	case errors.Is(err, ErrTooMany):
 		return "too_many"
 	case errors.Is(err, ErrLeaseLost):

@@ -85,10 +85,28 @@ func (d *Directory) saveSettings(ctx context.Context, rec AccountRecord, was Set
 			return err
 		}
 	}
-	if !hidden {
-		return d.hideNumber(ctx, rec, hidden)
+	return d.settle(ctx, rec.Account)
+}
+
+// settle brings the number's record in line with the account's. It looks at the
+// account again afterwards: whoever changes it later settles later.
+func (d *Directory) settle(ctx context.Context, a Account) error {
+	var before uint64
+	for range maxTries {
+		rec, e, err := d.account(ctx, a)
+		if err != nil || e.rev == before {
+			return err
+		}
+		err = d.hideNumber(ctx, rec, rec.Settings.Discoverable == Nobody)
+		switch {
+		case errors.Is(err, errRevision):
+			continue
+		case err != nil:
+			return err
+		}
+		before = e.rev
 	}
-	return nil
+	return ErrConflict
 }
 
 // hideNumber makes the number's own record say whether it may be found, so that
@@ -236,9 +254,13 @@ func (d *Directory) Relation(ctx context.Context, owner, peer Account, peerNumbe
 	if err := g.Wait(); err != nil {
 		return Relation{}, wrap("relation", err)
 	}
+	if !rec.Deleted.IsZero() {
+		return Relation{}, wrap("relation", ErrNotFound)
+	}
+	forms := forms(peerNumber)
 	return Relation{
-		Contact:  people.Contacts.has(contactMark(d.config.Secret, owner, peerNumber)),
-		Blocked:  people.blocks(peer, peerNumber),
+		Contact:  slices.ContainsFunc(forms, func(n e164.Number) bool { return people.Contacts.has(contactMark(d.config.Secret, owner, n)) }),
+		Blocked:  people.blocks(peer, forms),
 		Settings: rec.Settings,
 	}, nil
 }
@@ -287,7 +309,11 @@ func (d *Directory) changePeople(ctx context.Context, a Account, change func(*pe
 		if err != nil {
 			return err
 		}
-		if _, err = d.people.swap(ctx, string(a), data, old.rev, 0); !errors.Is(err, errRevision) {
+		rev, err := d.people.swap(ctx, string(a), data, old.rev, 0)
+		if err == nil {
+			err = d.unlessDeleted(ctx, a, func(ctx context.Context) error { return d.people.remove(ctx, string(a), rev) })
+		}
+		if !errors.Is(err, errRevision) {
 			return err
 		}
 	}

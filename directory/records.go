@@ -23,6 +23,8 @@ var (
 	ErrLeaseLost = errors.New("lease of the node is lost")
 	// ErrGone says that nobody answers for a node any more.
 	ErrGone = errors.New("node is gone")
+	// ErrNumberTaken says that a number has another account.
+	ErrNumberTaken = errors.New("number has another account")
 	// ErrUnavailable says that NATS is away or too slow. Whatever was asked may
 	// or may not have happened.
 	ErrUnavailable = errors.New("directory is unavailable")
@@ -101,6 +103,18 @@ type AccountRecord struct {
 	// device to the device, for those that have such a name.
 	External map[string]Device `json:"external,omitempty"`
 	Settings Settings          `json:"settings,omitzero"`
+	// Moving is the number that the account is about to have, and Former are those
+	// that it had and that may still lead to it: see [Directory.MoveNumber].
+	Moving e164.Number   `json:"moving,omitzero"`
+	Former []e164.Number `json:"former,omitempty"`
+	// Deleted is when the deletion of the account began. Nobody else sees a record
+	// that has it.
+	Deleted time.Time `json:"deleted,omitzero"`
+}
+
+// unfinished reports whether a change of number or a deletion is to be carried on.
+func (r AccountRecord) unfinished() bool {
+	return !r.Deleted.IsZero() || !r.Moving.IsZero() || len(r.Former) > 0
 }
 
 // LogValue keeps the number out of logs.
@@ -109,9 +123,10 @@ func (r AccountRecord) LogValue() slog.Value { return slog.StringValue(string(r.
 // numberRecord is what a number leads to.
 type numberRecord struct {
 	V       int       `json:"v"`
-	Account Account   `json:"account"`
-	Created time.Time `json:"created"`          // when the account got the number
-	Hidden  bool      `json:"hidden,omitempty"` // as the account's settings say: not to be looked up
+	Account Account   `json:"account,omitempty"` // empty in a tombstone
+	Created time.Time `json:"created,omitzero"`  // when the account got the number
+	Hidden  bool      `json:"hidden,omitempty"`  // as the account's settings say: not to be looked up
+	Gone    time.Time `json:"gone,omitzero"`     // when the number lost its account: a tombstone
 }
 
 // peopleRecord is whom an account knows and blocks.
@@ -132,9 +147,9 @@ func (r *peopleRecord) unblock(n e164.Number) {
 	r.Blocks = slices.DeleteFunc(slices.Clone(r.Blocks), func(b blockRecord) bool { return b.Number == n })
 }
 
-func (r *peopleRecord) blocks(peer Account, n e164.Number) bool {
+func (r *peopleRecord) blocks(peer Account, forms []e164.Number) bool {
 	return slices.ContainsFunc(r.Blocks, func(b blockRecord) bool {
-		return b.Number == n || peer != "" && b.Account == peer
+		return slices.Contains(forms, b.Number) || peer != "" && b.Account == peer
 	})
 }
 

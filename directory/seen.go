@@ -122,7 +122,12 @@ func (d *Directory) noteSeen(ctx context.Context, a Account, at time.Time) error
 			}
 			rev = e.rev
 		}
-		if _, err = d.seen.swap(ctx, string(a), data, rev, 0); !errors.Is(err, errRevision) {
+		rev, err = d.seen.swap(ctx, string(a), data, rev, 0)
+		if err == nil {
+			err = d.unlessDeleted(ctx, a, func(ctx context.Context) error { return d.seen.remove(ctx, string(a), rev) })
+			return ignoreNotFound(err)
+		}
+		if !errors.Is(err, errRevision) {
 			return err
 		}
 	}

@@ -37,6 +37,8 @@ type Directory interface {
 	Relation(ctx context.Context, owner, peer directory.Account, peerNumber e164.Number) (directory.Relation, error)
 	LookUp(ctx context.Context, numbers []e164.Number) ([]directory.Account, error)
 	Presences(ctx context.Context, accounts []directory.Account) ([]directory.Presence, error)
+	MoveNumber(ctx context.Context, a directory.Account, to e164.Number) (directory.AccountRecord, error)
+	DeleteAccount(ctx context.Context, a directory.Account) error
 	Announce(a directory.Account) error
 	Watch(a directory.Account, changed func()) (stop func(), err error)
 	Ask(ctx context.Context, node string, r directory.Request) ([]byte, error)
@@ -75,6 +77,11 @@ func run(t *testing.T, open func(tb testing.TB) Nodes, lags bool) {
 		{"rebind", rebind},
 		{"presence", presence},
 		{"no account", noAccount},
+		{"move", move},
+		{"move race", moveRace},
+		{"delete", deleted},
+		{"delete race", deleteRace},
+		{"renumbered", renumbered},
 		{"watch", watch},
 		{"contacts", contacts},
 		{"contact race", contactRace},

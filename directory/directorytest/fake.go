@@ -22,6 +22,7 @@ type World struct {
 	nodes    map[string]*Fake
 	watches  map[*watcher]struct{}
 	revision uint64
+	made     int // accounts, also those that are gone
 }
 
 type account struct {
@@ -164,7 +165,8 @@ func (f *Fake) Register(_ context.Context, n e164.Number) (directory.AccountReco
 	if a, ok := f.world.numbers[n]; ok {
 		return f.world.accounts[a].record, nil
 	}
-	a := directory.Account(fmt.Sprintf("%013d", len(f.world.numbers)+1))
+	f.world.made++
+	a := directory.Account(fmt.Sprintf("%013d", f.world.made))
 	f.world.numbers[n] = a
 	rec := directory.AccountRecord{V: 1, Account: a, Number: n, Created: time.Now()}
 	f.world.accounts[a] = &account{record: rec, devices: map[directory.Device]directory.DeviceRecord{}, bindings: map[directory.Device]directory.Binding{}}
@@ -175,12 +177,24 @@ func (f *Fake) Register(_ context.Context, n e164.Number) (directory.AccountReco
 func (f *Fake) Resolve(_ context.Context, n e164.Number) (directory.Account, error) {
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()
-	a, ok := f.world.numbers[n]
+	a, ok := f.world.resolve(n)
 	if !ok {
 		return "", directory.ErrNotFound
 	}
 	return a, nil
 }
+
+// resolve finds the account of a number in any of its forms.
+func (w *World) resolve(n e164.Number) (directory.Account, bool) {
+	for _, form := range forms(n) {
+		if a, ok := w.numbers[form]; ok {
+			return a, true
+		}
+	}
+	return "", false
+}
+
+func forms(n e164.Number) []e164.Number { return append([]e164.Number{n}, e164.Alternates(n)...) }
 
 // AccountOf returns an account's record.
 func (f *Fake) AccountOf(_ context.Context, a directory.Account) (directory.AccountRecord, error) {

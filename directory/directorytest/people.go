@@ -95,7 +95,12 @@ func (f *Fake) Contacts(owner directory.Account) []e164.Number {
 
 // Block keeps a number, and the account that it has now, from reaching owner.
 func (f *Fake) Block(_ context.Context, owner directory.Account, n e164.Number) error {
-	return f.blocks(owner, n, func(all []block) []block { return append(all, block{n, f.world.numbers[n]}) })
+	return f.blocks(owner, n, func(all []block) []block { return append(all, block{n, f.world.owner(n)}) })
+}
+
+func (w *World) owner(n e164.Number) directory.Account {
+	a, _ := w.resolve(n)
+	return a
 }
 
 // Unblock ends the block of a number.
@@ -152,10 +157,11 @@ func (f *Fake) Relation(_ context.Context, owner, peer directory.Account, peerNu
 	if acct == nil {
 		return directory.Relation{}, directory.ErrNotFound
 	}
+	forms := forms(peerNumber)
 	return directory.Relation{
-		Contact: acct.people.contacts[peerNumber],
+		Contact: slices.ContainsFunc(forms, func(n e164.Number) bool { return acct.people.contacts[n] }),
 		Blocked: slices.ContainsFunc(acct.people.blocks, func(b block) bool {
-			return b.number == peerNumber || peer != "" && b.account == peer
+			return slices.Contains(forms, b.number) || peer != "" && b.account == peer
 		}),
 		Settings: acct.record.Settings,
 	}, nil
@@ -170,7 +176,7 @@ func (f *Fake) LookUp(_ context.Context, numbers []e164.Number) ([]directory.Acc
 	defer f.world.mu.Unlock()
 	all := make([]directory.Account, len(numbers))
 	for i, n := range numbers {
-		if a, ok := f.world.numbers[n]; ok && f.world.accounts[a].record.Settings.Discoverable != directory.Nobody {
+		if a, ok := f.world.resolve(n); ok && f.world.accounts[a].record.Settings.Discoverable != directory.Nobody {
 			all[i] = a
 		}
 	}
