@@ -21,25 +21,23 @@ func (d *Directory) Bind(ctx context.Context, a Account, dev Device, conn string
 	if !a.Valid() || dev == 0 {
 		return 0, nil, wrap("bind", ErrNotFound)
 	}
-	node := d.Incarnation()
-	if !d.alive(node) {
+	if !d.alive(d.Incarnation()) {
 		return 0, nil, wrap("bind", ErrLeaseLost)
 	}
-	key := deviceKey(a, dev)
-	if e, err := d.presence.get(ctx, key); err == nil {
-		if b, err := decodeBinding(e.data); err == nil {
-			b.Fence = e.rev
-			prev = &b
+	b := Binding{V: recordVersion, Account: a, Device: dev, Conn: conn, Since: now()}
+	read := d.presence.get
+	for range maxTries {
+		// The order of the writes decides who has the device. It is by
+		// compare-and-set nevertheless: what a node sent before it was paused must
+		// not arrive after the device has gone elsewhere.
+		var rev uint64
+		if rev, prev, err = d.bindingAt(ctx, read, a, dev); err != nil {
+			break
 		}
-	}
-	data, err := json.Marshal(Binding{V: recordVersion, Account: a, Device: dev, Node: node, Conn: conn, Since: now()})
-	if err != nil {
-		return 0, nil, wrap("bind", err)
-	}
-	// The order of the writes decides who has the device.
-	fence, err = d.presence.put(ctx, key, data)
-	if err == nil {
-		err = d.unlessDeleted(ctx, a, func(ctx context.Context) error { return d.presence.remove(ctx, key, fence) })
+		if fence, err = d.bindOver(ctx, b, rev); !errors.Is(err, errRevision) {
+			break
+		}
+		read, err = d.presence.getLeader, ErrConflict // the replica lags
 	}
 	if err != nil {
 		return 0, nil, wrap("bind", err)
@@ -48,53 +46,44 @@ func (d *Directory) Bind(ctx context.Context, a Account, dev Device, conn string
 	return fence, prev, nil
 }
 
-// Rebind binds a device anew that this node has had since a moment before it
-// lost its lease, on the connection of the same name. It reports false if a
-// connection that began later has the device, which must then be let go of. The
-// fence takes the place of that of [Directory.Bind]. [ErrLeaseLost] says that
-// the node has no lease.
-func (d *Directory) Rebind(ctx context.Context, a Account, dev Device, conn string, since time.Time) (fence uint64, held bool, err error) {
-	defer d.metrics.observe(opRebind)(&err)
-	if !a.Valid() || dev == 0 {
-		return 0, false, wrap("rebind", ErrNotFound)
+// bindingAt reads the record of a binding. Without one, or with one that cannot
+// be read, the binding is nil; the revision is the record's at any rate, or that of
+// its removal.
+func (d *Directory) bindingAt(ctx context.Context, read func(context.Context, string) (entry, error), a Account, dev Device) (uint64, *Binding, error) {
+	e, err := read(ctx, deviceKey(a, dev))
+	if errors.Is(err, ErrNotFound) {
+		return e.rev, nil, nil
 	}
-	for range maxTries {
-		fence, held, err = d.rebindOnce(ctx, a, dev, conn, since)
-		if !errors.Is(err, errRevision) {
-			return fence, held, wrap("rebind", err)
-		}
+	if err != nil {
+		return 0, nil, err
 	}
-	return 0, false, wrap("rebind", ErrConflict)
+	b, err := decodeBinding(e.data)
+	if err != nil {
+		return e.rev, nil, nil // its device is here, whatever that was
+	}
+	b.Fence = e.rev
+	return e.rev, &b, nil
 }
 
-func (d *Directory) rebindOnce(ctx context.Context, a Account, dev Device, conn string, since time.Time) (uint64, bool, error) {
-	node, key := d.Incarnation(), deviceKey(a, dev)
-	if !d.alive(node) {
-		return 0, false, ErrLeaseLost
+// bindOver writes a binding of this node over a revision, if the node has a
+// lease.
+func (d *Directory) bindOver(ctx context.Context, b Binding, rev uint64) (fence uint64, err error) {
+	d.mu.Lock()
+	held := d.aliveLocked(d.incarnation)
+	b.Node = d.incarnation
+	d.mu.Unlock()
+	if !held {
+		return 0, ErrLeaseLost
 	}
-	e, err := d.presence.getLeader(ctx, key)
-	switch {
-	case err == nil:
-		b, err := decodeBinding(e.data)
-		if err != nil || b.Conn != conn && b.Since.After(since) {
-			return 0, false, nil
-		}
-	case !errors.Is(err, ErrNotFound):
-		return 0, false, err
-	}
-	data, err := json.Marshal(Binding{V: recordVersion, Account: a, Device: dev, Node: node, Conn: conn, Since: since.UTC().Truncate(time.Millisecond)})
+	data, err := json.Marshal(b)
 	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
-	fence, err := d.presence.swap(ctx, key, data, e.rev, 0)
-	if err == nil {
-		err = d.unlessDeleted(ctx, a, func(ctx context.Context) error { return d.presence.remove(ctx, key, fence) })
+	key := deviceKey(b.Account, b.Device)
+	if fence, err = d.presence.swap(ctx, key, data, rev, 0); err != nil {
+		return 0, err
 	}
-	if err != nil {
-		return 0, false, err
-	}
-	d.announced(a)
-	return fence, true, nil
+	return fence, d.unlessDeleted(ctx, b.Account, func(ctx context.Context) error { return d.presence.remove(ctx, key, fence) })
 }
 
 // Unbind removes the binding that fence was given for. It reports false if

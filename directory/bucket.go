@@ -172,13 +172,6 @@ func removed(h nats.Header) bool {
 	return h.Get("KV-Operation") != "" || h.Get(jetstream.MarkerReasonHeader) != ""
 }
 
-// put writes a key, whatever was there, and returns its revision.
-func (b *bucket) put(ctx context.Context, key string, data []byte) (uint64, error) {
-	m := nats.NewMsg(b.subject(key))
-	m.Data = data
-	return b.publish(ctx, m)
-}
-
 // swap writes a key whose revision must be rev; 0 means that there must be
 // neither a value nor the mark of a removed one. life is how long it lives, 0 for ever. Another revision is errRevision.
 func (b *bucket) swap(ctx context.Context, key string, data []byte, rev uint64, life time.Duration) (uint64, error) {

@@ -53,7 +53,7 @@
 // its connections, and as soon as NATS answers it takes another lease as another
 // incarnation and binds them anew with [Directory.Rebind]: those that nobody
 // else has had since. Two nodes that both believe that they have a device agree
-// on the connection that began later.
+// on the newer connection, even when all is lost that NATS had in memory.
 //
 // The revision of the write that binds a device is its fence: [Directory.Unbind]
 // removes the binding only if that is still the newest, so that a late

@@ -63,6 +63,18 @@ func SweepLate(ctx context.Context, d *Directory, happens func()) error {
 	return nil
 }
 
+// BindLate binds a device of which it has read the record before something
+// happened.
+func BindLate(ctx context.Context, d *Directory, a Account, dev Device, happens func()) error {
+	rev, _, err := d.bindingAt(ctx, d.presence.get, a, dev)
+	if err != nil {
+		return err
+	}
+	happens()
+	_, err = d.bindOver(ctx, Binding{V: recordVersion, Account: a, Device: dev, Conn: "late", Since: now()}, rev)
+	return err
+}
+
 // Unheard is how many announcements of a watched account found no room.
 func Unheard(d *Directory, a Account) int {
 	d.watches.mu.Lock()

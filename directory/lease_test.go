@@ -263,9 +263,9 @@ func TestLeaseRegained(t *testing.T) {
 		t.Fatal("no other lease")
 	}
 	for dev, want := range map[directory.Device]bool{dev: true, moved.Device: false, swept.Device: true} {
-		fence, held, err := d.Rebind(ctx, acct, dev, "mine", since)
-		if held != want || (fence != 0) != want || err != nil {
-			t.Errorf("device %d bound anew: %v with fence %d, %v; want %v", dev, held, fence, err, want)
+		fence, prev, err := d.Rebind(ctx, acct, dev, "mine", since)
+		if errors.Is(err, directory.ErrReplaced) == want || (fence != 0) != want || prev != nil {
+			t.Errorf("device %d bound anew: fence %d, in place of %+v, %v; want %v", dev, fence, prev, err, want)
 		}
 	}
 	if _, err := other.Ask(ctx, was, directory.Request{Kind: "x", Account: acct}); !errors.Is(err, directory.ErrGone) {
@@ -292,28 +292,24 @@ func TestLeaseRegained(t *testing.T) {
 	})
 }
 
-// Two nodes that both believe that they have a device agree on the one to which
-// it came later, in whatever order they say so.
-func TestRebindConverges(t *testing.T) {
+// What a node sent before it was paused comes too late when the device has
+// connected elsewhere meanwhile.
+func TestBindThatComesLate(t *testing.T) {
 	n := directorytest.NATS(t)
-	a, b := directorytest.Open(t, n, "n1", nil), directorytest.Open(t, n, "n2", nil)
-	acct, dev := device(t, a, 1)
-	early, late := time.Now().Add(-time.Hour), time.Now().Add(-time.Minute)
-	rebind := func(d *directory.Directory, conn string, since time.Time) bool {
-		_, held, err := d.Rebind(t.Context(), acct, dev, conn, since)
-		if err != nil {
-			t.Fatal(err)
+	paused, other := directorytest.Open(t, n, "n1", nil), directorytest.Open(t, n, "n2", nil)
+	acct, dev := device(t, other, 1)
+	for _, conn := range []string{"first", "second"} {
+		err := directory.BindLate(t.Context(), paused, acct, dev, func() {
+			if _, _, err := other.Bind(t.Context(), acct, dev, conn); err != nil {
+				t.Error(err)
+			}
+		})
+		if err == nil {
+			t.Error("it came through")
 		}
-		return held
-	}
-	if !rebind(a, "early", early) || !rebind(b, "late", late) || rebind(a, "early", early) {
-		t.Error("the earlier one first: it holds the device")
-	}
-	if rebind(a, "early", early) || !rebind(b, "late", late) {
-		t.Error("the later one first: it does not hold the device")
-	}
-	if all, err := a.BindingsConfirmed(t.Context(), acct); err != nil || len(all) != 1 || all[0].Conn != "late" || all[0].Node != b.Incarnation() {
-		t.Errorf("bindings %+v, %v", all, err)
+		if b, err := other.BindingsConfirmed(t.Context(), acct); err != nil || len(b) != 1 || b[0].Conn != conn {
+			t.Errorf("bindings = %+v, %v", b, err)
+		}
 	}
 }
 

@@ -127,6 +127,8 @@ func result(err error) string {
 		return "conflict"
 	case errors.Is(err, ErrNumberTaken):
 		return "taken"
+	case errors.Is(err, ErrReplaced):
+		return "replaced"
 	case errors.Is(err, ErrTooMany):
 		return "too_many"
 	case errors.Is(err, ErrLeaseLost):

@@ -188,6 +188,9 @@ type Binding struct {
 	Node    string    `json:"node"` // incarnation
 	Conn    string    `json:"conn"` // the node's name for the connection
 	Since   time.Time `json:"since"`
+	// Rebound says that it was recorded again after the record had been lost, so
+	// that the order of writes does not tell how new it is. See [Directory.Rebind].
+	Rebound bool `json:"rebound,omitempty"`
 	// Fence is the revision of the record; it is not stored in it.
 	Fence uint64 `json:"-"`
 }

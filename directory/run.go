@@ -23,13 +23,17 @@ import (
 // refuses, until Run holds another, under another incarnation. What the node
 // still has is then for the function of [Directory.OnLease] to bind anew.
 func (d *Directory) Run(ctx context.Context) error {
+	first, err := d.begin(ctx, true)
+	if err != nil {
+		return err
+	}
 	g, run := errgroup.WithContext(ctx)
-	g.Go(func() error { return d.keepLease(run) })
+	g.Go(func() error { return d.keepLease(run, first) })
 	g.Go(func() error { return d.watchNodes(run) })
 	g.Go(func() error { return d.keepSeen(run) })
 	g.Go(func() error { return d.sweepUp(run) })
 	g.Go(func() error { return d.hear(run) })
-	err := g.Wait()
+	err = g.Wait()
 	d.last()
 	if ctx.Err() != nil {
 		return nil
@@ -42,63 +46,67 @@ func (d *Directory) Run(ctx context.Context) error {
 // [Directory.Run], which waits for f. It must be set before Run.
 func (d *Directory) OnLease(f func(ctx context.Context)) { d.regained = f }
 
-// keepLease holds one lease after the other until ctx ends. The first must be
-// had at once.
-func (d *Directory) keepLease(ctx context.Context) error {
+// holding is a lease that the node has.
+type holding struct {
+	rev           uint64
+	stopAnswering func()
+}
+
+// keepLease holds one lease after the other until ctx ends.
+func (d *Directory) keepLease(ctx context.Context, h holding) error {
 	var after sync.WaitGroup
 	defer after.Wait()
 	var one sync.Mutex // what one lease has begun ends before the next begins it
-	for first := true; ; first = false {
-		stopAnswering, rev, err := d.begin(ctx, first)
-		if err != nil {
-			return err
-		}
-		if !first {
-			d.log.Info("lease regained", "node", d.Incarnation())
-			d.toWatchAnew()
-			after.Go(func() {
-				one.Lock()
-				defer one.Unlock()
-				if d.regained != nil && ctx.Err() == nil {
-					d.regained(ctx)
-				}
-			})
-		}
-		err = d.renewLease(ctx, rev)
-		stopAnswering()
+	for {
+		err := d.renewLease(ctx, h.rev)
+		h.stopAnswering()
 		if ctx.Err() != nil || !errors.Is(err, ErrLeaseLost) {
 			return err
 		}
 		d.setGood(time.Time{})
 		d.setTrouble(ErrLeaseLost)
 		d.metrics.lost.Inc()
-		d.log.Warn("lease lost; the node keeps its connections and takes another lease when it can", "node", d.Incarnation())
+		was := d.Incarnation()
+		d.log.Warn("lease lost; the node keeps its connections and takes another lease when it can", "node", was)
+		if h, err = d.begin(ctx, false); err != nil {
+			return err
+		}
+		d.log.Info("lease regained", "node", d.Incarnation(), "before", was)
+		d.toWatchAnew()
+		after.Go(func() {
+			d.giveBack(ctx, was) // others may not know yet that it is nobody's
+			one.Lock()
+			defer one.Unlock()
+			if d.regained != nil && ctx.Err() == nil {
+				d.regained(ctx)
+			}
+		})
 	}
 }
 
 // begin takes a lease and answers requests. After the first, it tries until it
 // works or ctx ends, each time as another incarnation.
-func (d *Directory) begin(ctx context.Context, first bool) (stopAnswering func(), rev uint64, err error) {
+func (d *Directory) begin(ctx context.Context, first bool) (h holding, err error) {
 	for wait := leaseAgain; ; wait = min(2*wait, d.config.RenewEvery) {
 		if !first {
 			d.beAnother()
 			err = d.openVolatile(ctx) // NATS may have forgotten what it kept in memory
 		}
 		if err == nil {
-			stopAnswering, err = d.serve()
+			h.stopAnswering, err = d.serve()
 		}
 		if err == nil {
-			if rev, err = d.takeLease(ctx); err == nil {
-				return stopAnswering, rev, nil
+			if h.rev, err = d.takeLease(ctx); err == nil {
+				return h, nil
 			}
-			stopAnswering()
+			h.stopAnswering()
 		}
 		if first {
-			return nil, 0, wrap("take lease", err)
+			return holding{}, wrap("take lease", err)
 		}
 		d.log.Debug("no lease yet", "error", err)
 		if err := sleep(ctx, wait/2+rand.N(wait)); err != nil {
-			return nil, 0, err
+			return holding{}, err
 		}
 		err = nil
 	}
@@ -120,14 +128,20 @@ func (d *Directory) beAnother() {
 func (d *Directory) last() {
 	ctx, cancel := context.WithTimeout(context.Background(), d.config.RequestTimeout)
 	defer cancel()
-	key := leaseKey(d.Incarnation())
-	if e, err := d.nodes.getLeader(ctx, key); err == nil {
-		if err := d.nodes.remove(ctx, key, e.rev); err != nil {
-			d.log.Debug("lease not given back", "error", err)
-		}
-	}
+	d.giveBack(ctx, d.Incarnation())
 	d.setGood(time.Time{})
 	d.writeSeen(ctx)
+}
+
+// giveBack ends a lease of this node before its time.
+func (d *Directory) giveBack(ctx context.Context, incarnation string) {
+	e, err := d.nodes.getLeader(ctx, leaseKey(incarnation))
+	if err != nil {
+		return // it has lapsed, or will
+	}
+	if err := d.nodes.remove(ctx, leaseKey(incarnation), e.rev); err != nil {
+		d.log.Debug("lease not given back", "error", err)
+	}
 }
 
 // setGood says how long the own lease holds.

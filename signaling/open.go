@@ -225,7 +225,7 @@ func (s *Server) bind(ss *session) error {
 		return &refusal{protocol.CloseReplaced, nil}
 	}
 	if s.Nodes.Incarnation() != node { // the lease was lost and regained just now
-		s.goroutines.Go(func() { s.rebind(ss) })
+		s.goroutines.Go(func() { s.rebind(ss); s.catchUp(ss) })
 	}
 	return nil
 }
@@ -312,11 +312,16 @@ func (s *Server) endWith(ss *session, code protocol.CloseCode) {
 	s.unbind(ss)
 }
 
-// unbind removes the binding of a session, unless a newer one is there.
+// unbind removes the binding of a session, unless a newer one is there. One of a
+// lease that is lost is void, and its fence may be another's: NATS may have
+// counted anew.
 func (s *Server) unbind(ss *session) {
 	s.mu.Lock()
-	fence := ss.binding.fence
+	node, fence := ss.binding.node, ss.binding.fence
 	s.mu.Unlock()
+	if node != s.Nodes.Incarnation() {
+		return
+	}
 	ctx, cancel := s.request()
 	defer cancel()
 	if _, err := s.Bindings.Unbind(ctx, ss.account, ss.device, fence); err != nil {

@@ -40,18 +40,9 @@ func (s *Server) Regained(ctx context.Context) {
 	}
 	s.mu.Unlock()
 	began := time.Now()
-	var g errgroup.Group
-	g.SetLimit(rebindAtOnce)
-	for _, ss := range all {
-		g.Go(func() error {
-			if ctx.Err() == nil {
-				s.rebind(ss)
-			}
-			return nil
-		})
-	}
-	_ = g.Wait() // no error comes
+	each(ctx, all, s.rebind)
 	s.log.Info("devices bound anew", "devices", len(all), "after", time.Since(began))
+	each(ctx, all, s.catchUp) // when all are found again
 }
 
 // rebind binds a session's device anew, or ends the session: as replaced, if the
@@ -60,19 +51,20 @@ func (s *Server) rebind(ss *session) {
 	for try := 1; ; try++ {
 		node := s.Nodes.Incarnation()
 		ctx, cancel := s.request()
-		fence, held, err := s.Bindings.Rebind(ctx, ss.account, ss.device, ss.id, ss.started)
+		fence, prev, err := s.Bindings.Rebind(ctx, ss.account, ss.device, ss.id, ss.started)
 		cancel()
 		switch {
 		case errors.Is(err, directory.ErrLeaseLost):
 			return // it is for the next lease
-		case err == nil && !held:
+		case errors.Is(err, directory.ErrReplaced):
 			s.endWith(ss, protocol.CloseReplaced)
 			return
+		case errors.Is(err, directory.ErrNotFound): // removed meanwhile
+			s.endWith(ss, protocol.CloseToken)
+			return
 		case err == nil:
-			s.mu.Lock()
-			ss.binding = binding{node, fence}
-			s.mu.Unlock()
-			s.catchUp(ss)
+			s.evict(ss, prev)
+			s.rebound(ss, binding{node, fence})
 			return
 		case try == rebindTries || !s.pause(rebindAgain):
 			s.log.Warn("device not bound anew", "error", err)
@@ -82,18 +74,39 @@ func (s *Server) rebind(ss *session) {
 	}
 }
 
-// catchUp gives a device what it has missed while the directory led nowhere. One
-// that took part in a call may have missed any part of it: it connects again and
-// is told the state.
-func (s *Server) catchUp(ss *session) {
-	switch {
-	case ss.over():
-		// It ended meanwhile, with the fence before.
+// rebound notes a session's new binding, and removes it if the session has ended
+// meanwhile with that of before.
+func (s *Server) rebound(ss *session, b binding) {
+	s.mu.Lock()
+	ss.binding = b
+	there := s.byID[ss.id] == ss
+	s.mu.Unlock()
+	if !there {
 		s.unbind(ss)
-	case ss.inCalls():
-		s.endWith(ss, protocol.CloseLease)
-	default:
-		s.calls.joined(ss)
-		ss.mail.look(ss)
 	}
+}
+
+// catchUp gives a device what it has missed while the directory led nowhere.
+func (s *Server) catchUp(ss *session) {
+	if ss.over() {
+		return
+	}
+	s.calls.retell(ss)
+	s.calls.joined(ss)
+	ss.mail.look(ss)
+}
+
+// each calls f for sessions, some at the same time, until ctx ends.
+func each(ctx context.Context, sessions []*session, f func(*session)) {
+	var g errgroup.Group
+	g.SetLimit(rebindAtOnce)
+	for _, ss := range sessions {
+		g.Go(func() error {
+			if ctx.Err() == nil {
+				f(ss)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // no error comes
 }

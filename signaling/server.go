@@ -36,7 +36,8 @@ type Bindings interface {
 	Bind(ctx context.Context, a directory.Account, d directory.Device, conn string) (fence uint64, prev *directory.Binding, err error)
 	Unbind(ctx context.Context, a directory.Account, d directory.Device, fence uint64) (bool, error)
 	// Rebind binds anew what the node has kept without a lease.
-	Rebind(ctx context.Context, a directory.Account, d directory.Device, conn string, since time.Time) (fence uint64, held bool, err error)
+	// [directory.ErrReplaced] says that the device has a newer connection.
+	Rebind(ctx context.Context, a directory.Account, d directory.Device, conn string, since time.Time) (fence uint64, prev *directory.Binding, err error)
 	Bindings(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 	// BindingsConfirmed costs more and is never stale.
 	BindingsConfirmed(ctx context.Context, a directory.Account) ([]directory.Binding, error)

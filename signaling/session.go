@@ -2,6 +2,8 @@ package signaling
 
 import (
 	"crypto/subtle"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -123,10 +125,11 @@ func (s *session) entered(call string) {
 	s.enter(call)
 }
 
-func (s *session) inCalls() bool {
+// inCalls lists the calls that the device may believe to take part in.
+func (s *session) inCalls() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.calls) > 0
+	return slices.Collect(maps.Keys(s.calls))
 }
 
 // tellSpare queues a message that nobody misses, unless the device is away or

@@ -76,8 +76,8 @@ func talkTo(t *testing.T, a, b *client.Client, number string) (out, in *client.C
 }
 
 // TestNATSAway takes NATS away for longer than the lease of a node. Connections
-// stay, requests are refused for the moment, and once NATS is back devices are
-// found again, without having noticed.
+// stay and calls go on, requests are refused for the moment, and once NATS is back
+// devices are found again, without having noticed.
 func TestNATSAway(t *testing.T) {
 	dir := t.TempDir()
 	nats := runNATS(t, dir, server.RANDOM_PORT)
@@ -99,6 +99,7 @@ func TestNATSAway(t *testing.T) {
 	b := connect(t, nodes[1].Addrs, register(t, nodes[0].Addrs, bob))
 	await[client.Connected](t, a)
 	await[client.Connected](t, b)
+	out, in := talk(t, a, b)
 	nats.Shutdown()
 	nats.WaitForShutdown()
 	for _, p := range nodes {
@@ -125,6 +126,10 @@ func TestNATSAway(t *testing.T) {
 		_, err := a.Presence(ctx, bob)
 		return err == nil
 	})
+	if err := in.Hangup(ctx, ""); err != nil {
+		t.Errorf("the call from before: %v", err)
+	}
+	awaitIn[client.Ended](t, out)
 	send(t, a, bob, "after")
 	if got := awaitText(t, b); got.Body != "after" {
 		t.Errorf("text %q", got.Body)

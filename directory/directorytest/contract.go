@@ -22,7 +22,7 @@ type Directory interface {
 	RemoveDevice(ctx context.Context, a directory.Account, dev directory.Device) error
 	Bind(ctx context.Context, a directory.Account, dev directory.Device, conn string) (uint64, *directory.Binding, error)
 	Unbind(ctx context.Context, a directory.Account, dev directory.Device, fence uint64) (bool, error)
-	Rebind(ctx context.Context, a directory.Account, dev directory.Device, conn string, since time.Time) (uint64, bool, error)
+	Rebind(ctx context.Context, a directory.Account, dev directory.Device, conn string, since time.Time) (uint64, *directory.Binding, error)
 	Bindings(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 	BindingsConfirmed(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 	PresenceOf(ctx context.Context, a directory.Account) (directory.Presence, error)
@@ -75,6 +75,7 @@ func run(t *testing.T, open func(tb testing.TB) Nodes, lags bool) {
 		{"fence", fence},
 		{"bind race", bindRace},
 		{"rebind", rebind},
+		{"rebind of what was lost", rebindLost},
 		{"presence", presence},
 		{"no account", noAccount},
 		{"move", move},

@@ -83,48 +83,6 @@ func nodes(t *testing.T, w world) {
 	w.eventually(t, "its end is known", func() bool { n := of(a, b.Incarnation()); return n != nil && !n.Draining })
 }
 
-// A device is bound anew by who has had it, unless a connection that began
-// later has it.
-func rebind(t *testing.T, w world) {
-	ctx, a, b := t.Context(), w.node("n1", nil), w.node("n2", nil)
-	acct := must(a.Register(ctx, number(t, 1)))(t).Account
-	dev := must(a.AddDevice(ctx, acct, "x", ""))(t).Device
-	first, _, err := a.Bind(ctx, acct, dev, "c1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	hold := func(d Directory, conn string, since time.Time) (uint64, bool) {
-		fence, held, err := d.Rebind(ctx, acct, dev, conn, since)
-		if err != nil || held != (fence != 0) {
-			t.Fatalf("rebind: fence %d, held %v, %v", fence, held, err)
-		}
-		return fence, held
-	}
-	second, held := hold(a, "c1", time.Now().Add(-time.Hour))
-	if !held || second <= first {
-		t.Errorf("its own connection: held %v, fences %d and %d", held, first, second)
-	}
-	if did := must(a.Unbind(ctx, acct, dev, first))(t); did {
-		t.Error("the fence before removed the binding")
-	}
-	if _, held := hold(b, "c2", time.Now().Add(-2*time.Hour)); held {
-		t.Error("an earlier connection took the device")
-	}
-	third, held := hold(b, "c2", time.Now().Add(-time.Minute))
-	if !held {
-		t.Error("a later connection did not take the device")
-	}
-	if did := must(b.Unbind(ctx, acct, dev, third))(t); !did {
-		t.Error("the new fence does not remove the binding")
-	}
-	if _, held := hold(a, "c1", time.Now().Add(-time.Hour)); !held {
-		t.Error("nobody has the device, and it was not bound")
-	}
-	if _, _, err := a.Rebind(ctx, "nobody", dev, "c", time.Now()); !errors.Is(err, directory.ErrNotFound) {
-		t.Errorf("rebind for no account: %v", err)
-	}
-}
-
 // However connects and disconnects of a device cross, the newest connect wins.
 func bindRace(t *testing.T, w world) {
 	ctx, nodes := t.Context(), []Directory{w.node("n1", nil), w.node("n2", nil)}

@@ -95,6 +95,18 @@ func (f *Fake) Regain() {
 	}
 }
 
+// LoseMemory loses what the store has in memory alone: the bindings, and how
+// far their revisions were.
+func (w *World) LoseMemory() {
+	w.mu.Lock()
+	defer w.changed("")
+	defer w.mu.Unlock()
+	w.revision = 0
+	for _, acct := range w.accounts {
+		clear(acct.bindings)
+	}
+}
+
 // OnLease sets what [Fake.Regain] calls.
 func (f *Fake) OnLease(regained func(context.Context)) { f.regained = regained }
 
@@ -313,24 +325,33 @@ func (f *Fake) Bind(_ context.Context, a directory.Account, dev directory.Device
 	return f.world.revision, prev, nil
 }
 
-// Rebind binds a device anew, unless a connection that began later has it.
-func (f *Fake) Rebind(_ context.Context, a directory.Account, dev directory.Device, conn string, since time.Time) (uint64, bool, error) {
+// Rebind records a binding again.
+func (f *Fake) Rebind(_ context.Context, a directory.Account, dev directory.Device, conn string, since time.Time) (uint64, *directory.Binding, error) {
 	f.world.mu.Lock()
 	defer f.world.changed(a)
 	defer f.world.mu.Unlock()
-	acct := f.world.accounts[a]
-	switch {
-	case acct == nil || dev == 0:
-		return 0, false, directory.ErrNotFound
-	case f.dead:
-		return 0, false, directory.ErrLeaseLost
+	if _, err := f.world.device(a, dev); err != nil {
+		return 0, nil, err
 	}
-	if b, ok := acct.bindings[dev]; ok && b.Conn != conn && b.Since.After(since) {
-		return 0, false, nil
+	if f.dead {
+		return 0, nil, directory.ErrLeaseLost
+	}
+	b := directory.Binding{V: 1, Account: a, Device: dev, Node: f.name, Conn: conn, Since: since, Rebound: true}
+	var prev *directory.Binding
+	if was, ok := f.world.accounts[a].bindings[dev]; ok {
+		if !b.Displaces(was) {
+			return 0, nil, directory.ErrReplaced
+		}
+		if was.Conn == conn {
+			b.Rebound = was.Rebound
+		} else {
+			prev = &was
+		}
 	}
 	f.world.revision++
-	acct.bindings[dev] = directory.Binding{V: 1, Account: a, Device: dev, Node: f.name, Conn: conn, Since: since, Fence: f.world.revision}
-	return f.world.revision, true, nil
+	b.Fence = f.world.revision
+	f.world.accounts[a].bindings[dev] = b
+	return b.Fence, prev, nil
 }
 
 // Unbind removes a binding if it is still the newest.
