@@ -1,18 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -23,7 +16,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"switchboard/directory/natsnode"
@@ -46,8 +38,8 @@ func TestTwoRegions(t *testing.T) {
 	eu, us := w.node(t, "eu"), w.node(t, "us")
 	pe := start(t, eu)
 	pu := start(t, us)
-	w.placedIn(t, "eu")
-	w.refusesElsewhere(t)
+	w.placedIn(t, us.config.NATS, "eu")
+	w.refusesElsewhere(t, eu.config.NATS)
 
 	// Both register and connect in Europe: one name leads everybody there.
 	tokenA, tokenB := register(t, pe.Addrs, alice), register(t, pe.Addrs, european)
@@ -59,7 +51,7 @@ func TestTwoRegions(t *testing.T) {
 		t.Errorf("the European was sent to %v for %q", first.Better, first.Region)
 	}
 	moved := await[client.Connected](t, a).Welcome
-	if !strings.HasPrefix(moved.Node, "us-1-") || moved.Better != nil {
+	if !strings.HasPrefix(moved.Node, "sig-2-") || moved.Better != nil {
 		t.Fatalf("the American is at %s, sent to %v", moved.Node, moved.Better)
 	}
 
@@ -87,7 +79,7 @@ func TestTwoRegions(t *testing.T) {
 		t.Fatal(err)
 	}
 	back := await[client.Connected](t, a).Welcome
-	if !strings.HasPrefix(back.Node, "eu-1-") || len(back.Calls) != 1 {
+	if !strings.HasPrefix(back.Node, "sig-1-") || len(back.Calls) != 1 {
 		t.Errorf("back at %s with %d calls", back.Node, len(back.Calls))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -138,6 +130,7 @@ func (w *regionWorld) loseEachOther(t *testing.T, pe, pu *process, a, b *client.
 type regionWorld struct {
 	servers map[string][]*server.Server // by region
 	secret  string
+	files   *sampleFiles
 	http    map[string]string // where the node of each region will listen
 	sea     sea
 }
@@ -191,11 +184,12 @@ func startRegions(t *testing.T) *regionWorld {
 	}
 	w := &regionWorld{servers: map[string][]*server.Server{}, http: map[string]string{"eu": freeAddress(t), "us": freeAddress(t)}}
 	dir := t.TempDir()
-	certify(t, dir)
+	w.files = &sampleFiles{dir: dir}
+	w.files.certificate(t)
 	replace := []string{
-		`"0.0.0.0:4222"`, `"127.0.0.1:-1"`, "/etc/nats/", dir + "/",
+		`"0.0.0.0:4222"`, `"127.0.0.1:-1"`, "/etc/nats/ca.pem", dir + "/cert.pem", "/etc/nats/", dir + "/",
 		// There is one server in us.
-		`"nats://nats-us-2.internal:6222"`, "", `, "nats://nats-us-2.example:7222"`, "",
+		`"tls://nats-us-2.internal:6222"`, "", `, "tls://nats-us-2.example:7222"`, "",
 	}
 	listen := map[string]string{} // of a server, for its others
 	gate := map[string]string{}   // of a server, for the other region
@@ -205,6 +199,22 @@ func startRegions(t *testing.T) *regionWorld {
 		replace = append(replace,
 			"nats-"+name+".internal:6222", listen[name],
 			"nats-"+name+".example:7222", w.slowly(t, gate[name]))
+	}
+	nodes, err := os.ReadFile(filepath.Join(configs, "nats", "nodes.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for region, sample := range map[string]string{
+		"eu": "UAAK5FLYDYYSKOYWFQW7INP4AT27NTIAEX2IG43AOQ4ORXQV5Z5777FC", "us": "UC73YKEUGGHFQSB24JWACOVCIYRLXVPHDRM745T2HBAQO6QUR3U3JKTH",
+	} {
+		public, seed := natsKey(t)
+		nodes = bytes.ReplaceAll(nodes, []byte(sample), []byte(public))
+		if err := os.WriteFile(w.seed(region), seed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "nodes.conf"), nodes, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	names := strings.NewReplacer(replace...)
 	for _, name := range all {
@@ -271,7 +281,8 @@ func (w *regionWorld) node(t *testing.T, region string) *node {
 	for _, s := range w.servers[region] {
 		urls = append(urls, s.ClientURL())
 	}
-	c.NATS.URL = strings.Join(urls, ",")
+	c.NATS.URL, c.NATS.NKeyFile = strings.Join(urls, ","), w.seed(region)
+	c.NATS.CAFile, c.NATS.CertFile, c.NATS.KeyFile = w.files.dir+"/cert.pem", w.files.dir+"/cert.pem", w.files.dir+"/key.pem"
 	d := &c.Directory // a lease that lapses soon
 	d.LeaseTTL, d.RenewEvery, d.RequestTimeout = 3*time.Second, 500*time.Millisecond, time.Second
 	if err := c.Validate(); err != nil {
@@ -281,10 +292,9 @@ func (w *regionWorld) node(t *testing.T, region string) *node {
 }
 
 // refusesElsewhere starts a node that wants its records in the wrong place.
-func (w *regionWorld) refusesElsewhere(t *testing.T) {
+func (w *regionWorld) refusesElsewhere(t *testing.T, c natsnode.Config) {
 	t.Helper()
-	c := natsnode.Default()
-	c.URL, c.Placement = w.servers["eu"][0].ClientURL(), "us"
+	c.Placement = "us"
 	n, err := natsnode.Open(t.Context(), c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -296,27 +306,27 @@ func (w *regionWorld) refusesElsewhere(t *testing.T) {
 	}
 }
 
+// seed is the file of the key of a region's node.
+func (w *regionWorld) seed(region string) string { return filepath.Join(w.files.dir, region+".nk") }
+
 // placedIn wants every stream, replicated, in one region.
-func (w *regionWorld) placedIn(t *testing.T, region string) {
+func (w *regionWorld) placedIn(t *testing.T, c natsnode.Config, region string) {
 	t.Helper()
-	nc, err := nats.Connect(w.servers["us"][0].ClientURL())
+	n, err := natsnode.Open(t.Context(), c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, seen := js.ListStreams(t.Context()), 0
-	for s := range list.Info() {
-		seen++
-		if s.Cluster == nil || s.Cluster.Name != region || len(s.Cluster.Replicas) != 2 {
-			t.Errorf("stream %s is in %+v", s.Config.Name, s.Cluster)
+	defer n.Close(t.Context())
+	for _, name := range []string{
+		"KV_CONFIG", "KV_ACCT", "KV_DEVS", "KV_SEEN", "KV_PRES", "KV_NODES", "KV_CALLS", "KV_CODES", "INBOX_0", "INBOX_1", "INBOX_2", "INBOX_3",
+	} {
+		s, err := n.JetStream().Stream(t.Context(), name)
+		if err != nil {
+			t.Fatalf("stream %s: %v", name, err)
 		}
-	}
-	if err := list.Err(); err != nil || seen < 10 {
-		t.Errorf("%d streams, %v", seen, err)
+		if at := s.CachedInfo().Cluster; at == nil || at.Name != region || len(at.Replicas) != 2 {
+			t.Errorf("stream %s is in %+v", name, at)
+		}
 	}
 }
 
@@ -380,42 +390,4 @@ func late(to, from net.Conn) {
 	close(way)
 	writer.Wait()
 	from.Close()
-}
-
-// certify writes a CA, and a certificate of it for this machine, good for both
-// sides.
-func certify(t *testing.T, dir string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "server"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-	}
-	for file, c := range map[string]*x509.Certificate{"ca.pem": ca, "server.pem": leaf} {
-		der, err := x509.CreateCertificate(rand.Reader, c, ca, key.Public(), key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		writePEM(t, filepath.Join(dir, file), "CERTIFICATE", der)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writePEM(t, filepath.Join(dir, "server.key"), "PRIVATE KEY", der)
-}
-
-func writePEM(t *testing.T, file, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(fmt.Errorf("%s: %w", file, err))
-	}
 }
