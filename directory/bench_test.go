@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -137,4 +140,80 @@ func BenchmarkAsk(b *testing.B) {
 		_, err := h.Ask(ctx, h.other, directory.Request{Kind: "tell", Account: h.account(i), Data: []byte("x")})
 		return err
 	})
+}
+
+// BenchmarkRelation asks what an account thinks of another, as every call and
+// text does, with so many contacts.
+func BenchmarkRelation(b *testing.B) {
+	for _, n := range []int{0, 300, directory.MaxContacts} {
+		b.Run(fmt.Sprintf("%d-contacts", n), func(b *testing.B) {
+			nats := directorytest.NATS(b)
+			d := directorytest.Open(b, nats, "n1", nil)
+			acct, err := d.Register(b.Context(), number(b, 1))
+			if err != nil {
+				b.Fatal(err)
+			}
+			var contacts []e164.Number
+			for i := range n {
+				c, err := e164.Parse(fmt.Sprintf("+1212555%04d", i), "")
+				if err != nil {
+					b.Fatal(err)
+				}
+				contacts = append(contacts, c)
+			}
+			if err := d.AddContacts(b.Context(), acct.Account, contacts); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := d.Relation(b.Context(), acct.Account, "", number(b, 2)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkLookUp looks up 500 numbers of 5,000 that somebody has, or that
+// nobody has: who measures should not be able to tell.
+func BenchmarkLookUp(b *testing.B) {
+	const there = 5000
+	nats := directorytest.NATS(b)
+	d := directorytest.Open(b, nats, "n1", nil)
+	all := make([]e164.Number, 2*there)
+	for i := range all {
+		n, err := e164.Parse(fmt.Sprintf("+1212%07d", 5_550_000+i), "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		all[i] = n
+	}
+	var wg sync.WaitGroup
+	for part := range slices.Chunk(all[:there], there/50) {
+		wg.Go(func() {
+			for _, n := range part {
+				if _, err := d.Register(b.Context(), n); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	for _, c := range []struct {
+		name string
+		from []e164.Number
+		size int
+	}{
+		{"500-hits", all[:there], directory.MaxLookUp}, {"500-misses", all[there:], directory.MaxLookUp},
+		{"1-hit", all[:there], 1}, {"1-miss", all[there:], 1},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				at := rand.N(there - c.size)
+				if _, err := d.LookUp(b.Context(), c.from[at:at+c.size]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -108,6 +108,14 @@ func (b *bucket) lists(ctx context.Context, patterns []string) ([]entry, error) 
 	return entries, err
 }
 
+// some reads up to n entries, from a revision on. Any pattern but this one would
+// have the server look through many.
+func (b *bucket) some(ctx context.Context, from uint64, n int) ([]entry, error) {
+	req, _ := json.Marshal(map[string]any{"seq": max(from, 1), "next_by_subj": ">", "batch": n})
+	entries, _, err := b.collect(ctx, req)
+	return entries, err
+}
+
 // scan reads up to n entries from a revision on, in their order, and returns
 // the revision to go on with, 0 at the end. It walks through the whole bucket:
 // it is for the janitor alone.

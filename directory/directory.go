@@ -38,6 +38,7 @@ type Directory struct {
 	rewatch  chan struct{}                                  // holds one if the leases are to be watched anew
 	deaths   chan struct{}                                  // holds one if the janitor has work
 	queued   atomic.Int64                                   // requests of other nodes that wait
+	newest   atomic.Uint64                                  // revision of a number's record that a look-up has seen
 	answer   func(context.Context, Request) ([]byte, error) // set before Run
 	regained func(context.Context)                          // likewise
 	load     func() (sessions, most int)                    // likewise

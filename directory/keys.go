@@ -9,13 +9,16 @@ import (
 	"switchboard/directory/e164"
 )
 
+// numberKeys is what the keys of numbers begin with.
+const numberKeys = "e1"
+
 // numberKey is the key of a number: nobody who sees it, without the secret,
 // can tell the number, not even by trying them all. The e1 names the secret's
 // generation.
 func numberKey(secret []byte, n e164.Number) string {
 	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte(n.E164()))
-	return "e1." + accountEncoding.EncodeToString(mac.Sum(nil)[:16])
+	return numberKeys + "." + accountEncoding.EncodeToString(mac.Sum(nil)[:16])
 }
 
 func accountKey(a Account) string { return "a." + string(a) }
