@@ -206,7 +206,7 @@ func (n *node) openSender() (auth.Sender, error) {
 func (n *node) openPublic(sessions, registration http.Handler) {
 	mux := http.NewServeMux()
 	mux.Handle(protocol.SocketPath, sessions)
-	for _, path := range []string{protocol.PathRegister, protocol.PathConfirm, protocol.PathRefresh, protocol.PathRevoke} {
+	for _, path := range auth.Paths() {
 		mux.Handle(path, registration)
 	}
 	mux.HandleFunc("GET "+protocol.PathPing, signaling.Ping)

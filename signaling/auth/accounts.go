@@ -25,10 +25,16 @@ type Devices interface {
 	RemoveDevice(ctx context.Context, a directory.Account, dev directory.Device) error
 }
 
+// Bindings says which devices of an account are connected.
+type Bindings interface {
+	Bindings(ctx context.Context, a directory.Account) ([]directory.Binding, error)
+}
+
 // Accounts is the part of the directory that this package needs.
 type Accounts interface {
 	Numbers
 	Devices
+	Bindings
 }
 
 // Identity is whom a token stands for.

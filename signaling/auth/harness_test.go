@@ -140,7 +140,7 @@ func (o *outbox) len() int {
 }
 
 // do makes one request; body may be nil.
-func (n *node) do(path, token string, body any) *httptest.ResponseRecorder {
+func (n *node) do(method, path, token string, body any) *httptest.ResponseRecorder {
 	n.t.Helper()
 	var b []byte
 	if body != nil {
@@ -149,7 +149,7 @@ func (n *node) do(path, token string, body any) *httptest.ResponseRecorder {
 			n.t.Fatal(err)
 		}
 	}
-	r := httptest.NewRequest(http.MethodPost, path, bytes.NewReader(b))
+	r := httptest.NewRequest(method, path, bytes.NewReader(b))
 	r.RemoteAddr = n.from
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
@@ -162,10 +162,16 @@ func (n *node) do(path, token string, body any) *httptest.ResponseRecorder {
 	return w
 }
 
-// ask is do for a request whose error is looked at.
+// ask is do for a POST whose error is looked at.
 func ask[T any](n *node, path, token string, body any) (T, error) {
 	n.t.Helper()
-	w := n.do(path, token, body)
+	return askWith[T](n, http.MethodPost, path, token, body)
+}
+
+// askWith is ask with another method.
+func askWith[T any](n *node, method, path, token string, body any) (T, error) {
+	n.t.Helper()
+	w := n.do(method, path, token, body)
 	var reply T
 	if w.Code == http.StatusNoContent {
 		return reply, nil

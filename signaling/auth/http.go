@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"switchboard/directory"
@@ -27,19 +29,41 @@ type endpoint struct {
 	do   func(ctx context.Context, r *http.Request) (any, error)
 }
 
-// ServeHTTP answers a registration request.
+// Paths lists the paths that a [Registrar] serves. One that ends in a slash stands
+// for all below it.
+func Paths() []string {
+	return []string{
+		protocol.PathRegister, protocol.PathConfirm, protocol.PathRefresh, protocol.PathRevoke,
+		protocol.PathDevices, protocol.PathDevice,
+	}
+}
+
+// at returns what a path offers, by method; nil if it is no path of ours.
+func (g *Registrar) at(path string) map[string]endpoint {
+	if rest, ok := strings.CutPrefix(path, protocol.PathDevice); ok && rest != "" && !strings.Contains(rest, "/") {
+		return g.endpoints[protocol.PathDevice]
+	}
+	if strings.HasSuffix(path, "/") {
+		return nil
+	}
+	return g.endpoints[path]
+}
+
+// ServeHTTP answers a request.
 func (g *Registrar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	e, ok := g.endpoints[r.URL.Path]
-	if !ok {
+	offered := g.at(r.URL.Path)
+	if offered == nil {
 		refuse(w, http.StatusNotFound, protocol.NewError(protocol.CodeUnsupported, "there is nothing here"))
 		return
 	}
-	if g.crossOrigin(w, r) {
+	methods := strings.Join(slices.Sorted(maps.Keys(offered)), ", ")
+	if g.crossOrigin(w, r, methods) {
 		return
 	}
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		refuse(w, http.StatusMethodNotAllowed, protocol.NewError(protocol.CodeUnsupported, "this is asked for with POST"))
+	e, ok := offered[r.Method]
+	if !ok {
+		w.Header().Set("Allow", methods)
+		refuse(w, http.StatusMethodNotAllowed, protocol.NewError(protocol.CodeUnsupported, "this is asked for with %s", methods))
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -125,7 +149,7 @@ func isObject(body []byte) bool {
 
 // crossOrigin lets pages of allowed origins read the answers (Fetch §3.2). It
 // reports whether the request was only to ask for that.
-func (g *Registrar) crossOrigin(w http.ResponseWriter, r *http.Request) (done bool) {
+func (g *Registrar) crossOrigin(w http.ResponseWriter, r *http.Request, methods string) (done bool) {
 	origin := r.Header.Get("Origin")
 	if origin == "" {
 		return false
@@ -141,7 +165,7 @@ func (g *Registrar) crossOrigin(w http.ResponseWriter, r *http.Request) (done bo
 		return false
 	}
 	if allowed {
-		h.Set("Access-Control-Allow-Methods", http.MethodPost)
+		h.Set("Access-Control-Allow-Methods", methods)
 		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
 		h.Set("Access-Control-Max-Age", "600")
 	}

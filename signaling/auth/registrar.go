@@ -34,8 +34,8 @@ type Deps struct {
 	Registerer     prometheus.Registerer
 }
 
-// Registrar is the HTTP handler of registration: protocol.PathRegister,
-// PathConfirm, PathRefresh and PathRevoke. The client's address, by which
+// Registrar is the HTTP handler of [Paths]: registration, and what people do with
+// their account. The client's address, by which
 // requests are limited, is Request.RemoteAddr; whatever accepts connections
 // from proxies sets it to the address behind them.
 type Registrar struct {
@@ -47,8 +47,9 @@ type Registrar struct {
 	log       *slog.Logger
 	metrics   *registrarMetrics
 	sources   *limits[netip.Prefix]
-	sending   chan struct{} // semaphore
-	endpoints map[string]endpoint
+	asked     *limits[device]
+	sending   chan struct{}                  // semaphore
+	endpoints map[string]map[string]endpoint // by path and method
 }
 
 const (
@@ -73,11 +74,14 @@ func NewRegistrar(c Config, d Deps) (*Registrar, error) {
 		sources: newLimits[netip.Prefix](c.AddressPerHour, c.AddressBurst, maxSources),
 		sending: make(chan struct{}, maxSending),
 	}
-	g.endpoints = map[string]endpoint{
-		protocol.PathRegister: {"register", g.register},
-		protocol.PathConfirm:  {"confirm", g.confirm},
-		protocol.PathRefresh:  {"refresh", g.refresh},
-		protocol.PathRevoke:   {"revoke", g.revoke},
+	g.asked = newLimits[device](requestsPerHour, requestsBurst, maxSources)
+	g.endpoints = map[string]map[string]endpoint{
+		protocol.PathRegister: {http.MethodPost: {"register", g.register}},
+		protocol.PathConfirm:  {http.MethodPost: {"confirm", g.confirm}},
+		protocol.PathRefresh:  {http.MethodPost: {"refresh", g.refresh}},
+		protocol.PathRevoke:   {http.MethodPost: {"revoke", g.revoke}},
+		protocol.PathDevices:  {http.MethodGet: {"devices", g.listDevices}},
+		protocol.PathDevice:   {http.MethodPatch: {"name_device", g.nameDevice}, http.MethodDelete: {"drop_device", g.dropDevice}},
 	}
 	var err error
 	g.metrics, err = newRegistrarMetrics(d.Registerer, d.Authenticator.metrics, func() float64 { return float64(g.sources.len()) })
