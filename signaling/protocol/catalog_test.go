@@ -258,6 +258,8 @@ func FuzzFrame(f *testing.F) {
 	f.Add([]byte(`{"t":"call.invite","id":"1","a":3,"d":{"call":"c","to":"+1","media":["audio"],"sdp":"v=0"}}`))
 	f.Add([]byte(`{"t":"mailbox.item","s":4,"d":{"seq":1,"kind":"call","id":"x","from":"+14155550101","to":"+14155550102","call":{"call":"x"}}}`))
 	f.Add([]byte(`{"t":"welcome","d":{"session":"s","key":"k","resumed":"none","heartbeat_ms":1,"number":"+14155550101","calls":[{"call":"c"}]}}`))
+	f.Add([]byte(`{"t":"hello","d":{"token":"t","round_trips":{"eu":12,"us":60000}}}`))
+	f.Add([]byte(`{"t":"going_away","d":{"after_ms":1,"better":{"url":"wss://b","region":"eu"}}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		fr, err := protocol.DecodeFrame(raw)
 		if err != nil {

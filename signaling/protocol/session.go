@@ -9,7 +9,7 @@ type Hello struct {
 	Token string `json:"token"`
 	// Features are words for what the client can do beyond this version.
 	// Unknown ones are ignored. At most 32 of at most 64 bytes.
-	Features []string `json:"features,omitempty"`
+	Features []string `json:"features,omitzero"`
 	// Client names the program and its version, for operators. At most 64 bytes.
 	Client string `json:"client,omitempty"`
 	// Resume asks for an earlier session of the same device to go on.
@@ -21,7 +21,7 @@ type Hello struct {
 	// RoundTrips are what the client has measured to the regions that an
 	// earlier welcome named: whole milliseconds by name. At most 32, each at
 	// most 60000.
-	RoundTrips map[string]int `json:"round_trips,omitempty"`
+	RoundTrips map[string]int `json:"round_trips,omitzero"`
 }
 
 // Resume names an earlier session.
@@ -76,7 +76,7 @@ type Welcome struct {
 	// empty without regions.
 	Region string `json:"region,omitempty"`
 	// Regions can be measured by the client, for its next hello.
-	Regions []Region `json:"regions,omitempty"`
+	Regions []Region `json:"regions,omitzero"`
 	// Better is a node of Region, if this node is of another: the client should
 	// move there when it has nothing to do.
 	Better *Better `json:"better,omitempty"`

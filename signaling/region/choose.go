@@ -2,8 +2,8 @@ package region
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
+	"strconv"
 
 	"switchboard/directory/e164"
 )
@@ -64,10 +64,10 @@ func (t Table) Choose(f Facts) Choice {
 	if r := t.nearest(f.RoundTrips, f.Here); r != "" {
 		return Choice{r, ByRoundTrip}
 	}
-	if r := t.ofCountry(f.Country, e164.CallingCode(f.Country)); r != "" {
+	if r := t.ofAddress(f.Country); r != "" {
 		return Choice{r, ByAddress}
 	}
-	if r := t.ofCountry(f.Number.Region(), f.Number.CallingCode()); r != "" {
+	if r := t.ofNumber(f.Number); r != "" {
 		return Choice{r, ByNumber}
 	}
 	if t.fallback != "" {
@@ -102,10 +102,29 @@ func (t Table) nearest(trips map[string]int, here string) string {
 	return best
 }
 
-// ofCountry is the region of a country, by its name or else its calling code.
-func (t Table) ofCountry(iso string, code int) string {
-	if r := t.country[iso]; r != "" || code == 0 {
+// ofAddress is the region of a country, by its name or else its calling code.
+func (t Table) ofAddress(country string) string {
+	if r := t.country[country]; r != "" {
 		return r
 	}
-	return t.country[fmt.Sprintf("+%d", code)]
+	return t.ofCode(e164.CallingCode(country))
+}
+
+// ofNumber is the region of a number's country. Reading a number costs more than
+// all the rest: it is not done for nothing.
+func (t Table) ofNumber(n e164.Number) string {
+	if len(t.country) == 0 || n.IsZero() {
+		return ""
+	}
+	if r := t.country[n.Region()]; r != "" {
+		return r
+	}
+	return t.ofCode(n.CallingCode())
+}
+
+func (t Table) ofCode(code int) string {
+	if code == 0 {
+		return ""
+	}
+	return t.country["+"+strconv.Itoa(code)]
 }

@@ -99,3 +99,30 @@ func number(t *testing.T, text string) e164.Number {
 	}
 	return n
 }
+
+// BenchmarkChoose is what each hello costs, for the three ways of knowing. A
+// reconnect storm makes thousands a second.
+func BenchmarkChoose(b *testing.B) {
+	n, err := e164.Parse("+41446681800", "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	table, none := NewTable(world), NewTable(Default())
+	for _, bench := range []struct {
+		name  string
+		table Table
+		facts Facts
+	}{
+		{"round trips", table, Facts{RoundTrips: map[string]int{"eu": 20, "us": 100}, Country: "DE", Number: n, Here: "us"}},
+		{"address", table, Facts{Country: "DE", Number: n, Here: "us"}},
+		{"number", table, Facts{Number: n, Here: "us"}},
+		{"no regions", none, Facts{Number: n, Here: "us"}},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				bench.table.Choose(bench.facts)
+			}
+		})
+	}
+}
