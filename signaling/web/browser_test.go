@@ -423,3 +423,27 @@ func TestKeyboardAlone(t *testing.T) {
 	ann.do(chromedp.KeyEvent("\u001b"))
 	bob.says("call-state", "Declined")
 }
+
+// Who may see when somebody is here is for him to say, and whoever looks at his
+// chat sees at once what he says.
+func TestPrivacy(t *testing.T) {
+	_, ann, bob := two(t, "")
+	ann.goTo("chat=%2B" + bob.number[1:])
+	const shown = `document.getElementById('chat-presence').textContent`
+	say := func(who string) {
+		bob.eval(`(() => { const s = document.getElementById('seen-by'); s.value = '` + who + `'; s.dispatchEvent(new Event('change')) })()`)
+	}
+	bob.click("open-settings")
+	bob.wait(`!document.getElementById('seen-by').disabled && document.getElementById('seen-by').value === 'contacts' && document.getElementById('findable').checked`)
+	say("everyone")
+	ann.wait(shown + ` === 'online'`)
+	say("contacts")
+	ann.wait(shown + ` !== 'online'`)
+	bob.eval(`switchboard.client.syncContacts(['` + ann.number + `'])`)
+	ann.wait(shown + ` === 'online'`)
+	say("nobody")
+	ann.wait(shown + ` !== 'online'`)
+	bob.click("findable")
+	bob.wait(`!document.getElementById('findable').checked`)
+	ann.wait(`switchboard.client.syncContacts(['` + bob.number + `']).then((c) => c[0].is === 'none')`)
+}

@@ -217,6 +217,7 @@ export class Chat {
     })
     if (name === null) return
     people.rename(number, name)
+    if (name) this.#phone.client.syncContacts([number]).catch(() => {}) // whoever has a name is known
     this.#phone.render()
   }
 }

@@ -76,6 +76,7 @@ export class Phone {
     on('call', (call) => this.callView.show(call))
     on('history', () => { this.recents.render(); this.chat.render(); this.#title() })
     on('conversation', () => { this.chats.render(); this.chat.render(); this.#title() })
+    on('settings', (s) => this.#showPrivacy(s))
     on('presence', (p) => this.chat.presence(p))
     on('typing', ({ number }) => this.chat.typing(number))
     on('text', ({ conversation, text }) => this.#arrived(conversation.number, text.body))
@@ -233,9 +234,29 @@ export class Phone {
     }
     const second = `?phone=${Number(phoneName || 1) + 1 || 2}`
     for (const id of ['second-phone', 'settings-second-phone']) $(id).href = second
-    $('open-settings').onclick = () => $('settings').showModal()
+    $('open-settings').onclick = () => { $('settings').showModal(); this.#privacy() }
+    $('seen-by').onchange = () => this.#privacy({ last_seen: $('seen-by').value })
+    $('findable').onchange = () => this.#privacy({ discoverable: $('findable').checked ? 'everyone' : 'nobody' })
     $('close-settings').onclick = () => $('settings').close()
     $('sign-off').onclick = () => this.#signOff()
+  }
+
+  /** Who sees and finds this number: asks the server, or tells it. @param {Partial<import('./switchboard.js').Settings>} [change] */
+  async #privacy(change) {
+    try {
+      this.#showPrivacy(await (change ? this.client.setSettings(change) : this.client.settings()))
+    } catch (e) {
+      this.#showPrivacy(null)
+      if (change) this.complain(e)
+    }
+  }
+
+  /** @param {import('./switchboard.js').Settings|null} s */
+  #showPrivacy(s) {
+    $('seen-by').disabled = $('findable').disabled = !s
+    if (!s) return
+    $('seen-by').value = s.last_seen
+    $('findable').checked = s.discoverable !== 'nobody'
   }
 
   async #signOff() {
