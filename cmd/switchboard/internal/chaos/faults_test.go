@@ -16,11 +16,14 @@ import (
 type fault struct {
 	name string
 	do   func(ctx context.Context) (from time.Time, err error)
+	// elects says that a stream is without a leader until NATS has elected
+	// another, which takes 4 to 9 seconds when nobody else votes for himself.
+	elects bool
 }
 
 // kill kills a process and starts it again. The others must carry on at once.
 func kill(what string, p *fleet.Process) fault {
-	return fault{"kill -9 " + what, func(ctx context.Context) (time.Time, error) {
+	return fault{name: "kill -9 " + what, do: func(ctx context.Context) (time.Time, error) {
 		if err := p.Kill(); err != nil {
 			return time.Time{}, err
 		}
@@ -36,7 +39,7 @@ func kill(what string, p *fleet.Process) fault {
 
 // freeze stops a process for a while without ending it.
 func freeze(what string, p *fleet.Process, d time.Duration) fault {
-	return fault{fmt.Sprintf("SIGSTOP for %v, SIGCONT: %s", d, what), func(ctx context.Context) (time.Time, error) {
+	return fault{name: fmt.Sprintf("SIGSTOP for %v, SIGCONT: %s", d, what), do: func(ctx context.Context) (time.Time, error) {
 		if err := p.Pause(); err != nil {
 			return time.Time{}, err
 		}
@@ -75,7 +78,7 @@ func leader(ctx context.Context, f *fleet.Fleet, urls, stream string) (*fleet.Pr
 // ofLeader makes a fault of whoever leads the stream when it begins.
 func ofLeader(f *fleet.Fleet, urls, stream string, make func(what string, p *fleet.Process) fault) fault {
 	name := make("the leader of "+stream, nil).name
-	return fault{name, func(ctx context.Context) (time.Time, error) {
+	return fault{name: name, elects: true, do: func(ctx context.Context) (time.Time, error) {
 		p, err := leader(ctx, f, urls, stream)
 		if err != nil {
 			return time.Time{}, err
