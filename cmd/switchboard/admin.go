@@ -24,6 +24,7 @@ func adminCommands() []adminCommand {
 		{"end-session", "NUMBER DEVICE | -node NODE SESSION", "end a session, a device's or by its name; the device may connect again", program.adminEndSession},
 		{"remove-device", "-yes NUMBER DEVICE", "remove a device for good: tokens, session, mailbox", program.adminRemoveDevice},
 		{"drain", "[-wait DURATION] NODE", "take a node out of service: its sessions go elsewhere, it idles; -wait until they have gone", program.adminDrain},
+		{"migrate", "-config OLD -to NEW -leaf URL [-dry-run]", "move the data of an embedded NATS to a cluster; no node may run", program.adminMigrate},
 		{"undrain", "NODE", "put a drained node back into service", program.adminUndrain},
 	}
 }

@@ -28,6 +28,7 @@ type Node struct {
 	config  Config
 	options []nats.Option
 	server  *server.Server // nil with a cluster
+	leaf    bool           // attached to a cluster, to be moved there
 	lock    *os.File       // held on Dir
 	conn    *nats.Conn
 	js      jetstream.JetStream
@@ -89,21 +90,37 @@ func (n *Node) embed(c Config, opts *[]nats.Option, log *slog.Logger) error {
 		return err
 	}
 	n.lock = lock
-	s, err := server.NewServer(&server.Options{
-		ServerName: "switchboard", DontListen: true, JetStream: true, StoreDir: c.Dir,
+	if Moved(c.Dir) {
+		return fmt.Errorf("nats: %w; nats.url says which, in the settings of the nodes that use it; %s has more",
+			ErrMoved, filepath.Join(c.Dir, movedFile))
+	}
+	if n.server, err = startServer(serverOptions(c.Dir), log); err != nil {
+		return err
+	}
+	*opts = append(*opts, nats.InProcessServer(n.server))
+	return nil
+}
+
+func serverOptions(dir string) *server.Options {
+	return &server.Options{
+		ServerName: "switchboard", DontListen: true, JetStream: true, StoreDir: dir,
 		SyncAlways: true, NoSigs: true, JetStreamMaxMemory: 4 << 30, JetStreamMaxStore: 1 << 42,
-	})
+	}
+}
+
+// startServer starts an embedded server and returns when it can be used. Even
+// with an error, one that is not nil has been started.
+func startServer(o *server.Options, log *slog.Logger) (*server.Server, error) {
+	s, err := server.NewServer(o)
 	if err != nil {
-		return fmt.Errorf("embedded NATS: %w", err)
+		return nil, fmt.Errorf("embedded NATS: %w", err)
 	}
 	s.SetLoggerV2(serverLog{log}, false, false, false)
-	n.server = s
 	go s.Start() // ends with Shutdown, which Close waits for
 	if !s.ReadyForConnections(startWithin) {
-		return errors.New("embedded NATS: not ready in time")
+		return s, errors.New("embedded NATS: not ready in time")
 	}
-	*opts = append(*opts, nats.InProcessServer(s))
-	return nil
+	return s, nil
 }
 
 // lockDir keeps a second process from writing the same files.

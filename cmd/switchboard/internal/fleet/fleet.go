@@ -23,6 +23,8 @@ type Config struct {
 	NATS, Switchboard string
 	// Servers and Nodes are how many of each: of servers 1, 3 or 5.
 	Servers, Nodes int
+	// ServerSettings are added to those of every NATS server.
+	ServerSettings string
 	// Settings are added to those of every node, as YAML.
 	Settings string
 	// Log receives what the processes say, each line after the name of its
@@ -166,7 +168,7 @@ func newServer(c Config, log *lines, i int, clients, routes []int, monitor int) 
 		text = fmt.Sprintf(aloneConfig, name, clients[i], monitor, filepath.Join(dir, "data"))
 	}
 	file := filepath.Join(dir, "nats.conf")
-	if err := write(file, text); err != nil {
+	if err := write(file, text+c.ServerSettings+"\n"); err != nil {
 		return nil, err
 	}
 	return &Process{

@@ -1,0 +1,287 @@
+// Package migrate moves the data of an embedded NATS server to a cluster,
+// without losing anything: sequence numbers and the revisions of records stay
+// what they are.
+//
+// The embedded server is attached to the cluster as a leaf node. Each of its
+// streams gets a mirror in the cluster, and when the mirrors have everything,
+// the embedded server is stopped and the mirrors become the streams. Until then
+// nothing has happened that could not be undone by removing the mirrors; from
+// then on the old files are marked, so that no node starts on them by accident.
+// Every step may be repeated after an interruption.
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"switchboard/directory/natsnode"
+)
+
+// Move is a migration.
+type Move struct {
+	// Leaf opens the embedded server as a leaf node of the cluster. It is called
+	// once, and closed before the mirrors become streams.
+	Leaf func(context.Context) (*natsnode.Node, error)
+	// Dir is where the embedded server's files are.
+	Dir string
+	// To is the cluster, and Where its name for people.
+	To    *natsnode.Node
+	Where string
+	// Say tells of the progress.
+	Say func(format string, args ...any)
+	// DryRun only looks whether it could be done.
+	DryRun bool
+}
+
+var (
+	// ErrInUse says that the cluster has data of an installation.
+	ErrInUse = errors.New("the cluster has data already")
+	// ErrDiffers says that a copy is not like its original.
+	ErrDiffers = errors.New("the copy differs from the original")
+)
+
+// stateKey is in the metadata of streams that a migration has made; its values
+// are the next two.
+const (
+	stateKey = "switchboard.migration"
+	copying  = "copying"
+	done     = "done"
+)
+
+// requestTimeout bounds one request to the cluster.
+const requestTimeout = 30 * time.Second
+
+// Run moves everything, or goes on where an earlier run was interrupted.
+func (m *Move) Run(ctx context.Context) error {
+	made, other, err := m.found(ctx)
+	switch {
+	case err != nil:
+		return err
+	case natsnode.Moved(m.Dir) && finished(made):
+		m.Say("this has been done already: %d streams are in the cluster", len(made))
+		return nil
+	case other != "":
+		return fmt.Errorf("%w: there is a stream %s; give an empty cluster, or if a node was started there by mistake, "+
+			"stop it and remove what it has made", ErrInUse, other)
+	}
+	originals, err := m.copyAll(ctx, made)
+	if err != nil || m.DryRun {
+		return err
+	}
+	if err := natsnode.MarkMoved(m.Dir, m.Where); err != nil {
+		return err
+	}
+	for _, c := range originals {
+		if err := m.promote(ctx, c); err != nil {
+			return err
+		}
+	}
+	m.Say("done: %d streams are in the cluster", len(originals))
+	return nil
+}
+
+// finished reports whether an earlier run has done everything.
+func finished(made map[string]string) bool {
+	for _, state := range made {
+		if state != done {
+			return false
+		}
+	}
+	return len(made) > 0
+}
+
+// found lists the streams that an earlier run has made, and one of Switchboard's
+// that is from somewhere else, if there is one.
+func (m *Move) found(ctx context.Context) (made map[string]string, other string, err error) {
+	made = map[string]string{}
+	list := m.To.JetStream().ListStreams(ctx)
+	for info := range list.Info() {
+		state := info.Config.Metadata[stateKey]
+		if state == "" && ours(info.Config.Name) {
+			other = info.Config.Name
+		}
+		if state != "" {
+			made[info.Config.Name] = state
+		}
+	}
+	if err := list.Err(); err != nil {
+		return nil, "", fmt.Errorf("list the cluster's streams: %w", err)
+	}
+	return made, other, nil
+}
+
+// ours reports whether a stream has a name that Switchboard gives.
+func ours(stream string) bool {
+	return strings.HasPrefix(stream, "KV_") || strings.HasPrefix(stream, "INBOX_") || strings.HasPrefix(stream, "PUSH")
+}
+
+// copyAll has the cluster copy all streams and compares the copies. It returns
+// the originals' settings. The embedded server is stopped when it returns.
+func (m *Move) copyAll(ctx context.Context, made map[string]string) (originals []jetstream.StreamConfig, err error) {
+	leaf, err := m.Leaf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, leaf.Close(ctx)) }()
+	var infos []*jetstream.StreamInfo
+	list := leaf.JetStream().ListStreams(ctx)
+	for info := range list.Info() {
+		if info.Config.Storage == jetstream.FileStorage { // the rest is only true while nodes live
+			infos = append(infos, info)
+		}
+	}
+	if err := list.Err(); err != nil {
+		return nil, fmt.Errorf("list the embedded server's streams: %w", err)
+	}
+	slices.SortFunc(infos, func(a, b *jetstream.StreamInfo) int { return strings.Compare(a.Config.Name, b.Config.Name) })
+	if len(infos) == 0 {
+		return nil, errors.New("the embedded server has no data")
+	}
+	for _, info := range infos {
+		m.Say("%-12s %d messages", info.Config.Name, info.State.Msgs)
+		originals = append(originals, info.Config)
+	}
+	if m.DryRun {
+		m.Say("nothing was changed: this was a dry run")
+		return originals, nil
+	}
+	for _, info := range infos {
+		if made[info.Config.Name] == "" {
+			if err := m.mirror(ctx, info.Config); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, info := range infos {
+		if made[info.Config.Name] == done {
+			continue // it has gone on since
+		}
+		if err := m.caughtUp(ctx, leaf, info.Config.Name); err != nil {
+			return nil, err
+		}
+	}
+	return originals, nil
+}
+
+// mirror begins a copy. What a stream may have and a mirror may not, it gets
+// when it becomes one.
+func (m *Move) mirror(ctx context.Context, c jetstream.StreamConfig) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_, err := m.To.JetStream().CreateStream(ctx, jetstream.StreamConfig{
+		Name: c.Name, Description: c.Description, Storage: c.Storage, Replicas: m.To.Replicas(),
+		MaxMsgsPerSubject: c.MaxMsgsPerSubject, MaxAge: c.MaxAge, MaxMsgSize: c.MaxMsgSize,
+		AllowDirect: c.AllowDirect, AllowMsgTTL: c.AllowMsgTTL,
+		Metadata: withState(c.Metadata, copying),
+		Mirror:   &jetstream.StreamSource{Name: c.Name, Domain: natsnode.LeafDomain},
+	})
+	if err != nil {
+		return fmt.Errorf("copy %s: %w", c.Name, m.To.Explain(err))
+	}
+	return nil
+}
+
+func withState(meta map[string]string, state string) map[string]string {
+	with := map[string]string{stateKey: state}
+	for k, v := range meta {
+		if !strings.HasPrefix(k, "_nats.") { // the server's own
+			with[k] = v
+		}
+	}
+	return with
+}
+
+const (
+	// lookAgain is how often a copy is looked at, and stuckFor how long it may
+	// make no progress.
+	lookAgain = 200 * time.Millisecond
+	stuckFor  = time.Minute
+)
+
+// caughtUp waits until a copy has everything, and tells how far it is.
+func (m *Move) caughtUp(ctx context.Context, leaf *natsnode.Node, name string) error {
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	moved, last, told := time.Now(), uint64(0), time.Now()
+	for {
+		want, err := state(ctx, leaf.JetStream(), name)
+		if err != nil {
+			return err
+		}
+		have, err := state(ctx, m.To.JetStream(), name)
+		if err != nil {
+			return err
+		}
+		if err = same(name, want, have); err == nil {
+			m.Say("%-12s copied: %d messages, up to number %d", name, have.Msgs, have.LastSeq)
+			return nil
+		}
+		if have.LastSeq != last {
+			moved, last = time.Now(), have.LastSeq
+		}
+		if time.Since(told) > 2*time.Second {
+			told = time.Now()
+			m.Say("%-12s at number %d of %d", name, have.LastSeq, want.LastSeq)
+		}
+		if time.Since(moved) > stuckFor {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func state(ctx context.Context, js jetstream.JetStream, name string) (jetstream.StreamState, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	s, err := js.Stream(ctx, name)
+	if err != nil {
+		return jetstream.StreamState{}, fmt.Errorf("look at %s: %w", name, err)
+	}
+	return s.CachedInfo().State, nil
+}
+
+// same compares a copy with its original. Of an original that is empty, the copy
+// knows no numbers.
+func same(name string, want, have jetstream.StreamState) error {
+	switch {
+	case want.Msgs != have.Msgs:
+		return fmt.Errorf("%s: %w: %d messages, want %d", name, ErrDiffers, have.Msgs, want.Msgs)
+	case want.Msgs > 0 && want.FirstSeq != have.FirstSeq:
+		return fmt.Errorf("%s: %w: it begins with number %d, want %d", name, ErrDiffers, have.FirstSeq, want.FirstSeq)
+	case want.LastSeq != have.LastSeq:
+		return fmt.Errorf("%s: %w: it ends with number %d, want %d", name, ErrDiffers, have.LastSeq, want.LastSeq)
+	}
+	return nil
+}
+
+// promote makes a copy the stream itself.
+func (m *Move) promote(ctx context.Context, c jetstream.StreamConfig) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	s, err := m.To.JetStream().Stream(ctx, c.Name)
+	if err != nil {
+		return fmt.Errorf("promote %s: %w", c.Name, err)
+	}
+	now := s.CachedInfo().Config
+	if now.Mirror == nil {
+		return nil // in an earlier run
+	}
+	c.Replicas, c.Mirror, c.Placement = now.Replicas, nil, now.Placement
+	c.PersistMode = now.PersistMode // a single server may be slack where several may not
+	c.Metadata = withState(c.Metadata, done)
+	if _, err := m.To.JetStream().UpdateStream(ctx, c); err != nil {
+		return fmt.Errorf("promote %s: %w", c.Name, m.To.Explain(err))
+	}
+	m.Say("%-12s is in the cluster", c.Name)
+	return nil
+}
