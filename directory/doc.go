@@ -10,6 +10,7 @@
 //	        a.<account>          [AccountRecord]            when it changes
 //	DEVS    <account>.<device>   [DeviceRecord]             when it changes
 //	PRES    <account>.<device>   [Binding], in memory       at connect and disconnect
+//	        n.<incarnation>      that they are there        with the lease
 //	NODES   n.<incarnation>      [Lease], in memory         every few seconds
 //	        sweep                who is the janitor         when a node has died
 //	SEEN    <account>            when the last device left  then, coalesced
@@ -53,7 +54,8 @@
 // its connections, and as soon as NATS answers it takes another lease as another
 // incarnation and binds them anew with [Directory.Rebind]: those that nobody
 // else has had since. Two nodes that both believe that they have a device agree
-// on the newer connection, even when all is lost that NATS had in memory.
+// on the newer connection, even when all is lost that NATS had in memory. That it
+// is lost a node notices with its next renewal, and does the same.
 //
 // The revision of the write that binds a device is its fence: [Directory.Unbind]
 // removes the binding only if that is still the newest, so that a late

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -85,32 +86,45 @@ func (d *Directory) sweep(ctx context.Context) error {
 	return errors.Join(err, d.nodes.remove(context.WithoutCancel(ctx), sweepKey, rev))
 }
 
-// sweepOne removes a binding if its node is dead, which the leader is asked,
-// once for each node. dead has the answers.
+// sweepOne removes a binding if its node is dead, or what else a dead node has
+// left there. dead has the answers of the leader.
 func (d *Directory) sweepOne(ctx context.Context, e entry, dead map[string]bool) error {
+	if incarnation, ok := strings.CutPrefix(e.key, leaseKey("")); ok {
+		_, err := d.sweepIf(ctx, e, incarnation, dead)
+		return err
+	}
 	b, err := decodeBinding(e.data)
-	if err != nil || d.alive(b.Node) {
+	if err != nil {
 		return nil // what cannot be read is left as it is
 	}
-	gone, known := dead[b.Node]
-	if !known {
-		_, err := d.nodes.getLeader(ctx, leaseKey(b.Node))
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		gone = err != nil
-		dead[b.Node] = gone
-	}
-	if !gone {
-		return nil
-	}
-	err = d.presence.remove(ctx, e.key, e.rev)
-	if errors.Is(err, errRevision) {
-		return nil // the device is back
-	}
-	if err != nil {
+	if swept, err := d.sweepIf(ctx, e, b.Node, dead); !swept || err != nil {
 		return err
 	}
 	d.metrics.swept.Inc()
 	return d.noteSeen(ctx, b.Account, d.endOf([]Binding{b}, b.Since))
+}
+
+// sweepIf removes an entry if a node is dead, which the leader is asked, once for
+// each node.
+func (d *Directory) sweepIf(ctx context.Context, e entry, node string, dead map[string]bool) (swept bool, err error) {
+	if d.alive(node) {
+		return false, nil
+	}
+	gone, known := dead[node]
+	if !known {
+		_, err := d.nodes.getLeader(ctx, leaseKey(node))
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return false, err
+		}
+		gone = err != nil
+		dead[node] = gone
+	}
+	if !gone {
+		return false, nil
+	}
+	err = d.presence.remove(ctx, e.key, e.rev)
+	if errors.Is(err, errRevision) {
+		return false, nil // the device is back
+	}
+	return err == nil, err
 }

@@ -292,6 +292,91 @@ func TestLeaseRegained(t *testing.T) {
 	})
 }
 
+// A node notices that NATS has lost what it had in memory long before its lease
+// would end, be it the bindings alone, and has them made anew.
+func TestMemoryLost(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lose func(ctx context.Context, js jetstream.JetStream) error
+	}{
+		{"what is bound", func(ctx context.Context, js jetstream.JetStream) error {
+			s, err := js.Stream(ctx, "KV_PRES")
+			if err != nil {
+				return err
+			}
+			return s.Purge(ctx)
+		}},
+		{"the bindings' bucket", func(ctx context.Context, js jetstream.JetStream) error { return js.DeleteStream(ctx, "KV_PRES") }},
+		{"the leases' bucket", func(ctx context.Context, js jetstream.JetStream) error { return js.DeleteStream(ctx, "KV_NODES") }},
+		{"both", func(ctx context.Context, js jetstream.JetStream) error {
+			return errors.Join(js.DeleteStream(ctx, "KV_PRES"), js.DeleteStream(ctx, "KV_NODES"))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := directorytest.NATS(t)
+			d := directorytest.OpenOnly(t, n, "n1", func(c *directory.Config) { c.LeaseTTL, c.RenewEvery = time.Minute, 200*time.Millisecond })
+			again := make(chan struct{}, 10)
+			acct, dev := device(t, d, 1)
+			d.OnLease(func(ctx context.Context) {
+				if _, _, err := d.Rebind(ctx, acct, dev, "c", time.Now()); err != nil {
+					t.Error(err)
+				}
+				again <- struct{}{}
+			})
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- d.Run(ctx) }()
+			defer func() { stop(); <-ended }()
+			<-d.Started()
+			if _, _, err := d.Bind(ctx, acct, dev, "c"); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.lose(ctx, n.JetStream()); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-again:
+			case <-time.After(30 * time.Second):
+				t.Fatal("the node did not notice")
+			}
+			if b, err := d.BindingsConfirmed(ctx, acct); err != nil || len(b) != 1 || b[0].Node != d.Incarnation() {
+				t.Errorf("bindings = %+v, %v", b, err)
+			}
+			renewed := d.Incarnation()
+			for range 3 {
+				e, err := bucket(t, n, "NODES").Get(ctx, directory.LeaseKey(renewed))
+				if err != nil {
+					t.Fatal(err)
+				}
+				await(t, "the lease is renewed", func() bool {
+					next, err := bucket(t, n, "NODES").Get(ctx, directory.LeaseKey(renewed))
+					return err == nil && next.Revision() > e.Revision()
+				})
+			}
+			if len(again) > 0 {
+				t.Error("and did it once more")
+			}
+		})
+	}
+}
+
+// The janitor leaves nothing of a node that died, in memory or elsewhere.
+func TestNothingIsLeftOfADeadNode(t *testing.T) {
+	n := directorytest.NATS(t)
+	directorytest.Open(t, n, "n1", short)
+	dying := runDoomed(t, n, "n2")
+	key := directory.LeaseKey(dying.Incarnation())
+	kv := bucket(t, n, "PRES")
+	if _, err := kv.Get(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	dying.conn.Close()
+	await(t, "it is swept up", func() bool {
+		_, err := kv.Get(t.Context(), key)
+		return errors.Is(err, jetstream.ErrKeyNotFound)
+	})
+}
+
 // What a node sent before it was paused comes too late when the device has
 // connected elsewhere meanwhile.
 func TestBindThatComesLate(t *testing.T) {

@@ -133,14 +133,17 @@ func (d *Directory) last() {
 	d.writeSeen(ctx)
 }
 
-// giveBack ends a lease of this node before its time.
+// giveBack ends a lease of this node before its time. What cannot be removed
+// lapses, or the janitor removes it.
 func (d *Directory) giveBack(ctx context.Context, incarnation string) {
-	e, err := d.nodes.getLeader(ctx, leaseKey(incarnation))
-	if err != nil {
-		return // it has lapsed, or will
-	}
-	if err := d.nodes.remove(ctx, leaseKey(incarnation), e.rev); err != nil {
-		d.log.Debug("lease not given back", "error", err)
+	for _, b := range []*bucket{d.nodes, d.presence} {
+		e, err := b.getLeader(ctx, leaseKey(incarnation))
+		if err == nil {
+			err = b.remove(ctx, leaseKey(incarnation), e.rev)
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			d.log.Debug("lease not given back", "bucket", b.name, "error", err)
+		}
 	}
 }
 
@@ -159,6 +162,9 @@ func (d *Directory) setTrouble(err error) {
 }
 
 func (d *Directory) takeLease(ctx context.Context) (uint64, error) {
+	if err := d.putWitness(ctx, d.Incarnation()); err != nil {
+		return 0, err
+	}
 	begun := time.Now()
 	rev, err := d.nodes.swap(ctx, leaseKey(d.Incarnation()), d.leaseData(), 0, d.config.LeaseTTL)
 	if err == nil {
@@ -189,14 +195,17 @@ func (d *Directory) renewLease(ctx context.Context, rev uint64) error {
 		if renew {
 			begun := time.Now()
 			next, err := d.renewOnce(until, rev)
-			switch {
-			case errors.Is(err, ErrLeaseLost) && ctx.Err() == nil:
-				cancel()
-				return ErrLeaseLost
-			case err == nil:
+			if err == nil {
 				rev, end = next, begun.Add(d.config.LeaseTTL)
 				d.setGood(end)
-			case ctx.Err() == nil:
+				err = d.checkWitness(until, d.Incarnation())
+			}
+			switch {
+			case err == nil || ctx.Err() != nil:
+			case errors.Is(err, ErrLeaseLost):
+				cancel()
+				return ErrLeaseLost
+			default:
 				d.setTrouble(fmt.Errorf("lease not renewed: %w", err))
 				d.log.Warn("lease not renewed", "left", time.Until(end), "error", err)
 			}
@@ -217,7 +226,7 @@ func (d *Directory) renewOnce(ctx context.Context, rev uint64) (next uint64, err
 	for range 2 {
 		next, err = d.nodes.swap(ctx, leaseKey(d.Incarnation()), d.leaseData(), rev, d.config.LeaseTTL)
 		if !errors.Is(err, errRevision) {
-			return next, err
+			return next, d.orLost(ctx, err)
 		}
 		// Ours lapsed, or an earlier renewal arrived whose answer did not.
 		e, err := d.nodes.getLeader(ctx, leaseKey(d.Incarnation()))
