@@ -50,10 +50,15 @@ func (d *Directory) SetDraining(on bool) {
 	d.draining = on
 	d.mu.Unlock()
 	if changed {
-		select {
-		case d.tellNow <- struct{}{}:
-		default:
-		}
+		d.renewNow()
+	}
+}
+
+// renewNow has the lease renewed before it is time.
+func (d *Directory) renewNow() {
+	select {
+	case d.tellNow <- struct{}{}:
+	default:
 	}
 }
 

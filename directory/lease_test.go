@@ -74,10 +74,9 @@ func TestDeadNode(t *testing.T) {
 		b, err := d.Bindings(ctx, acct)
 		return err == nil && len(b) == 1
 	}
-	await(t, "the other node is known", bound)
-	if want := []string{d.Incarnation(), dying.Incarnation()}; !slices.Equal(d.Nodes(), want) {
-		t.Errorf("nodes = %v, want %v", d.Nodes(), want)
-	}
+	await(t, "the other node is known", func() bool {
+		return bound() && slices.Equal(d.Nodes(), []string{d.Incarnation(), dying.Incarnation()})
+	})
 	request := directory.Request{Kind: "x", Account: acct}
 	if _, err := d.Ask(ctx, dying.Incarnation(), request); err == nil || errors.Is(err, directory.ErrGone) {
 		t.Errorf("asking the living node: %v", err)

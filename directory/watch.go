@@ -119,6 +119,7 @@ func (d *Directory) hear(ctx context.Context) error {
 			if !ok {
 				back = nil // the connection is closed for good
 			}
+			d.renewNow() // which shows whether it has forgotten the node
 			d.watches.all()
 		}
 	}

@@ -144,6 +144,28 @@ func TestNATSAway(t *testing.T) {
 	}
 }
 
+// TestNATSRestarted restarts NATS long before leases would end. What it had in
+// memory is lost all the same, and devices are found again as quickly.
+func TestNATSRestarted(t *testing.T) {
+	dir := t.TempDir()
+	nats := runNATS(t, dir, server.RANDOM_PORT)
+	port := nats.Addr().(*net.TCPAddr).Port
+	n := clusterNode(t, nats.ClientURL(), "one")
+	n.config.Directory.LeaseTTL = time.Minute
+	p := start(t, n)
+	a, b := connect(t, p.Addrs, register(t, p.Addrs, alice)), connect(t, p.Addrs, register(t, p.Addrs, bob))
+	await[client.Connected](t, a)
+	await[client.Connected](t, b)
+	nats.Shutdown()
+	nats.WaitForShutdown()
+	runNATS(t, dir, port)
+	eventually(t, func() bool {
+		_, metrics := p.get(p.Ops, "/metrics")
+		return strings.Contains(metrics, `switchboard_directory_operations_total{op="rebind",result="ok"} 2`)
+	})
+	callThrough(t, a, b)
+}
+
 // startNATS runs a NATS server on loopback.
 func startNATS(t *testing.T) *server.Server {
 	t.Helper()
