@@ -38,8 +38,9 @@ const oneIn = 10
 // -accounts accounts of one device each, of which one in ten is connected.
 // MiB is how much resident memory they take, in server and client, once the
 // server has put down the blocks that it was writing. lookup is what a call
-// begins with, from a number to the account and to the bindings that hold;
-// connect is a Bind and its Unbind.
+// begins with, from a number to the account and to the bindings that hold; that
+// is two requests. record, to compare it with, is one record by the NATS client's
+// own Get. connect is a Bind and its Unbind.
 func BenchmarkManyAccounts(b *testing.B) {
 	n := directorytest.NATS(b)
 	d := directorytest.Open(b, n, "n1", nil)
@@ -67,6 +68,18 @@ func BenchmarkManyAccounts(b *testing.B) {
 				return nil
 			})
 			b.ReportMetric(float64(grown)/1024, "MiB")
+		})
+	}
+	kv, err := n.JetStream().KeyValue(b.Context(), "ACCT")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, callers := range []int{1, 64} {
+		b.Run(fmt.Sprintf("record/%d-callers", callers), func(b *testing.B) {
+			percentiles(b, callers, func(ctx context.Context) error {
+				_, err := kv.Get(ctx, "a."+string(c.accounts[rand.IntN(len(c.accounts))]))
+				return err
+			})
 		})
 	}
 	var conn atomic.Uint64
