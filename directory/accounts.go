@@ -65,7 +65,7 @@ func (d *Directory) Register(ctx context.Context, n e164.Number) (_ AccountRecor
 		return AccountRecord{}, wrap("register", ErrNotFound)
 	}
 	for range maxTries {
-		rec, rev, err := d.owner(ctx, n)
+		rec, rev, err := d.owner(ctx, n, "")
 		if errors.Is(err, ErrNotFound) {
 			rec, err = d.create(ctx, n, rev)
 		}
@@ -78,9 +78,10 @@ func (d *Directory) Register(ctx context.Context, n e164.Number) (_ AccountRecor
 
 // owner returns the account that owns a number, as the leader knows. With
 // ErrNotFound comes the revision that whoever gives the number to an account must
-// swap. Of an account that is about to be deleted, the deletion is carried on
-// first; one that is about to move to the number does not get it.
-func (d *Directory) owner(ctx context.Context, n e164.Number) (AccountRecord, uint64, error) {
+// swap. What the number's record says of mover, who is about to move there, does
+// not count; another account that is about to does not get it. Of one that is
+// about to be deleted, the deletion is carried on first.
+func (d *Directory) owner(ctx context.Context, n e164.Number, mover Account) (AccountRecord, uint64, error) {
 	e, err := d.accounts.getLeader(ctx, numberKey(d.config.Secret, n))
 	if err != nil {
 		return AccountRecord{}, e.rev, err
@@ -89,7 +90,7 @@ func (d *Directory) owner(ctx context.Context, n e164.Number) (AccountRecord, ui
 	if err != nil {
 		return AccountRecord{}, 0, err
 	}
-	if r.Account == "" {
+	if r.Account == "" || r.Account == mover {
 		return AccountRecord{}, e.rev, ErrNotFound
 	}
 	rec, acct, err := d.anyAccount(ctx, r.Account)
@@ -106,9 +107,10 @@ func (d *Directory) owner(ctx context.Context, n e164.Number) (AccountRecord, ui
 	case rec.Number == n:
 		return rec, e.rev, nil
 	case rec.Moving == n:
-		if err := d.saveAccount(ctx, rec.withoutMoving(), acct); err != nil {
+		if err := d.stay(ctx, rec, acct); err != nil {
 			return AccountRecord{}, 0, err
 		}
+		return AccountRecord{}, 0, errRevision
 	}
 	return AccountRecord{}, e.rev, ErrNotFound
 }

@@ -2,7 +2,11 @@ package directory
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"switchboard/directory/e164"
 )
@@ -85,3 +89,100 @@ func Unheard(d *Directory, a Account) int {
 
 // WatchQueue is how many announcements may wait.
 const WatchQueue = watchQueue
+
+// writes counts what a Directory writes down, lets something happen meanwhile,
+// and has it fail from one on.
+type writes struct {
+	jetstream.JetStream
+	n      int
+	during func(moment int)
+	fail   int  // the first that fails, 0 for none
+	lost   bool // that one is written all the same, but its answer is lost
+}
+
+var errBroken = errors.New("broken")
+
+func (w *writes) PublishMsg(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	w.n++
+	n := w.n
+	if w.during != nil {
+		w.during(2*n - 1)
+		defer w.during(2 * n)
+	}
+	if w.fail == 0 || n < w.fail {
+		return w.JetStream.PublishMsg(ctx, m, opts...)
+	}
+	if n == w.fail && w.lost {
+		if _, err := w.JetStream.PublishMsg(ctx, m, opts...); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errBroken
+}
+
+func (d *Directory) through(w *writes) {
+	for _, b := range []*bucket{d.accounts, d.devices, d.presence, d.seen, d.people} {
+		b.js = w
+	}
+}
+
+// Break lets no write of a directory that does not run succeed from the one
+// numbered fail on; of that one, if lost, only the answer is lost. mend ends it,
+// and tells how many there were.
+func Break(d *Directory, fail int, lost bool) (mend func() int) {
+	w := &writes{JetStream: d.js, fail: fail, lost: lost}
+	d.through(w)
+	return func() int { d.through(&writes{JetStream: d.js}); return w.n }
+}
+
+// During calls f before and after each write of a directory that does not run,
+// with 1 before the first, 2 after it, and so on.
+func During(d *Directory, f func(moment int)) (mend func()) {
+	d.through(&writes{JetStream: d.js, during: f})
+	return func() { d.through(&writes{JetStream: d.js}) }
+}
+
+// LeadsTo is what a number's record says: the account, or "" of a tombstone.
+func LeadsTo(ctx context.Context, d *Directory, n e164.Number) (a Account, hidden bool, err error) {
+	e, err := d.accounts.getLeader(ctx, numberKey(d.config.Secret, n))
+	if errors.Is(err, ErrNotFound) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	r, err := decodeNumber(e.data)
+	return r.Account, r.Hidden, err
+}
+
+// Unfinished reads an account as it is, also if its deletion has begun.
+func Unfinished(ctx context.Context, d *Directory, a Account) (AccountRecord, bool, error) {
+	rec, _, err := d.anyAccount(ctx, a)
+	return rec, rec.unfinished(), err
+}
+
+// Remains lists the buckets that have something of an account.
+func Remains(ctx context.Context, d *Directory, a Account) ([]string, error) {
+	var all []string
+	for _, b := range []struct {
+		*bucket
+		pattern string
+	}{{d.accounts, accountKey(a)}, {d.devices, string(a) + ".*"}, {d.presence, string(a) + ".*"}, {d.seen, string(a)}, {d.people, string(a)}} {
+		entries, err := b.list(ctx, b.pattern)
+		if err != nil {
+			return nil, err
+		}
+		if len(entries) > 0 {
+			all = append(all, b.name)
+		}
+	}
+	return all, nil
+}
+
+// Alive has a directory that does not run hold its lease for an hour, as far as
+// it knows.
+func Alive(d *Directory) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.good = time.Now().Add(time.Hour)
+}

@@ -69,7 +69,7 @@ func (d *Directory) moveTo(ctx context.Context, rec AccountRecord, e entry, to e
 	}
 	switch err := d.claim(ctx, rec, e); {
 	case errors.Is(err, ErrNumberTaken):
-		if _, serr := d.putAccount(ctx, rec.withoutMoving(), e); serr != nil {
+		if serr := d.stay(ctx, rec, e); serr != nil {
 			return rec, e, serr // look again who has the number
 		}
 		return rec, e, err
@@ -80,6 +80,16 @@ func (d *Directory) moveTo(ctx context.Context, rec AccountRecord, e entry, to e
 	rec.Number, rec.Moving = to, e164.Number{}
 	e, err = d.putAccount(ctx, rec, e)
 	return rec, e, err
+}
+
+// stay has an account keep the number that it has.
+func (d *Directory) stay(ctx context.Context, rec AccountRecord, e entry) error {
+	rec = rec.withoutMoving()
+	e, err := d.putAccount(ctx, rec, e)
+	if err == nil {
+		_, err = d.letGo(ctx, rec, e)
+	}
+	return err
 }
 
 // withoutMoving is the record of an account that no longer moves. The number may
@@ -95,7 +105,7 @@ func (r AccountRecord) withoutMoving() AccountRecord {
 // claim has the number that an account moves to lead to it, or says that another
 // account has the number. e is the account's record, which must not change.
 func (d *Directory) claim(ctx context.Context, rec AccountRecord, e entry) error {
-	_, rev, err := d.owner(ctx, rec.Moving)
+	_, rev, err := d.owner(ctx, rec.Moving, rec.Account)
 	switch {
 	case err == nil:
 		return ErrNumberTaken
