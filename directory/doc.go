@@ -38,7 +38,7 @@
 // given up on. [ErrUnavailable] says that NATS did not answer in time, and that
 // what was asked may have happened; all operations may be repeated.
 //
-// In a cluster, Resolve, LookUp, Devices, Relation, Bindings, PresenceOf and
+// In a cluster, Resolve, ResolveAll, LookUp, Devices, Relation, Bindings, PresenceOf and
 // Presences read from any replica and may be a moment old. The others read from the leader.
 //
 // # Who is online

@@ -30,8 +30,25 @@ const presenceChunk = maxAnswers / (2 * MaxDevices)
 // are more. In a cluster, it may be a moment old.
 func (d *Directory) LookUp(ctx context.Context, numbers []e164.Number) (_ []Account, err error) {
 	defer d.metrics.observe(opLookUp)(&err)
+	all, err := d.lookUp(ctx, numbers, numberRecord.discoverable)
+	return all, wrap("look up", err)
+}
+
+// ResolveAll is [Directory.Resolve] for up to [MaxLookUp] numbers: it finds those,
+// too, whose owners do not want to be found, and is otherwise as
+// [Directory.LookUp].
+func (d *Directory) ResolveAll(ctx context.Context, numbers []e164.Number) (_ []Account, err error) {
+	defer d.metrics.observe(opLookUp)(&err)
+	all, err := d.lookUp(ctx, numbers, func(numberRecord) bool { return true })
+	return all, wrap("resolve", err)
+}
+
+func (r numberRecord) discoverable() bool { return !r.Hidden }
+
+// lookUp finds the accounts of numbers whose records may be told of.
+func (d *Directory) lookUp(ctx context.Context, numbers []e164.Number, may func(numberRecord) bool) ([]Account, error) {
 	if len(numbers) > MaxLookUp {
-		return nil, wrap("look up", fmt.Errorf("%w: %d numbers", ErrTooLong, len(numbers)))
+		return nil, fmt.Errorf("%w: %d numbers", ErrTooLong, len(numbers))
 	}
 	if len(numbers) == 0 {
 		return nil, nil
@@ -49,7 +66,7 @@ func (d *Directory) LookUp(ctx context.Context, numbers []e164.Number) (_ []Acco
 			err = d.readOthers(ctx, len(some)-len(entries), entries)
 		}
 		if err != nil {
-			return nil, wrap("look up", err)
+			return nil, err
 		}
 		for _, e := range entries {
 			data[e.key] = e.data
@@ -57,14 +74,16 @@ func (d *Directory) LookUp(ctx context.Context, numbers []e164.Number) (_ []Acco
 	}
 	all := make([]Account, len(numbers))
 	for i := range numbers {
-		all[i] = d.discovered(keys[i], data)
+		if r := d.firstOf(keys[i], data); may(r) {
+			all[i] = r.Account
+		}
 	}
 	return all, nil
 }
 
-// discovered is the account of the first of a number's forms that has one, if it
-// may be found. It reads a record for each form, whatever is there.
-func (d *Directory) discovered(keys []string, data map[string][]byte) Account {
+// firstOf is the record of the first of a number's forms that has an account. It
+// reads a record for each form, whatever is there.
+func (d *Directory) firstOf(keys []string, data map[string][]byte) numberRecord {
 	var found numberRecord
 	for _, key := range keys {
 		have, ok := data[key]
@@ -79,10 +98,7 @@ func (d *Directory) discovered(keys []string, data map[string][]byte) Account {
 			found = r
 		}
 	}
-	if found.Hidden {
-		return ""
-	}
-	return found.Account
+	return found
 }
 
 // readOthers reads as many records of other numbers as were not found, so that a

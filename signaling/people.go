@@ -36,6 +36,8 @@ type Crowd interface {
 	// Presences tells of each account whether any of its devices is connected; of
 	// those that are not there, that none is.
 	Presences(ctx context.Context, accounts []directory.Account) ([]directory.Presence, error)
+	// ResolveAll finds the accounts of numbers, "" for those that nobody has.
+	ResolveAll(ctx context.Context, numbers []e164.Number) ([]directory.Account, error)
 	// LookUp finds the accounts of numbers that let themselves be found by those
 	// who know them, "" for each other.
 	LookUp(ctx context.Context, numbers []e164.Number) ([]directory.Account, error)

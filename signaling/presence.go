@@ -2,7 +2,6 @@ package signaling
 
 import (
 	"context"
-	"errors"
 	"strconv"
 
 	"golang.org/x/sync/errgroup"
@@ -42,27 +41,20 @@ type sought struct {
 	account directory.Account // "" if nobody has it, or it is not known yet
 }
 
-// resolve looks up who has the numbers.
+// resolve looks up who has the numbers. That nobody has one takes as long.
 func (s *Server) resolve(ctx context.Context, list []sought) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(readsAtOnce)
-	for i := range list {
-		g.Go(func() error {
-			a, err := s.Numbers.Resolve(ctx, list[i].number)
-			if err == nil {
-				list[i].account = a
-			}
-			return ignoreNoNumber(err)
-		})
+	numbers := make([]e164.Number, len(list))
+	for i, n := range list {
+		numbers[i] = n.number
 	}
-	return g.Wait()
-}
-
-func ignoreNoNumber(err error) error {
-	if errors.Is(err, directory.ErrNotFound) {
-		return nil
+	accounts, err := s.People.ResolveAll(ctx, numbers)
+	if err != nil {
+		return err
 	}
-	return err
+	for i, a := range accounts {
+		list[i].account = a
+	}
+	return nil
 }
 
 // presences finds the numbers and tells what the session may see of them. Those

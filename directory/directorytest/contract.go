@@ -35,6 +35,7 @@ type Directory interface {
 	Blocks(ctx context.Context, owner directory.Account) ([]e164.Number, error)
 	KnownAndBlocked(ctx context.Context, owner directory.Account) (contacts, blocks int, err error)
 	Relation(ctx context.Context, owner, peer directory.Account, peerNumber e164.Number) (directory.Relation, error)
+	ResolveAll(ctx context.Context, numbers []e164.Number) ([]directory.Account, error)
 	LookUp(ctx context.Context, numbers []e164.Number) ([]directory.Account, error)
 	Presences(ctx context.Context, accounts []directory.Account) ([]directory.Presence, error)
 	MoveNumber(ctx context.Context, a directory.Account, to e164.Number) (directory.AccountRecord, error)

@@ -158,6 +158,10 @@ func settings(t *testing.T, w world) {
 			a := must(d.LookUp(ctx, []e164.Number{number(t, 1)}))(t)[0]
 			return (a == owner) == (want.Discoverable != directory.Nobody)
 		})
+		w.soon(t, "the number is resolved", func() bool {
+			all := must(d.ResolveAll(ctx, []e164.Number{number(t, 2), number(t, 1)}))(t)
+			return all[0] == "" && all[1] == owner
+		})
 		if a := must(d.Resolve(ctx, number(t, 1)))(t); a != owner {
 			t.Errorf("who is not to be found cannot be called: %q", a)
 		}
@@ -192,6 +196,9 @@ func lookUp(t *testing.T, w world) {
 		return true
 	})
 	if _, err := d.LookUp(ctx, append(numbers, number(t, 1))); !errors.Is(err, directory.ErrTooLong) {
+		t.Errorf("too many at a time: %v", err)
+	}
+	if _, err := d.ResolveAll(ctx, append(numbers, number(t, 1))); !errors.Is(err, directory.ErrTooLong) {
 		t.Errorf("too many at a time: %v", err)
 	}
 	if got := must(d.LookUp(ctx, nil))(t); len(got) != 0 {

@@ -169,6 +169,15 @@ func (f *Fake) Relation(_ context.Context, owner, peer directory.Account, peerNu
 
 // LookUp finds the accounts of numbers that let themselves be found.
 func (f *Fake) LookUp(_ context.Context, numbers []e164.Number) ([]directory.Account, error) {
+	return f.lookUp(numbers, func(r directory.AccountRecord) bool { return r.Settings.Discoverable != directory.Nobody })
+}
+
+// ResolveAll finds the accounts of numbers.
+func (f *Fake) ResolveAll(_ context.Context, numbers []e164.Number) ([]directory.Account, error) {
+	return f.lookUp(numbers, func(directory.AccountRecord) bool { return true })
+}
+
+func (f *Fake) lookUp(numbers []e164.Number, may func(directory.AccountRecord) bool) ([]directory.Account, error) {
 	if len(numbers) > directory.MaxLookUp {
 		return nil, directory.ErrTooLong
 	}
@@ -176,7 +185,7 @@ func (f *Fake) LookUp(_ context.Context, numbers []e164.Number) ([]directory.Acc
 	defer f.world.mu.Unlock()
 	all := make([]directory.Account, len(numbers))
 	for i, n := range numbers {
-		if a, ok := f.world.resolve(n); ok && f.world.accounts[a].record.Settings.Discoverable != directory.Nobody {
+		if a, ok := f.world.resolve(n); ok && may(f.world.accounts[a].record) {
 			all[i] = a
 		}
 	}
