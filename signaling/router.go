@@ -180,6 +180,24 @@ func (s *Server) Forget(ctx context.Context, a directory.Account, d directory.De
 	}
 }
 
+// Renumbered ends the sessions of an account that has got another number, wherever
+// they are. Their devices come back at once; welcome tells them the number, and
+// calls go on.
+func (s *Server) Renumbered(ctx context.Context, a directory.Account) {
+	for _, ss := range s.snapshot() {
+		if ss.account == a {
+			s.endWith(ss, protocol.CloseNumber)
+		}
+	}
+	bindings, err := s.Bindings.BindingsConfirmed(ctx, a)
+	if err != nil {
+		s.log.Warn("sessions of an account with another number not ended", "error", err)
+	}
+	for _, b := range bindings {
+		s.ask(ctx, a, b.Device, kindEvict, evictRequest{b.Device, b.Conn, protocol.CloseNumber})
+	}
+}
+
 // bound lists the devices of an account that can be told something now. That
 // there are none is confirmed, because a replica may lag.
 func (s *Server) bound(ctx context.Context, a directory.Account) ([]directory.Device, error) {

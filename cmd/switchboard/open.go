@@ -90,6 +90,10 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 			n.log.Warn("mailbox of a removed device not emptied; its items end with their age", "error", err)
 		}
 	})
+	d.authenticator.OnMoved(server.Renumbered)
+	d.authenticator.OnDeleted(func(ctx context.Context, a directory.Account) error {
+		return d.mailboxes.DropAccount(ctx, string(a))
+	})
 	n.parts = append(n.parts, part{name: "directory", run: d.directory.Run, started: d.directory.Started()})
 	n.health.require("directory", d.directory.Ready)
 	// Sessions go first: their calls need the relay until they have moved.
@@ -164,8 +168,11 @@ func (n *node) openAuth(d *stores, s secrets) (*auth.Registrar, error) {
 	if err != nil {
 		return nil, err
 	}
-	tokens := s.master.Key(forTokens)
-	d.authenticator, err = auth.NewAuthenticator(n.life, n.config.Auth, []auth.Key{{ID: keyID(tokens), Secret: tokens}}, d.directory)
+	keys, err := tokenKeys(n.config.Auth.TokenKeyFiles, s.master)
+	if err != nil {
+		return nil, err
+	}
+	d.authenticator, err = auth.NewAuthenticator(n.life, n.config.Auth, keys, d.directory)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"switchboard/relay"
+	"switchboard/signaling/auth"
 )
 
 // secrets are all that a process needs for its roles.
@@ -39,6 +40,28 @@ func openSecrets(c Config) (s secrets, err error) {
 }
 
 func relaySecret(key []byte) relay.Secret { return relay.Secret{ID: keyID(key), Key: key} }
+
+// tokenKeys reads the keys that sign tokens, of which [auth.DerivedKey] stands for
+// the one that follows from the master secret.
+func tokenKeys(files []string, master Secret) (auth.Keys, error) {
+	var keys auth.Keys
+	for _, f := range files {
+		if f == auth.DerivedKey {
+			derived := master.Key(forTokens)
+			keys = append(keys, auth.Key{ID: keyID(derived), Secret: derived})
+			continue
+		}
+		read, err := auth.ReadKeys(f)
+		if err != nil {
+			return nil, fmt.Errorf("auth.token_key_files: %w", err)
+		}
+		keys = append(keys, read...)
+	}
+	if err := keys.Validate(); err != nil {
+		return nil, fmt.Errorf("auth.token_key_files: %w", err)
+	}
+	return keys, nil
+}
 
 // keyID names a key, the same wherever the key is, without telling it.
 func keyID(key []byte) string {

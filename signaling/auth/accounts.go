@@ -30,11 +30,19 @@ type Bindings interface {
 	Bindings(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 }
 
+// Changes are those of whole accounts. Both may be repeated, and carry on what was
+// cut short. Errors are the directory's.
+type Changes interface {
+	MoveNumber(ctx context.Context, a directory.Account, to e164.Number) (directory.AccountRecord, error)
+	DeleteAccount(ctx context.Context, a directory.Account) error
+}
+
 // Accounts is the part of the directory that this package needs.
 type Accounts interface {
 	Numbers
 	Devices
 	Bindings
+	Changes
 }
 
 // Identity is whom a token stands for.
@@ -44,6 +52,8 @@ type Identity struct {
 	Number  e164.Number
 	// Expires is when the token does.
 	Expires time.Time
+	// External says that the token is of an identity system of the operator's.
+	External bool
 }
 
 // External keys of devices say where a device came from. The prefixes keep one

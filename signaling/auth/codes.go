@@ -64,7 +64,13 @@ func (c *codes) recordKey(kind, of string) string {
 
 func (c *codes) numberKey(n e164.Number) string { return c.recordKey("number", n.E164()) }
 
-func (c *codes) verificationKey(id string) string { return c.recordKey("verification", id) }
+// verificationKey is that of a code for one purpose: for another, the code is not
+// there.
+func (c *codes) verificationKey(p Purpose, id string) string {
+	return c.recordKey(verificationKinds[p], id)
+}
+
+var verificationKinds = map[Purpose]string{ToRegister: "verification", ToMove: "move", ToDelete: "delete"}
 
 // change replaces a record by what f makes of it, nil standing for none. f may
 // run more than once, each time on the newest record; if it returns nil, the
@@ -139,10 +145,11 @@ func (h history) add(now time.Time) history {
 	return history{append(kept, now)}
 }
 
-// issue makes a code for a number and returns how long until the number may
-// have another. A number that has had enough of them gets a [*protocol.Error]
+// issue makes a code for a number, and for an account that it is to be used for,
+// if there is one yet. It returns how long until the number may have another, for
+// whatever purpose. A number that has had enough of them gets a [*protocol.Error]
 // that says when again.
-func (c *codes) issue(ctx context.Context, n e164.Number) (id, code string, again time.Duration, err error) {
+func (c *codes) issue(ctx context.Context, p Purpose, n e164.Number, by directory.Account) (id, code string, again time.Duration, err error) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	err = c.change(ctx, c.numberKey(n), historyLife, func(old []byte) ([]byte, error) {
 		h := history{}
@@ -163,8 +170,8 @@ func (c *codes) issue(ctx context.Context, n e164.Number) (id, code string, agai
 	if code, err = newCode(); err != nil {
 		return "", "", 0, err
 	}
-	v := verification{Number: n, Code: c.mac("code", id, code), Expires: now.Add(c.config.CodeLife)}
-	err = c.change(ctx, c.verificationKey(id), c.config.CodeLife, func([]byte) ([]byte, error) { return json.Marshal(v) })
+	v := verification{Number: n, For: by, Code: c.mac("code", id, code), Expires: now.Add(c.config.CodeLife)}
+	err = c.change(ctx, c.verificationKey(p, id), c.config.CodeLife, func([]byte) ([]byte, error) { return json.Marshal(v) })
 	return id, code, again, err
 }
 
@@ -179,12 +186,13 @@ func newCode() (string, error) {
 
 // verification is the record of a code that was sent.
 type verification struct {
-	Number  e164.Number `json:"number"`
-	Code    []byte      `json:"code"` // HMAC
-	Wrong   int         `json:"wrong"`
-	Expires time.Time   `json:"expires"`
+	Number  e164.Number       `json:"number"`
+	For     directory.Account `json:"for,omitempty"` // who alone may use it; empty: anybody
+	Code    []byte            `json:"code"`          // HMAC
+	Wrong   int               `json:"wrong"`
+	Expires time.Time         `json:"expires"`
 
-	// Claim names the request that makes the device, since Claimed.
+	// Claim names the request that uses the code, since Claimed.
 	Claim   string    `json:"claim,omitempty"`
 	Claimed time.Time `json:"claimed,omitzero"`
 
@@ -200,9 +208,9 @@ type verdict int
 const (
 	codeDead    verdict = iota // too old, or guessed at too often
 	codeWrong                  // and counted
-	codeBusy                   // right; another request makes the device
-	codeClaimed                // right; this request makes the device
-	codeUsed                   // right; the device is there
+	codeBusy                   // right; another request uses it
+	codeClaimed                // right; this request is to use it
+	codeUsed                   // right; what it was for is done
 )
 
 // judge judges a code, given as its HMAC. It may change the record, which must
@@ -223,20 +231,23 @@ func (v *verification) judge(mac []byte, claim string, now time.Time, attempts i
 	return codeClaimed
 }
 
-// check judges a code that somebody gives for a verification. Without an error
-// the code is right: the verification either has a device, or the caller has
-// its claim and must settle it.
-func (c *codes) check(ctx context.Context, id, code, claim string) (verification, error) {
+// check judges a code that an account, or somebody who has none yet, gives for a
+// verification. Without an error the code is right: the verification either has a
+// device, or the caller has its claim and must settle it.
+func (c *codes) check(ctx context.Context, p Purpose, id, code string, by directory.Account, claim string) (verification, error) {
 	var v verification
 	var is verdict
 	mac := c.mac("code", id, code)
-	err := c.change(ctx, c.verificationKey(id), c.config.CodeLife, func(old []byte) ([]byte, error) {
+	err := c.change(ctx, c.verificationKey(p, id), c.config.CodeLife, func(old []byte) ([]byte, error) {
 		v, is = verification{}, codeDead
 		if old == nil {
 			return nil, nil
 		}
 		if err := decode(old, &v); err != nil {
 			return nil, err
+		}
+		if v.For != by {
+			return nil, nil
 		}
 		is = v.judge(mac, claim, time.Now().UTC(), c.config.CodeAttempts)
 		if is == codeWrong || is == codeClaimed {
@@ -258,10 +269,10 @@ func (c *codes) check(ctx context.Context, id, code, claim string) (verification
 	return v, nil
 }
 
-// settle ends a claim: with the device that was made, or, if d is zero, such
-// that the code can be given again.
-func (c *codes) settle(ctx context.Context, id, claim string, d directory.DeviceRecord) error {
-	return c.change(ctx, c.verificationKey(id), c.config.CodeLife, func(old []byte) ([]byte, error) {
+// settle ends a claim: with the device that was made or that asked, or, if d is
+// zero, such that the code can be given again.
+func (c *codes) settle(ctx context.Context, p Purpose, id, claim string, d directory.DeviceRecord) error {
+	return c.change(ctx, c.verificationKey(p, id), c.config.CodeLife, func(old []byte) ([]byte, error) {
 		var v verification
 		if err := decode(old, &v); err != nil || v.Claim != claim {
 			return nil, err // gone, or taken over: the device is found by its external key

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -36,9 +37,16 @@ type Config struct {
 	Issuer string `yaml:"issuer"`
 	// TokenLife is how long a token is good without a refresh.
 	TokenLife time.Duration `yaml:"token_life"`
+	// TokenKeyFiles hold the keys of tokens, one or two, in the form of
+	// [GenerateKey]: the first signs, both check. [DerivedKey] in the place of a
+	// file is a key that whoever makes the [Authenticator] derives.
+	TokenKeyFiles []string `yaml:"token_key_files"`
 
 	External External `yaml:"external"`
 }
+
+// DerivedKey stands for a key that no file holds, see [Config.TokenKeyFiles].
+const DerivedKey = "derived"
 
 // WebhookConfig is where codes are sent by HTTP. REGISTRATION.md has the
 // format.
@@ -86,6 +94,7 @@ func Default() Config {
 		AddressBurst:   20,
 		Issuer:         "switchboard",
 		TokenLife:      30 * 24 * time.Hour,
+		TokenKeyFiles:  []string{DerivedKey},
 		External:       External{Refresh: time.Hour, NumberClaim: "phone_number", DeviceClaim: "device_id"},
 	}
 }
@@ -111,6 +120,9 @@ func (c Config) Validate() error {
 	need(c.AddressBurst >= 1, "address_burst", "must be positive")
 	need(c.Issuer != "", "issuer", "must not be empty")
 	need(c.TokenLife >= time.Hour && c.TokenLife <= 366*24*time.Hour, "token_life", "must be between 1h and 8784h")
+	need(len(c.TokenKeyFiles) >= 1 && len(c.TokenKeyFiles) <= 2 && !slices.Contains(c.TokenKeyFiles, ""), "token_key_files",
+		"must name one or two files; the first signs, both check, and derived is the key that follows from secret_file")
+	need(len(c.TokenKeyFiles) != 2 || c.TokenKeyFiles[0] != c.TokenKeyFiles[1], "token_key_files", "names the same key twice")
 	e := c.External
 	need(e.JWKSFile == "" || e.JWKSURL == "", "external.jwks_url", "is given beside jwks_file; give one of them")
 	need(e.JWKSURL == "" || isPrivate(e.JWKSURL), "external.jwks_url", "must be https, or http to this machine")

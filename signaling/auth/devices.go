@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -156,9 +157,9 @@ func checkName(name string) (string, error) {
 	trimmed := strings.TrimSpace(name)
 	switch {
 	case trimmed == "" || utf8.RuneCountInString(trimmed) > protocol.MaxDeviceName:
-		return "", protocol.NewError(protocol.CodeInvalid, "field %q has not 1 to %d characters", "name", protocol.MaxDeviceName)
+		return "", invalid("name", fmt.Sprintf("has not 1 to %d characters", protocol.MaxDeviceName))
 	case !printable(trimmed):
-		return "", protocol.NewError(protocol.CodeInvalid, "field %q has characters that cannot be shown", "name")
+		return "", invalid("name", "has characters that cannot be shown")
 	}
 	return trimmed, nil
 }

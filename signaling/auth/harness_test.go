@@ -117,13 +117,14 @@ type outbox struct {
 	mu    sync.Mutex
 	codes []string
 	to    []string
+	whys  []auth.Purpose
 	fail  error
 }
 
-func (o *outbox) Send(_ context.Context, to e164.Number, code string) error {
+func (o *outbox) Send(_ context.Context, to e164.Number, code string, p auth.Purpose) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.codes, o.to = append(o.codes, code), append(o.to, to.E164())
+	o.codes, o.to, o.whys = append(o.codes, code), append(o.to, to.E164()), append(o.whys, p)
 	return o.fail
 }
 

@@ -35,6 +35,7 @@ func Paths() []string {
 	return []string{
 		protocol.PathRegister, protocol.PathConfirm, protocol.PathRefresh, protocol.PathRevoke,
 		protocol.PathDevices, protocol.PathDevice,
+		protocol.PathNumber, protocol.PathMove, protocol.PathAccount, protocol.PathDelete,
 	}
 }
 
@@ -110,6 +111,8 @@ func (g *Registrar) asError(endpoint string, err error) *protocol.Error {
 		return pe
 	case errors.As(err, &ne):
 		return protocol.NewError(protocol.CodeNumber, "%v", ne).With("reason", string(ne.Reason))
+	case errors.Is(err, directory.ErrNumberTaken):
+		return protocol.NewError(protocol.CodeConflict, "the number has another account").With("reason", "number_taken")
 	case errors.Is(err, directory.ErrUnavailable), errors.Is(err, directory.ErrConflict), errors.Is(err, callstore.ErrUnavailable),
 		errors.Is(err, errNoKeys), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		g.log.Warn("registration cannot be served", "endpoint", endpoint, "error", err)

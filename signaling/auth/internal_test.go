@@ -84,10 +84,10 @@ func TestMacIsUnambiguous(t *testing.T) {
 func TestBrokenRecord(t *testing.T) {
 	f := callstoretest.New()
 	c := codes{Default(), []byte("key"), f}
-	if _, err := f.Create(t.Context(), c.verificationKey("x"), []byte("{"), time.Minute); err != nil {
+	if _, err := f.Create(t.Context(), c.verificationKey(ToRegister, "x"), []byte("{"), time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.check(t.Context(), "x", "123456", "me"); err == nil || protocol.CodeOf(err) != "" {
+	if _, err := c.check(t.Context(), ToRegister, "x", "123456", "", "me"); err == nil || protocol.CodeOf(err) != "" {
 		t.Errorf("got %v", err)
 	}
 }

@@ -82,6 +82,10 @@ func NewRegistrar(c Config, d Deps) (*Registrar, error) {
 		protocol.PathRevoke:   {http.MethodPost: {"revoke", g.revoke}},
 		protocol.PathDevices:  {http.MethodGet: {"devices", g.listDevices}},
 		protocol.PathDevice:   {http.MethodPatch: {"name_device", g.nameDevice}, http.MethodDelete: {"drop_device", g.dropDevice}},
+		protocol.PathNumber:   {http.MethodPost: {"number", g.askNumber}},
+		protocol.PathMove:     {http.MethodPost: {"move", g.moveNumber}},
+		protocol.PathDelete:   {http.MethodPost: {"delete_code", g.askDelete}},
+		protocol.PathAccount:  {http.MethodDelete: {"delete_account", g.deleteAccount}},
 	}
 	var err error
 	g.metrics, err = newRegistrarMetrics(d.Registerer, d.Authenticator.metrics, func() float64 { return float64(g.sources.len()) })
@@ -104,11 +108,16 @@ func (g *Registrar) register(ctx context.Context, r *http.Request) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	id, code, again, err := g.codes.issue(ctx, n)
+	return g.sendCode(ctx, ToRegister, n, "")
+}
+
+// sendCode has a code made and sent to a number. by may be empty.
+func (g *Registrar) sendCode(ctx context.Context, p Purpose, n e164.Number, by directory.Account) (any, error) {
+	id, code, again, err := g.codes.issue(ctx, p, n, by)
 	if err != nil {
 		return nil, err
 	}
-	if err := g.send(ctx, n, code, again); err != nil {
+	if err := g.send(ctx, n, code, p, again); err != nil {
 		return nil, err
 	}
 	return &protocol.RegisterReply{
@@ -128,7 +137,7 @@ func (g *Registrar) byCode(r *http.Request) error {
 
 // send hands a code to the sender. One that could not be sent counts like one
 // that was: it may have been, and a gateway in trouble needs no more of them.
-func (g *Registrar) send(ctx context.Context, n e164.Number, code string, again time.Duration) error {
+func (g *Registrar) send(ctx context.Context, n e164.Number, code string, p Purpose, again time.Duration) error {
 	select {
 	case g.sending <- struct{}{}:
 		defer func() { <-g.sending }()
@@ -138,7 +147,7 @@ func (g *Registrar) send(ctx context.Context, n e164.Number, code string, again 
 		return unsent(again)
 	}
 	start := time.Now()
-	err := g.sender.Send(ctx, n, code)
+	err := g.sender.Send(ctx, n, code, p)
 	g.metrics.seconds.Observe(time.Since(start).Seconds())
 	switch {
 	case err == nil:
@@ -171,41 +180,51 @@ func (g *Registrar) confirm(ctx context.Context, r *http.Request) (any, error) {
 		return nil, err
 	}
 	claim := rand.Text()
-	v, err := g.codes.check(ctx, req.Verification, code, claim)
+	v, err := g.codes.check(ctx, ToRegister, req.Verification, code, "", claim)
 	if err != nil {
 		return nil, err
 	}
 	if v.Device != 0 {
 		return some(g.auth.readmit(ctx, v.Account, v.Device, v.Generation))
 	}
-	d, err := g.auth.admit(ctx, v.Number, g.codes.verificationKey(req.Verification), req.Device)
+	d, err := g.auth.admit(ctx, v.Number, g.codes.verificationKey(ToRegister, req.Verification), req.Device)
 	if err != nil {
-		g.settle(ctx, req.Verification, claim, directory.DeviceRecord{})
+		g.settle(ctx, ToRegister, req.Verification, claim, directory.DeviceRecord{})
 		return nil, err
 	}
-	g.settle(ctx, req.Verification, claim, d)
+	g.settle(ctx, ToRegister, req.Verification, claim, d)
 	return some(g.auth.reply(ctx, d))
 }
 
 // settle ends a claim, or leaves it to lapse: the device is found again by its
 // external key.
-func (g *Registrar) settle(ctx context.Context, verification, claim string, d directory.DeviceRecord) {
-	if err := g.codes.settle(ctx, verification, claim, d); err != nil {
+func (g *Registrar) settle(ctx context.Context, p Purpose, verification, claim string, d directory.DeviceRecord) {
+	if err := g.codes.settle(ctx, p, verification, claim, d); err != nil {
 		g.log.Warn("use of a code not noted", "error", err)
 	}
 }
 
-// checkConfirm returns the code without what people put between its digits.
-func checkConfirm(req protocol.ConfirmRequest) (string, error) {
-	invalid := func(field, problem string) error {
-		return protocol.NewError(protocol.CodeInvalid, "field %q %s", field, problem)
-	}
-	code := strings.NewReplacer(" ", "", "-", "").Replace(req.Code)
+func invalid(field, problem string) error {
+	return protocol.NewError(protocol.CodeInvalid, "field %q %s", field, problem)
+}
+
+// checkCode returns the code without what people put between its digits.
+func checkCode(verification, code string) (string, error) {
+	code = strings.NewReplacer(" ", "", "-", "").Replace(code)
 	switch {
-	case req.Verification == "" || len(req.Verification) > protocol.MaxID:
+	case verification == "" || len(verification) > protocol.MaxID:
 		return "", invalid("verification", "is missing or too long")
 	case len(code) != codeDigits || strings.Trim(code, "0123456789") != "":
 		return "", invalid("code", fmt.Sprintf("is not %d digits", codeDigits))
+	}
+	return code, nil
+}
+
+func checkConfirm(req protocol.ConfirmRequest) (string, error) {
+	code, err := checkCode(req.Verification, req.Code)
+	switch {
+	case err != nil:
+		return "", err
 	case len(req.Device) > 64:
 		return "", invalid("device", "is too long")
 	case !utf8.ValidString(req.Device) || !printable(req.Device):

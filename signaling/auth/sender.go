@@ -14,9 +14,20 @@ import (
 // Sender brings a code to whoever holds a number.
 type Sender interface {
 	// Send returns when the code is on its way, or why it is not:
-	// [ErrUndeliverable] if it never can be. It is called concurrently.
-	Send(ctx context.Context, to e164.Number, code string) error
+	// [ErrUndeliverable] if it never can be. It is called concurrently. The words
+	// around the code should say what it is for, so that nobody is talked into
+	// telling one with which his account is taken or deleted.
+	Send(ctx context.Context, to e164.Number, code string, p Purpose) error
 }
+
+// Purpose is what a code is for. A code is good for nothing else.
+type Purpose string
+
+const (
+	ToRegister Purpose = "register" // a device, by whoever has the number
+	ToMove     Purpose = "number"   // an account takes the number as its new one
+	ToDelete   Purpose = "delete"   // the number's account is deleted
+)
 
 // ErrUndeliverable says that no code can be brought to a number, now or later.
 var ErrUndeliverable = errors.New("no code can be brought to this number")
@@ -34,8 +45,8 @@ type LogSender struct {
 }
 
 // Send writes the code down.
-func (s *LogSender) Send(ctx context.Context, to e164.Number, code string) error {
-	s.Log.InfoContext(ctx, "one-time code (development)", "number", to, "code", code)
+func (s *LogSender) Send(ctx context.Context, to e164.Number, code string, p Purpose) error {
+	s.Log.InfoContext(ctx, "one-time code (development)", "number", to, "code", code, "purpose", p)
 	if s.To == nil {
 		return nil
 	}

@@ -45,6 +45,8 @@ type Authenticator struct {
 	refreshes *limits[device]
 	metrics   *tokenMetrics
 	removed   func(context.Context, directory.Account, directory.Device)
+	moved     func(context.Context, directory.Account)
+	deleted   func(context.Context, directory.Account) error
 }
 
 // NewAuthenticator returns an authenticator that signs with the first key and
@@ -75,6 +77,15 @@ func NewAuthenticator(ctx context.Context, c Config, keys Keys, accounts Account
 func (a *Authenticator) OnRemoved(f func(context.Context, directory.Account, directory.Device)) {
 	a.removed = f
 }
+
+// OnMoved has f called after an account got another number, so that its sessions
+// learn it. It must be called before the Authenticator is used.
+func (a *Authenticator) OnMoved(f func(context.Context, directory.Account)) { a.moved = f }
+
+// OnDeleted has f called after an account was deleted, so that what is kept of it
+// elsewhere goes, too. If f fails, the deletion has, and can be repeated. It must
+// be called before the Authenticator is used.
+func (a *Authenticator) OnDeleted(f func(context.Context, directory.Account) error) { a.deleted = f }
 
 // claims are those of a token of ours.
 type claims struct {

@@ -30,6 +30,8 @@ type WebhookMessage struct {
 	Kind   string      `json:"kind"` // code
 	Number e164.Number `json:"number"`
 	Code   string      `json:"code"`
+	// Purpose is for the words around the code.
+	Purpose Purpose `json:"purpose"`
 }
 
 // WebhookSender posts codes to a service of the operator's, which sends them
@@ -59,8 +61,8 @@ func NewWebhookSender(c WebhookConfig, secret []byte) (*WebhookSender, error) {
 
 // Send posts the code, again after a failure that may pass. Its errors hold
 // neither the number, nor the code, nor the URL.
-func (s *WebhookSender) Send(ctx context.Context, to e164.Number, code string) error {
-	body, err := json.Marshal(WebhookMessage{ID: crand.Text(), Kind: "code", Number: to, Code: code})
+func (s *WebhookSender) Send(ctx context.Context, to e164.Number, code string, p Purpose) error {
+	body, err := json.Marshal(WebhookMessage{ID: crand.Text(), Kind: "code", Number: to, Code: code, Purpose: p})
 	if err != nil {
 		return fmt.Errorf("webhook: %w", err)
 	}

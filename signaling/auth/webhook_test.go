@@ -74,10 +74,10 @@ func TestWebhook(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer http.DefaultClient.CloseIdleConnections()
-	if err := sender.Send(t.Context(), number(t, alice), "123456"); err != nil {
+	if err := sender.Send(t.Context(), number(t, alice), "123456", auth.ToRegister); err != nil {
 		t.Fatal(err)
 	}
-	if m := <-got; m.Number.E164() != alice || m.Code != "123456" || m.Kind != "code" || m.ID == "" {
+	if m := <-got; m.Number.E164() != alice || m.Code != "123456" || m.Kind != "code" || m.Purpose != auth.ToRegister || m.ID == "" {
 		t.Errorf("got %+v", m)
 	}
 }
@@ -130,7 +130,7 @@ func TestWebhookTriesAgain(t *testing.T) {
 			a := &answers{status: c.status}
 			s.Transport(a)
 			start := time.Now()
-			err = s.Send(t.Context(), number(t, alice), "123456")
+			err = s.Send(t.Context(), number(t, alice), "123456", auth.ToRegister)
 			if (err == nil) != c.ok || len(a.ids) != c.posts {
 				t.Errorf("%s: %d posts, %v", c.name, len(a.ids), err)
 			}
@@ -167,7 +167,7 @@ func TestWebhookEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		if err := s.Send(ctx, number(t, alice), "123456"); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 100*time.Millisecond {
+		if err := s.Send(ctx, number(t, alice), "123456", auth.ToRegister); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 100*time.Millisecond {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 	})
@@ -188,7 +188,7 @@ func TestWebhookNeedsASecret(t *testing.T) {
 func TestLogSender(t *testing.T) {
 	var log, file bytes.Buffer
 	s := &auth.LogSender{Log: slog.New(slog.NewTextHandler(&log, nil)), To: &file}
-	if err := s.Send(t.Context(), number(t, alice), "012345"); err != nil {
+	if err := s.Send(t.Context(), number(t, alice), "012345", auth.ToRegister); err != nil {
 		t.Fatal(err)
 	}
 	if got := log.String(); !strings.Contains(got, "code=012345") || !strings.Contains(got, "…101") || strings.Contains(got, "5550101") {

@@ -113,13 +113,17 @@ type apiResponse struct {
 
 // purge removes what lies below a sequence number.
 func (s *Store) purge(ctx context.Context, b Box, below uint64) error {
+	return s.purgeFrom(ctx, s.stream(b), purgeRequest{b.subject(), below})
+}
+
+func (s *Store) purgeFrom(ctx context.Context, stream string, r purgeRequest) error {
 	release, err := acquire(ctx, s.calls)
 	if err != nil {
 		return err
 	}
 	defer release()
 	return insist(ctx, func() error {
-		_, err := s.call(ctx, "STREAM.PURGE."+s.stream(b), purgeRequest{b.subject(), below})
+		_, err := s.call(ctx, "STREAM.PURGE."+stream, r)
 		return err
 	})
 }

@@ -32,3 +32,8 @@ func streamName(k int) string { return "INBOX_" + strconv.Itoa(k) }
 func (b Box) subject() string {
 	return fmt.Sprintf("inbox.%02x.%s.%d", shardOf(b.Account), b.Account, b.Device)
 }
+
+// allSubjects are those of all boxes of b's account.
+func (b Box) allSubjects() string {
+	return fmt.Sprintf("inbox.%02x.%s.*", shardOf(b.Account), b.Account)
+}

@@ -116,6 +116,18 @@ func (s *Store) Drop(ctx context.Context, b Box) (err error) {
 	return wrap("mailbox drop", s.purge(ctx, b, math.MaxUint64))
 }
 
+// DropAccount removes every item of every box of an account.
+func (s *Store) DropAccount(ctx context.Context, account string) (err error) {
+	defer s.observe(opDrop)(&err)
+	b := Box{Account: account, Device: 1}
+	if err := b.Check(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.c.Timeout)
+	defer cancel()
+	return wrap("mailbox drop account", s.purgeFrom(ctx, s.stream(b), purgeRequest{b.allSubjects(), math.MaxUint64}))
+}
+
 func (s *Store) stream(b Box) string { return streamName(streamOf(shardOf(b.Account), s.c.Streams)) }
 
 // acquire takes a place in a semaphore.

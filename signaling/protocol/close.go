@@ -12,6 +12,7 @@ const (
 	CloseLease     CloseCode = 4003 // the node lost its lease; another may serve
 	CloseInternal  CloseCode = 4004 // a fault of the server
 	CloseOperator  CloseCode = 4005 // an operator ended the session; the device may come back
+	CloseNumber    CloseCode = 4006 // the account has another number; welcome says which
 
 	CloseToken    CloseCode = 4500 // the token is wrong, expired or revoked
 	CloseProtocol CloseCode = 4501 // the client broke the protocol
@@ -36,6 +37,7 @@ var CloseCodes = []CloseSpec{
 	{CloseLease, "lease_lost"},
 	{CloseInternal, "internal"},
 	{CloseOperator, "operator"},
+	{CloseNumber, "number_changed"},
 	{CloseToken, "bad_token"},
 	{CloseProtocol, "protocol"},
 	{CloseReplaced, "replaced"},

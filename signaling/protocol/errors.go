@@ -27,11 +27,12 @@ const (
 	CodeUnsupported Code = "unsupported"  // no such message; the session goes on
 	CodeTooLarge    Code = "too_large"    // more bytes than a limit in welcome allows
 	CodeNumber      Code = "bad_number"   // the number cannot be; info.reason says why
-	CodeConflict    Code = "conflict"     // the id is in use for something else
+	CodeConflict    Code = "conflict"     // the id, or the number, is in use for something else
 	CodeSelf        Code = "self"         // one's own number cannot be called
 	CodeToken       Code = "bad_token"    // the token is wrong, expired or revoked
 	CodeCode        Code = "bad_code"     // the one-time code is wrong; info.attempts_left
 	CodeCodeExpired Code = "code_expired" // the one-time code is too old, used up or was never asked for
+	CodeForbidden   Code = "forbidden"    // not for those who ask; info.reason says why
 	CodeRate        Code = "rate_limited" // too often; after_ms says when again
 	CodeTooMany     Code = "too_many"     // as many of these as may be are there
 	CodeMailboxFull Code = "mailbox_full" // the receiver has too much waiting
@@ -63,6 +64,7 @@ var Codes = []CodeSpec{
 	{CodeToken, CategoryAuth, false, 401},
 	{CodeCode, CategoryAuth, true, 403},
 	{CodeCodeExpired, CategoryAuth, false, 403},
+	{CodeForbidden, CategoryRequest, false, 403},
 	{CodeRate, CategoryLimit, true, 429},
 	{CodeTooMany, CategoryLimit, false, 409},
 	{CodeMailboxFull, CategoryLimit, false, 507},

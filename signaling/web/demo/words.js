@@ -34,6 +34,7 @@ const errors = {
   bad_token: 'Your registration has expired.',
   bad_code: 'That code is not right.',
   code_expired: 'That code has expired. Please ask for a new one.',
+  forbidden: 'That cannot be done here.',
   rate_limited: 'That was too often. Please wait a moment.',
   too_many: 'There are as many of these as there may be.',
   mailbox_full: 'Their mailbox is full.',
