@@ -46,6 +46,10 @@ func Revoke(ctx context.Context, server, token string) error {
 }
 
 func post(ctx context.Context, server, path, token string, body, reply any) error {
+	return ask(ctx, http.MethodPost, server, path, token, body, reply)
+}
+
+func ask(ctx context.Context, method, server, path, token string, body, reply any) error {
 	u, err := baseURL(server)
 	if err != nil {
 		return err
@@ -57,7 +61,7 @@ func post(ctx context.Context, server, path, token string, body, reply any) erro
 			return fmt.Errorf("client: %w", err)
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(data))
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(data))
 	if err != nil {
 		return errURL
 	}
