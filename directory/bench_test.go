@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"switchboard/directory"
 	"switchboard/directory/directorytest"
@@ -94,6 +95,15 @@ func BenchmarkBind(b *testing.B) {
 			return errors.Join(errors.New("not unbound"), err)
 		}
 		return nil
+	})
+}
+
+// BenchmarkRebind is what each connection costs after the node lost its lease.
+func BenchmarkRebind(b *testing.B) {
+	since := time.Now()
+	bench(b, func(ctx context.Context, h *house, i int) error {
+		_, _, err := h.Rebind(ctx, h.account(i), 1, "c", since)
+		return err
 	})
 }
 
