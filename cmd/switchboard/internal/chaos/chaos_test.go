@@ -2,7 +2,9 @@ package chaos
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -48,7 +50,7 @@ signaling: {heartbeat: 2s, limits: {messages_burst: 1000}}
 // TestChaos breaks an installation of three NATS servers and three nodes, part
 // by part, while phones text and talk.
 func TestChaos(t *testing.T) {
-	c := &chaos{t: t, ledger: &ledger{sent: map[string]*text{}}}
+	c := &chaos{t: t, ledger: &ledger{sent: map[string]*text{}, rung: map[string]string{}}}
 	settings, frozen := quick, 5*time.Second
 	// The machines that run tests are shared: a promise in seconds is for the
 	// long form, run by itself.
@@ -77,7 +79,9 @@ type chaos struct {
 	log      bytes.Buffer
 	ledger   *ledger
 	phones   []*phone
-	patience time.Duration      // how soon a phone must be back
+	patience time.Duration // how soon a phone must be back
+	idle     int           // goroutines of a node that nobody is connected to, at most
+	calls    calls
 	stop     context.CancelFunc // ends the usage
 	use      sync.WaitGroup
 }
@@ -112,6 +116,9 @@ func (c *chaos) start(settings string) {
 			t.Error(err)
 		}
 		c.private()
+		if file := os.Getenv("CHAOS_LOG"); file != "" {
+			_ = os.WriteFile(file, c.log.Bytes(), 0o600)
+		}
 		if t.Failed() {
 			t.Logf("the end of the log:\n%s", tail(c.log.String()))
 		}
@@ -119,6 +126,13 @@ func (c *chaos) start(settings string) {
 	c.urls = c.fleet.NATS
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	for _, node := range c.fleet.Nodes {
+		n, err := goroutines(ctx, node)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.idle = max(c.idle, n)
+	}
 	for i := range phones {
 		p, err := register(ctx, c.fleet, c.ledger, fmt.Sprintf("+1415555%04d", 150+i))
 		if err != nil {
@@ -129,7 +143,8 @@ func (c *chaos) start(settings string) {
 	c.say("3 NATS servers, 3 nodes and %d phones are up after %v", phones, time.Since(began).Round(100*time.Millisecond))
 }
 
-// usage has each phone send texts to others until stop is called.
+// usage has each phone send texts to others, and some of them call each other,
+// until stop is called.
 func (c *chaos) usage() {
 	ctx, stop := context.WithCancel(context.Background())
 	c.stop = stop
@@ -140,6 +155,7 @@ func (c *chaos) usage() {
 			p.close()
 		}
 	})
+	c.callers(ctx)
 	for i, p := range c.phones {
 		c.use.Go(func() {
 			for pause(ctx, sendEvery/2+rand.N(sendEvery)) {
@@ -182,11 +198,12 @@ func (c *chaos) breakOne(f fault) {
 	}
 	c.settle(ctx, from)
 	worst, texts := c.latency(began, from)
-	c.say("%s: %d texts meanwhile, the slowest taken after %v", f.name, texts, worst.Round(10*time.Millisecond))
 	patience := c.patience
 	if f.elects {
 		patience += electWithin
 	}
+	c.calls.trouble(began, from.Add(patience))
+	c.say("%s: %d texts meanwhile, the slowest there after %v", f.name, texts, worst.Round(10*time.Millisecond))
 	if worst > patience {
 		t.Errorf("%s: a phone was back after %v, want %v", f.name, worst.Round(10*time.Millisecond), patience)
 	}
@@ -219,12 +236,13 @@ func (c *chaos) settle(ctx context.Context, from time.Time) {
 	}
 }
 
-// open counts texts that were sent before a moment and are not acknowledged.
+// open counts texts that were sent before a moment and are not acknowledged, or
+// not there.
 func (c *chaos) open(before time.Time) (n int) {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
 	for _, t := range c.ledger.sent {
-		if t.stored.IsZero() && t.sent.Before(before) {
+		if (t.stored.IsZero() || t.delivered.IsZero()) && t.sent.Before(before) {
 			n++
 		}
 	}
@@ -232,7 +250,8 @@ func (c *chaos) open(before time.Time) (n int) {
 }
 
 // latency is how long the slowest of the texts took that were sent since the
-// fault began, counted from when all had to be well.
+// fault began, until it was acknowledged and its receiver had it, counted from
+// when all had to be well.
 func (c *chaos) latency(began, from time.Time) (worst time.Duration, n int) {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
@@ -241,14 +260,16 @@ func (c *chaos) latency(began, from time.Time) (worst time.Duration, n int) {
 			continue
 		}
 		n++
-		start, end := t.sent, t.stored
+		start := t.sent
 		if start.Before(from) {
 			start = from
 		}
-		if end.IsZero() {
-			end = time.Now()
+		for _, end := range []time.Time{t.stored, t.delivered} {
+			if end.IsZero() {
+				end = time.Now()
+			}
+			worst = max(worst, end.Sub(start))
 		}
-		worst = max(worst, end.Sub(start))
 	}
 	return worst, n
 }
@@ -356,17 +377,41 @@ func operator(n *fleet.Node) (*admin.Client, error) {
 }
 
 // finish stops the usage and checks the promises: what was acknowledged came,
-// once, in order, and nothing else did.
+// once, in order, and nothing else did; calls are over on both sides; the
+// directory has each device once; and when all have gone, nothing is left.
 func (c *chaos) finish() {
+	t := c.t
 	c.stop()
 	c.use.Wait()
-	deadline := time.Now().Add(30 * time.Second)
-	for c.undelivered() > 0 && time.Now().Before(deadline) {
-		time.Sleep(50 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	for deadline := time.Now().Add(30 * time.Second); (c.undelivered() > 0 || c.hanging() > 0) && time.Now().Before(deadline); {
+		pause(ctx, 50*time.Millisecond)
 	}
-	if n := c.undelivered(); n > 0 {
-		c.t.Errorf("%d texts were acknowledged and never came", n)
+	lost, hanging := c.undelivered(), c.hanging()
+	if lost > 0 {
+		t.Errorf("%d texts were acknowledged and never came", lost)
 	}
+	if hanging > 0 {
+		t.Errorf("%d calls were hung up and go on at the callee's", hanging)
+	}
+	bad, failed := c.calls.inexcusable()
+	for _, err := range bad {
+		t.Errorf("a call while all was well: %v", err)
+	}
+	if err := c.records(ctx); err != nil {
+		t.Errorf("what lies in NATS: %v", err)
+	}
+	for _, p := range c.phones {
+		p.close()
+	}
+	if err := c.leftovers(ctx); err != nil {
+		t.Error(err)
+	}
+	c.verdict(lost, failed, hanging)
+}
+
+func (c *chaos) verdict(lost, failed, hanging int) {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
 	times := map[string]int{}
@@ -382,8 +427,18 @@ func (c *chaos) finish() {
 			stored++
 		}
 	}
-	c.say("%d texts sent, %d acknowledged, %d of those lost; none twice, none out of order, none invented; %d calls answered",
-		len(c.ledger.sent), stored, 0, c.ledger.answers)
+	c.say("checked  texts: %d sent, %d acknowledged, %d of those lost; came twice, out of order or from nowhere: see above, or none", len(c.ledger.sent), stored, lost)
+	c.say("checked  calls: %d answered, the slowest after %v; %d failed while something was broken; %d go on by mistake", c.calls.answered, c.calls.worst.Round(10*time.Millisecond), failed, hanging)
+	c.say("checked  after each fault: every device on one node, where the directory says; calls that had begun before it still there")
+	c.say("checked  at the end: one record for each device in PRES, one lease for each node in NODES; no goroutine left for anybody who has gone; no number and no text in any log")
+	for _, f := range c.calls.failed {
+		var e *callError
+		errors.As(f.why, &e)
+		c.say("a call that was begun at %s failed after %v: %v; the callee: %s", f.from.Format(time.TimeOnly), f.to.Sub(f.from).Round(10*time.Millisecond), f.why, cmp.Or(c.ledger.rung[e.id], "not rung"))
+	}
+	if c.t.Failed() {
+		c.say("FAILED: what is wrong stands below")
+	}
 }
 
 func (c *chaos) undelivered() (n int) {

@@ -22,9 +22,10 @@ import (
 // guarded by mu.
 type ledger struct {
 	mu      sync.Mutex
-	sent    map[string]*text // by id
-	answers int              // calls that were answered
-	faults  []string         // what must not be
+	sent    map[string]*text  // by id
+	answers int               // calls that were answered
+	rung    map[string]string // by id of a call: what its callee did
+	faults  []string          // what must not be
 }
 
 // text is one message.
@@ -186,7 +187,17 @@ func (p *phone) send(ctx context.Context, to string) {
 func (p *phone) answer(call *client.Call) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	if err := call.Answer(ctx, "v=0 answer"); err != nil {
+	defer func() {
+		p.mu.Lock()
+		delete(p.calls, call.ID)
+		p.mu.Unlock()
+	}()
+	began := time.Now()
+	err := call.Answer(ctx, "v=0 answer")
+	p.ledger.mu.Lock()
+	p.ledger.rung[call.ID] = fmt.Sprintf("rung at %s, its answer took %v: %v", began.Format(time.TimeOnly), time.Since(began), err)
+	p.ledger.mu.Unlock()
+	if err != nil {
 		return // the caller's side tells
 	}
 	_ = call.Report(ctx, protocol.MediaConnected, nil)
@@ -200,9 +211,6 @@ func (p *phone) answer(call *client.Call) {
 			return
 		}
 		if _, ended := e.(client.Ended); ended {
-			p.mu.Lock()
-			delete(p.calls, call.ID)
-			p.mu.Unlock()
 			return
 		}
 	}
@@ -215,22 +223,31 @@ func (p *phone) inCall(id string) bool {
 	return p.calls[id] != nil
 }
 
+// callError is why a call came to nothing.
+type callError struct {
+	id    string
+	cause error
+}
+
+func (e *callError) Error() string { return e.cause.Error() }
+
 // call calls a number and returns once it is answered.
 func (p *phone) call(ctx context.Context, to string) (*client.Call, error) {
-	call, _, err := p.client.Invite(ctx, client.NewID(), to, []protocol.Media{protocol.Audio}, "v=0 offer")
+	id := client.NewID()
+	call, _, err := p.client.Invite(ctx, id, to, []protocol.Media{protocol.Audio}, "v=0 offer")
 	if err != nil {
-		return nil, err
+		return nil, &callError{id, fmt.Errorf("invite: %w", err)}
 	}
 	for {
 		e, err := call.Next(ctx)
 		if err != nil {
-			return nil, err
+			return nil, &callError{id, fmt.Errorf("not answered: %w", err)}
 		}
 		switch e := e.(type) {
 		case client.Answered:
 			return call, call.Report(ctx, protocol.MediaConnected, nil)
 		case client.Ended:
-			return nil, fmt.Errorf("not answered: %s", e.Reason)
+			return nil, &callError{id, fmt.Errorf("not answered: %s", e.Reason)}
 		}
 	}
 }
