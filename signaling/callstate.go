@@ -161,9 +161,15 @@ func (k *calls) snapshots(ss *session) []protocol.CallSnapshot {
 }
 
 // joined rings a device that has just connected for the calls of its account
-// that still ring.
-func (k *calls) joined(ss *session) {
+// that still ring. One that has missed something is rung again for those that it
+// may have been rung for.
+func (k *calls) joined(ss *session, missed bool) {
 	for _, r := range k.current(ss.account) {
+		if role, in := r.Involves(string(ss.account), uint32(ss.device)); missed && in && role == protocol.Callee && r.Alerting() && r.GoesOnFor(role, uint32(ss.device)) {
+			ctx, cancel := k.srv.request()
+			k.ring(ctx, &r, uint32(ss.device), false)
+			cancel()
+		}
 		if _, in := r.Involves(string(ss.account), uint32(ss.device)); r.Alerting() && !in && r.Callee.Account == string(ss.account) {
 			ctx, cancel := k.srv.request()
 			k.join(ctx, r.ID, uint32(ss.device))

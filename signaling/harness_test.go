@@ -53,6 +53,15 @@ type node struct {
 
 	*directorytest.Fake
 	relations atomic.Int64 // how often it was asked what somebody thinks of another
+	unheard   atomic.Int64 // how many requests to other nodes are still to be lost
+}
+
+// Ask loses requests.
+func (n *node) Ask(ctx context.Context, to string, r directory.Request) ([]byte, error) {
+	if n.unheard.Add(-1) >= 0 {
+		return nil, directory.ErrUnavailable
+	}
+	return n.Fake.Ask(ctx, to, r)
 }
 
 // Relation counts.
@@ -89,7 +98,7 @@ func (w *world) node(name string) *node {
 	n.Fake = n.dir
 	var err error
 	n.server, err = New(w.config, Deps{
-		Numbers: n.dir, People: n, Watcher: n.dir, Bindings: n.dir, Nodes: n.dir, Mailboxes: w.boxes, Records: w.records,
+		Numbers: n.dir, People: n, Watcher: n.dir, Bindings: n.dir, Nodes: n, Mailboxes: w.boxes, Records: w.records,
 		Auth: w.tokens, Relays: testRelays{}, Regions: regionsOf(w.regions), Version: "test",
 		Log: slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})

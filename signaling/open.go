@@ -202,7 +202,7 @@ func (s *Server) open(c *conn, id auth.Identity, h *protocol.Hello) (*session, e
 	}
 	s.metrics.opened.WithLabelValues(string(resumed)).Inc()
 	if !h.Away {
-		s.calls.joined(ss)
+		s.calls.joined(ss, false)
 	}
 	ss.mail.restart(ss)
 	return ss, nil

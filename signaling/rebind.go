@@ -92,7 +92,7 @@ func (s *Server) catchUp(ss *session) {
 		return
 	}
 	s.calls.retell(ss)
-	s.calls.joined(ss)
+	s.calls.joined(ss, true)
 	ss.mail.look(ss)
 }
 

@@ -51,7 +51,8 @@ func (s *Server) find(a directory.Account, d directory.Device) *session {
 }
 
 // tell sends a message to a device, wherever it is connected. A device that is
-// nowhere misses it: it finds the state when it connects.
+// nowhere misses it: it finds the state when it connects. One whose node does not
+// answer may be told twice.
 func (s *Server) tell(ctx context.Context, a directory.Account, d directory.Device, b protocol.Body) {
 	if a == "" {
 		return // nobody, or a phantom
@@ -65,7 +66,12 @@ func (s *Server) tell(ctx context.Context, a directory.Account, d directory.Devi
 		s.log.Error("message not encoded", "type", b.Type(), "error", err)
 		return
 	}
-	s.ask(ctx, a, d, kindTell, tellRequest{d, b.Type(), body})
+	t := tellRequest{d, b.Type(), body}
+	if !lasting(b) {
+		s.ask(ctx, a, d, kindTell, t)
+		return
+	}
+	s.reach(ctx, a, d, untold{kind: kindTell, v: t, local: func(ss *session) { ss.tell(b) }, still: s.stillSo(b)})
 }
 
 // poke tells the node of a device that its mailbox has something up to seq.
@@ -74,16 +80,17 @@ func (s *Server) poke(ctx context.Context, a directory.Account, d directory.Devi
 		ss.mail.poke(ss, seq)
 		return
 	}
-	s.ask(ctx, a, d, kindPoke, pokeRequest{d, seq})
+	s.reach(ctx, a, d, untold{kind: kindPoke, v: pokeRequest{d, seq}, local: func(ss *session) { ss.mail.poke(ss, seq) }})
 }
 
 // ask sends a request to the node that a device is bound to, if it is another.
-func (s *Server) ask(ctx context.Context, a directory.Account, d directory.Device, kind string, v any) {
+// It reports false if that may help another time.
+func (s *Server) ask(ctx context.Context, a directory.Account, d directory.Device, kind string, v any) bool {
 	bindings, err := s.Bindings.Bindings(ctx, a)
 	if err != nil {
 		s.metrics.undelivered.WithLabelValues("directory").Inc()
-		s.log.Warn("device not found", "kind", kind, "error", err)
-		return
+		s.log.Debug("device not found", "kind", kind, "error", err)
+		return false
 	}
 	for _, b := range bindings {
 		if b.Device != d || b.Node == s.Nodes.Incarnation() {
@@ -92,15 +99,17 @@ func (s *Server) ask(ctx context.Context, a directory.Account, d directory.Devic
 		data, err := json.Marshal(v)
 		if err != nil {
 			s.log.Error("request not encoded", "kind", kind, "error", err)
-			return
+			return true
 		}
 		if _, err := s.Nodes.Ask(ctx, b.Node, directory.Request{Kind: kind, Account: a, Data: data}); err != nil {
 			s.metrics.undelivered.WithLabelValues("node").Inc()
 			s.log.Debug("node did not take a request", "kind", kind, "error", err)
+			return false
 		}
-		return
+		return true
 	}
 	s.metrics.undelivered.WithLabelValues("away").Inc()
+	return true
 }
 
 // Answer handles a request of another node. Requests of one account must come

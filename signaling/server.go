@@ -121,6 +121,7 @@ type Server struct {
 	metrics    *metrics
 	upgrader   websocket.Upgrader
 	calls      *calls
+	telling    telling
 	watching   *watching
 	met        *acquaintances
 	askers     *limiters       // of presences, by account
@@ -160,6 +161,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.calls = newCalls(s)
+	s.telling.srv = s
 	s.watching = newWatching(s)
 	s.met = newAcquaintances(s)
 	s.askers = newLimiters(cfg.Limits.LookupsPerMinute/60, cfg.Limits.LookupsBurst+2*cfg.Limits.Subscriptions)

@@ -296,7 +296,9 @@ func (c *chaos) talk(ctx context.Context) map[*client.Call]*phone {
 func (c *chaos) hangUp(ctx context.Context, f fault, talks map[*client.Call]*phone) {
 	for call, callee := range talks {
 		if !callee.inCall(call.ID) {
-			c.t.Errorf("%s: a call did not survive it", f.name)
+			c.ledger.mu.Lock()
+			c.t.Errorf("%s: a call did not survive it; the callee: %s", f.name, c.ledger.rung[call.ID])
+			c.ledger.mu.Unlock()
 			continue
 		}
 		hctx, cancel := context.WithTimeout(ctx, c.patience)

@@ -210,7 +210,10 @@ func (p *phone) answer(call *client.Call) {
 			p.ledger.fault("the callee's end of a call: %v", err)
 			return
 		}
-		if _, ended := e.(client.Ended); ended {
+		if end, ended := e.(client.Ended); ended {
+			p.ledger.mu.Lock()
+			p.ledger.rung[call.ID] += fmt.Sprintf("; over at %s: %s", time.Now().Format(time.TimeOnly), end.Reason)
+			p.ledger.mu.Unlock()
 			return
 		}
 	}
