@@ -55,9 +55,26 @@ func (b *bucket) get(ctx context.Context, key string) (entry, error) {
 
 // getLeader reads a key as the leader has it. The entry of a removed key comes
 // with ErrNotFound, and has no more than its revision.
-func (b *bucket) getLeader(ctx context.Context, key string) (entry, error) {
+func (b *bucket) getLeader(ctx context.Context, key string) (e entry, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
+	for {
+		e, err = b.getLeaderOnce(ctx, key)
+		var api *jetstream.APIError
+		if !errors.As(err, &api) || api.Code != codePasses || sleep(ctx, electing) != nil {
+			return e, err
+		}
+	}
+}
+
+const (
+	// codePasses is the code of errors that pass, as while there is no leader.
+	codePasses = 503
+	// electing is how long to wait until a leader is asked for again.
+	electing = 100 * time.Millisecond
+)
+
+func (b *bucket) getLeaderOnce(ctx context.Context, key string) (entry, error) {
 	req, _ := json.Marshal(map[string]string{"last_by_subj": b.subject(key)})
 	m, err := b.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET.KV_"+b.name, req)
 	if err != nil {

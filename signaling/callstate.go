@@ -99,16 +99,18 @@ func (k *calls) writeList(ctx context.Context, account string, ids []string, rev
 }
 
 // current loads the account's calls that are not over. One whose time ran out
-// while no node held its timer is ended here.
-func (k *calls) current(account directory.Account) []record {
+// while no node held its timer is ended here. An error says that there may be
+// more.
+func (k *calls) current(account directory.Account) ([]record, error) {
 	ctx, cancel := k.srv.request()
 	defer cancel()
 	ids, _, err := k.listed(ctx, string(account))
 	if err != nil {
 		k.srv.log.Warn("calls not listed", "error", err)
-		return nil
+		return nil, err
 	}
 	var calls []record
+	var missing error
 	for _, id := range ids {
 		r, _, _, err := k.load(ctx, id)
 		if err == nil && overdue(&r) {
@@ -118,11 +120,12 @@ func (k *calls) current(account directory.Account) []record {
 		case errors.Is(err, callstore.ErrNotFound):
 		case err != nil:
 			k.srv.log.Warn("call not loaded", "error", err)
+			missing = err
 		case r.State != protocol.Ended:
 			calls = append(calls, r)
 		}
 	}
-	return calls
+	return calls, missing
 }
 
 // overdue reports whether a timer of the call must have been lost with the node
@@ -146,25 +149,31 @@ func timerOf(r *record) call.Timer {
 }
 
 // snapshots lists the calls that the session's device takes part in or is
-// being rung for.
-func (k *calls) snapshots(ss *session) []protocol.CallSnapshot {
+// being rung for. It must be all of them: of those that are missing the device
+// concludes that they are over.
+func (k *calls) snapshots(ss *session) ([]protocol.CallSnapshot, error) {
 	list := []protocol.CallSnapshot{}
 	if ss.visitor {
-		return list
+		return list, nil
 	}
-	for _, r := range k.current(ss.account) {
+	all, err := k.current(ss.account)
+	if errors.Is(err, callstore.ErrUnavailable) {
+		return nil, &refusal{protocol.CloseInternal, protocol.NewError(protocol.CodeUnavailable, "the records of calls are away").After(time.Second)}
+	}
+	for _, r := range all {
 		if role, ok := r.Involves(string(ss.account), uint32(ss.device)); ok && r.GoesOnFor(role, uint32(ss.device)) {
 			list = append(list, k.snapshot(&r, role, ss.account))
 		}
 	}
-	return list
+	return list, nil
 }
 
 // joined rings a device that has just connected for the calls of its account
 // that still ring. One that has missed something is rung again for those that it
 // may have been rung for.
 func (k *calls) joined(ss *session, missed bool) {
-	for _, r := range k.current(ss.account) {
+	all, _ := k.current(ss.account) // as far as they are known
+	for _, r := range all {
 		if role, in := r.Involves(string(ss.account), uint32(ss.device)); missed && in && role == protocol.Callee && r.Alerting() && r.GoesOnFor(role, uint32(ss.device)) {
 			ctx, cancel := k.srv.request()
 			k.ring(ctx, &r, uint32(ss.device), false)

@@ -129,8 +129,8 @@ func (s *Server) hello(c *conn, first []byte) (*session, error) {
 		return nil, s.refusedToken(err)
 	}
 	if r := h.Resume; r != nil {
-		if ss := s.resume(c, id, h); ss != nil {
-			return ss, nil
+		if ss, err := s.resume(c, id, h); ss != nil || err != nil {
+			return ss, err
 		}
 	}
 	return s.open(c, id, h)
@@ -145,28 +145,31 @@ func (s *Server) refusedToken(err error) error {
 	return &refusal{protocol.CloseInternal, protocol.NewError(protocol.CodeUnavailable, "tokens cannot be checked at the moment").After(time.Second)}
 }
 
-// resume gives c the session it asks for, if this node has it.
-func (s *Server) resume(c *conn, id auth.Identity, h *protocol.Hello) *session {
+// resume gives c the session it asks for, or nil if this node does not have it.
+func (s *Server) resume(c *conn, id auth.Identity, h *protocol.Hello) (*session, error) {
 	r := h.Resume
 	s.mu.Lock()
 	ss := s.byID[r.Session]
 	s.mu.Unlock()
 	if ss == nil || ss.endpoint() != (endpoint{id.Account, id.Device}) || !ss.resumable(r.Key, r.S) {
-		return nil
+		return nil, nil
 	}
-	snapshots := s.calls.snapshots(ss)
+	snapshots, err := s.calls.snapshots(ss)
+	if err != nil {
+		return nil, err
+	}
 	at := s.placeOf(ss, c, h)
 	ok := ss.attach(c, r.S, func(key string) *protocol.Welcome {
 		ss.region = at.region
 		return s.welcome(ss, key, protocol.ResumedFull, snapshots, at)
 	})
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	s.metrics.opened.WithLabelValues("resumed").Inc()
 	ss.mail.restart(ss)
 	s.watching.resumed(ss)
-	return ss
+	return ss, nil
 }
 
 // open makes a new session, which takes the place of any other of the device.
@@ -181,7 +184,11 @@ func (s *Server) open(c *conn, id auth.Identity, h *protocol.Hello) (*session, e
 		return nil, err
 	}
 	// From here on calls find the session; what they send waits for welcome.
-	snapshots := s.calls.snapshots(ss)
+	snapshots, err := s.calls.snapshots(ss)
+	if err != nil {
+		s.endWith(ss, protocol.CloseInternal)
+		return nil, err
+	}
 	resumed := protocol.ResumedNone
 	if h.Resume != nil {
 		resumed = protocol.ResumedState

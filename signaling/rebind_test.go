@@ -101,6 +101,7 @@ func TestDevicesOutliveALease(t *testing.T) {
 				n1, n2 := w.node("n1"), w.node("n2")
 				tokenA, tokenB := w.device(n1, alice), w.device(n2, bob)
 				a, b := n1.connect(tokenA), n2.connect(tokenB)
+				synctest.Wait() // the mailbox has been read
 				n1.dir.Die()
 				if lost {
 					w.dir.LoseMemory()

@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"errors"
+	"time"
 
 	"switchboard/signaling/callstore"
 	"switchboard/signaling/protocol"
@@ -11,9 +12,7 @@ import (
 // is told again, which it must bear with anyway.
 func (k *calls) retell(ss *session) {
 	for _, id := range ss.inCalls() {
-		ctx, cancel := k.srv.request()
-		r, _, _, err := k.load(ctx, id)
-		cancel()
+		r, err := k.loadSurely(id)
 		switch {
 		case errors.Is(err, callstore.ErrNotFound):
 			ss.tell(&protocol.CallEnded{Call: id, Reason: protocol.ReasonConnectionLost})
@@ -24,6 +23,27 @@ func (k *calls) retell(ss *session) {
 		}
 	}
 }
+
+// loadSurely loads a call's record when NATS has just been away: it tries again
+// while it has no leader, and does not believe one that has only just become it
+// that there is no such record.
+func (k *calls) loadSurely(id string) (r record, err error) {
+	for range retellTries {
+		ctx, cancel := k.srv.request()
+		r, _, _, err = k.load(ctx, id)
+		cancel()
+		if err == nil || !k.srv.pause(retellAgain) {
+			break
+		}
+	}
+	return r, err
+}
+
+const (
+	// retellTries is how often, retellAgain apart, a record is looked for.
+	retellTries = 3
+	retellAgain = time.Second
+)
 
 func (k *calls) retellOne(ss *session, r *record) {
 	role, ok := r.Involves(string(ss.account), uint32(ss.device))

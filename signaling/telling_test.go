@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"switchboard/signaling/callstore"
 	"switchboard/signaling/protocol"
 )
 
@@ -81,6 +82,30 @@ func TestRungWhilePaused(t *testing.T) {
 		n1.dir.Regain()
 		if m := expect[*protocol.CallIncoming](a); m.Call != "k1" {
 			t.Errorf("rung for %s", m.Call)
+		}
+	})
+}
+
+// A device that connects while the records of calls are away is told to come
+// again: from a welcome without its call it would conclude that the call is over.
+func TestNoWelcomeWithoutTheCalls(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.node("n1")
+		token := w.device(n, alice)
+		a, b := n.connect(token), n.connect(w.device(n, bob))
+		talking(t, a, b, "k1", bob)
+		w.records.Fail(callstore.ErrUnavailable)
+		again := n.dial()
+		again.send(protocol.Frame{}, &protocol.Hello{Token: token})
+		if e := expect[*protocol.Error](again); e.Code != protocol.CodeUnavailable || !e.Retry {
+			t.Errorf("refused with %+v", e)
+		}
+		if code := again.closedWith(); !code.Reconnect() {
+			t.Errorf("closed with %v, which is for good", code)
+		}
+		w.records.Fail(nil)
+		if c := n.connect(token); len(c.welcome.Calls) != 1 {
+			t.Errorf("calls %v, want the one in progress", c.welcome.Calls)
 		}
 	})
 }

@@ -139,14 +139,23 @@ func (s *Store) last(ctx context.Context, subject string) (e entry, err error) {
 	return e, err
 }
 
-// request asks the JetStream API.
+// readAttempts is how often a read may be sent within the time that there is: a
+// leader that dies, or is paused, takes what it was asked with it.
+const readAttempts = 4
+
+// request asks the JetStream API something that may be asked twice.
 func (s *Store) request(ctx context.Context, what string, body []byte) (*nats.Msg, error) {
-	m, err := s.nc.RequestWithContext(ctx, s.api+what, body)
-	if errors.Is(err, nats.ErrNoResponders) {
+	attempt, cancel := context.WithTimeout(ctx, s.c.Timeout/readAttempts)
+	defer cancel()
+	m, err := s.nc.RequestWithContext(attempt, s.api+what, body)
+	if errors.Is(err, nats.ErrNoResponders) || err != nil && attempt.Err() != nil && ctx.Err() == nil {
 		return nil, fmt.Errorf("%w: %w", errAgain, err)
 	}
 	return m, err
 }
+
+// unavailable is the code of errors that pass, as while there is no leader.
+const unavailable = 503
 
 func (s *Store) lastDirect(ctx context.Context, subject string) (entry, error) {
 	m, err := s.request(ctx, "DIRECT.GET.KV_"+s.c.Bucket+"."+subject, nil)
@@ -189,6 +198,8 @@ func (s *Store) lastOfLeader(ctx context.Context, subject string) (entry, error)
 	}
 	if a.Error != nil && a.Error.ErrorCode == codeNoMessage {
 		return entry{}, nil
+	} else if a.Error != nil && a.Error.Code == unavailable {
+		return entry{}, fmt.Errorf("%w: %w", errAgain, a.Error)
 	} else if a.Error != nil {
 		return entry{}, a.Error
 	}

@@ -190,15 +190,31 @@ func (s *Store) directTail(ctx context.Context, b Box) (uint64, error) {
 	return strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
 }
 
-// call asks the JetStream API and returns its error, if any.
+// callAttempts is how often the API may be asked within the time that there is:
+// a leader that dies, or is paused, takes what it was asked with it.
+const callAttempts = 4
+
+// unavailable is the code of errors that pass, as while there is no leader.
+const unavailable = 503
+
+// call asks the JetStream API something that may be asked twice, and returns its
+// error, if any.
 func (s *Store) call(ctx context.Context, what string, body any) (apiResponse, error) {
 	var r apiResponse
-	m, err := s.ask(ctx, s.api+what, body)
+	attempt, cancel := context.WithTimeout(ctx, s.c.Timeout/callAttempts)
+	defer cancel()
+	m, err := s.ask(attempt, s.api+what, body)
+	if err != nil && attempt.Err() != nil && ctx.Err() == nil {
+		return r, fmt.Errorf("%w: %w", errNobody, err)
+	}
 	if err != nil {
 		return r, err
 	}
 	if err := json.Unmarshal(m.Data, &r); err != nil {
 		return r, fmt.Errorf("decode answer: %w", err)
+	}
+	if r.Error != nil && r.Error.Code == unavailable {
+		return r, fmt.Errorf("%w: %w", errNobody, r.Error)
 	}
 	if r.Error != nil {
 		return r, r.Error
