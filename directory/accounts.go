@@ -58,7 +58,9 @@ func forms(n e164.Number) []e164.Number {
 }
 
 // Register returns the account that owns a number, which it makes if there is
-// none. Whoever registers at the same moment gets the same one.
+// none. Whoever registers at the same moment gets the same one. One that has the
+// number in another form, from before its country changed its plan, has it in this
+// form from then on.
 func (d *Directory) Register(ctx context.Context, n e164.Number) (_ AccountRecord, err error) {
 	defer d.metrics.observe(opRegister)(&err)
 	if n.IsZero() {
@@ -67,6 +69,9 @@ func (d *Directory) Register(ctx context.Context, n e164.Number) (_ AccountRecor
 	for range maxTries {
 		rec, rev, err := d.owner(ctx, n, "")
 		if errors.Is(err, ErrNotFound) {
+			rec, err = d.renumber(ctx, n)
+		}
+		if errors.Is(err, ErrNotFound) {
 			rec, err = d.create(ctx, n, rev)
 		}
 		if !errors.Is(err, errRevision) {
@@ -74,6 +79,25 @@ func (d *Directory) Register(ctx context.Context, n e164.Number) (_ AccountRecor
 		}
 	}
 	return AccountRecord{}, wrap("register", ErrConflict)
+}
+
+// renumber gives the account that has a number in another form the number in this
+// one.
+func (d *Directory) renumber(ctx context.Context, n e164.Number) (AccountRecord, error) {
+	for _, form := range e164.Alternates(n) {
+		rec, _, err := d.owner(ctx, form, "")
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err == nil {
+			rec, err = d.moveOnce(ctx, rec.Account, n)
+		}
+		if errors.Is(err, ErrNumberTaken) {
+			err = errRevision // look again who has it
+		}
+		return rec, err
+	}
+	return AccountRecord{}, ErrNotFound
 }
 
 // owner returns the account that owns a number, as the leader knows. With

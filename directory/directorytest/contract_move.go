@@ -237,6 +237,11 @@ func renumbered(t *testing.T, w world) {
 		r := must(d.Relation(ctx, owner, nobody, old))(t)
 		return r.Contact && r.Blocked
 	})
+	for _, n := range []e164.Number{now, now, old} {
+		if again := must(d.Register(ctx, n))(t); again.Account != acct || again.Number != n {
+			t.Errorf("who registers with another form gets %+v", again)
+		}
+	}
 	must(d.MoveNumber(ctx, acct, now))(t)
 	for _, n := range []e164.Number{old, now} {
 		w.soon(t, "both forms lead to it after it took the new one", func() bool { a, _ := d.Resolve(ctx, n); return a == acct })

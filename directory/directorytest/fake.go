@@ -177,6 +177,12 @@ func (f *Fake) Register(_ context.Context, n e164.Number) (directory.AccountReco
 	if a, ok := f.world.numbers[n]; ok {
 		return f.world.accounts[a].record, nil
 	}
+	if a, ok := f.world.resolve(n); ok {
+		acct := f.world.accounts[a]
+		delete(f.world.numbers, acct.record.Number)
+		f.world.numbers[n], acct.record.Number = a, n
+		return acct.record, nil
+	}
 	f.world.made++
 	a := directory.Account(fmt.Sprintf("%013d", f.world.made))
 	f.world.numbers[n] = a
