@@ -403,6 +403,34 @@ func TestTokenIsRevoked(t *testing.T) {
 	}
 }
 
+func TestAccountIsLookedAfter(t *testing.T) {
+	h := newHouse(t)
+	ann := h.newPerson(newPage(t, "Ann"), "")
+	tablet := h.newDevice(newPageIn(t, 1, "Ann's tablet"), ann.number, "")
+	ann.click("open-settings")
+	ann.wait(`document.querySelectorAll('#devices li').length === 2`)
+	ann.wait(`document.querySelector('#devices [data-device="2"] small').textContent === 'Connected'`)
+	ann.eval(`document.querySelector('#devices [data-device="2"] button').click()`)
+	ann.write("ask-input", "Tablet\r")
+	ann.wait(`document.querySelector('#devices [data-device="2"] span').textContent.startsWith('Tablet')`)
+
+	const next = "+14155550188"
+	ann.eval(`window.sdk = await import('/switchboard.js'); window.token = switchboard.store.device.token`)
+	ann.eval(`window.asked = await sdk.requestNumber({token, number: "` + next + `"})`)
+	ann.eval(`await sdk.confirmNumber({token, verification: asked.verification, code: "` + h.code(next) + `"})`)
+	for _, n := range []*person{ann, tablet} { // their sessions end and begin again
+		n.wait(`switchboard.client.number === "` + next + `" && switchboard.client.state === 'online'`)
+		n.wait(`JSON.parse(localStorage.getItem('switchboard.device')).number === "` + next + `"`)
+		n.says("own-number", "+1 415 555 0188")
+	}
+
+	ann.eval(`await sdk.removeDevice({token, device: 2})`)
+	tablet.says("stopped-title", "Your registration has expired")
+	if got := value[string](ann.page, `await sdk.deleteAccount({token, verification: 'none', code: '123456'}).catch((e) => e.code)`); got != "code_expired" {
+		t.Errorf("deleted without a code: %q", got)
+	}
+}
+
 func TestKeyboardAlone(t *testing.T) {
 	_, ann, bob := two(t, "")
 	ann.goTo("keypad")

@@ -160,6 +160,7 @@ export const LOCAL_CODES = freeze(["offline", "timeout", "stopped", "media", "ne
 /** @typedef {'caller'|'callee'} Role */
 /** @typedef {{account: string, device: number, number: string, token: string, expires_ms: number}} TokenReply */
 /** @typedef {{account: string, device: number, number: string, token: string, obtained: number, expires: number}} Device */
+/** @typedef {{device: number, name: string, created: number, renewed: number, online: boolean, since?: number, this?: boolean}} DeviceInfo */
 /** @typedef {{verification: string, number: string, digits: number, expires_ms: number, resend_ms: number, attempts_left: number}} Asked */
 /** @typedef {{number: string, online: boolean, last_seen?: number}} Presence */
 /** @typedef {'everyone'|'contacts'|'nobody'} Audience */
@@ -237,19 +238,101 @@ export async function revoke({ token, ...http }) {
   await post('/v1/token/revoke', { token, ...http })
 }
 
+// -------------------------------------------------------------------- account
+
+/**
+ * Lists the devices of the token's account.
+ *
+ * @param {{token: string} & HTTPOptions} o
+ * @returns {Promise<DeviceInfo[]>} throws a {@link SwitchboardError}: bad_token, as do the following
+ */
+export async function listDevices({ token, ...http }) {
+  return (await ask('GET', '/v1/devices', { token, ...http })).devices
+}
+
+/**
+ * Gives a device of the account a name of 1 to 64 characters.
+ *
+ * @param {{token: string, device: number, name: string} & HTTPOptions} o
+ * @returns {Promise<DeviceInfo>} throws a {@link SwitchboardError}: invalid, not_found
+ */
+export function nameDevice({ token, device, name, ...http }) {
+  return ask('PATCH', `/v1/devices/${device}`, { token, body: { name }, ...http })
+}
+
+/**
+ * Removes a device of the account, this one or another. Its session ends at once.
+ *
+ * @param {{token: string, device: number} & HTTPOptions} o
+ * @returns {Promise<void>} throws a {@link SwitchboardError}: not_found, which is also said when it is gone already
+ */
+export async function removeDevice({ token, device, ...http }) {
+  await ask('DELETE', `/v1/devices/${device}`, { token, ...http })
+}
+
+/**
+ * Asks for a code to be sent to the number that the account is to have.
+ *
+ * @param {{token: string, number: string, region?: string} & HTTPOptions} o
+ * @returns {Promise<Asked>} throws a {@link SwitchboardError}: bad_number, self, forbidden, rate_limited
+ */
+export function requestNumber({ token, number, region, ...http }) {
+  return post('/v1/number', { token, body: { number, region: region || undefined }, ...http })
+}
+
+/**
+ * Gives the code: the account has the number then, and keeps all else. Its clients
+ * connect again and say `number`.
+ *
+ * @param {{token: string, verification: string, code: string} & HTTPOptions} o
+ * @returns {Promise<{account: string, number: string}>} throws a {@link SwitchboardError}: bad_code, code_expired, conflict (the number has another account)
+ */
+export function confirmNumber({ token, verification, code, ...http }) {
+  return post('/v1/number/confirm', { token, body: { verification, code }, ...http })
+}
+
+/**
+ * Asks for a code to be sent to the account's own number, to delete the account.
+ *
+ * @param {{token: string} & HTTPOptions} o
+ * @returns {Promise<Asked>} throws a {@link SwitchboardError}: forbidden, rate_limited
+ */
+export function requestDelete({ token, ...http }) {
+  return post('/v1/account/code', { token, ...http })
+}
+
+/**
+ * Gives the code: the account is deleted, with its devices, what waits for them,
+ * contacts, blocks and settings. After `unavailable`, do it again with the same code.
+ *
+ * @param {{token: string, verification: string, code: string} & HTTPOptions} o
+ * @returns {Promise<void>} throws a {@link SwitchboardError}: bad_code, code_expired, forbidden
+ */
+export async function deleteAccount({ token, verification, code, ...http }) {
+  await ask('DELETE', '/v1/account', { token, body: { verification, code }, ...http })
+}
+
 /**
  * @param {string} path
  * @param {{body?: object, token?: string} & HTTPOptions} o
  * @returns {Promise<any>}
  */
-async function post(path, { body, token, base = '', fetch = globalThis.fetch }) {
+const post = (path, o) => ask('POST', path, o)
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {{body?: object, token?: string} & HTTPOptions} o
+ * @returns {Promise<any>}
+ */
+async function ask(method, path, { body, token, base = '', fetch = globalThis.fetch }) {
   /** @type {Record<string, string>} */
   const headers = {}
   if (body) headers['Content-Type'] = 'application/json'
   if (token) headers.Authorization = `Bearer ${token}`
   let res
   try {
-    res = await fetch(base + path, { method: 'POST', headers, body: body && JSON.stringify(body), credentials: 'omit' })
+    res = await fetch(base + path, { method, headers, body: body && JSON.stringify(body), credentials: 'omit' })
   } catch {
     throw localError('network', 'The server could not be reached.', true)
   }
@@ -342,6 +425,13 @@ export class Store {
     this.device = { account, device, number, token, obtained, expires: obtained + expires_ms }
     this.#set('device', this.device)
     if (!same) this.reload()
+  }
+
+  /** Notes the number that the account has now. @param {string} number */
+  saveNumber(number) {
+    if (!this.device) return
+    this.device = { ...this.device, number }
+    this.#set('device', this.device)
   }
 
   /** Forgets the token; conversations stay for when the number comes back. */
@@ -954,6 +1044,7 @@ const FOREVER = 10 * 365 * 86_400_000
  *  - `settings`: another device changed the account's settings; `detail` is the {@link Settings};
  *  - `drained`: the backlog is handled, all is up to date;
  *  - `token`: the token was refreshed;
+ *  - `number`: the account has another number, {@link Client.number};
  *  - `trouble`: something that nobody waits for went wrong; `detail` is an error.
  */
 export class Client extends EventTarget {
@@ -1380,6 +1471,10 @@ export class Client extends EventTarget {
     const first = !this.welcome
     this.welcome = d
     this.#mailboxSeq = this.#mailboxItems = 0
+    if (d.number && d.number !== this.number) {
+      this.store.saveNumber(d.number)
+      this.#fire('number', d.number)
+    }
     if (d.resumed !== 'full') this.#rebuild(d.calls || [])
     if (d.resumed !== 'full' && this.#subscribed.size) this.#subscribeAgain()
     if (first) this.#resumeTexts()

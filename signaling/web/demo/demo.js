@@ -16,6 +16,7 @@ import { RegisterView } from './register.js'
 import { Chats, Keypad, Recents } from './lists.js'
 import { Chat } from './chat.js'
 import { CallView } from './callview.js'
+import { Devices } from './devices.js'
 import * as tones from './tones.js'
 
 const params = new URLSearchParams(location.search)
@@ -43,6 +44,7 @@ export class Phone {
     this.chats = new Chats(this)
     this.chat = new Chat(this)
     this.callView = new CallView(this)
+    this.devices = new Devices(() => this.store.device?.token || '')
     this.register = new RegisterView((reply) => this.#registered(reply))
     this.#settings()
     $('banner-retry').onclick = () => this.client.retryNow()
@@ -54,10 +56,14 @@ export class Phone {
   start() {
     if (!this.store.device) return this.register.open()
     $('phone').hidden = false
-    const number = pretty(this.client.number)
-    for (const id of ['own-number', 'fact-number']) say($(id), number)
+    this.#ownNumber()
     this.#route()
     this.client.connect().catch(() => {}) // the state says it
+  }
+
+  #ownNumber() {
+    const number = pretty(this.client.number)
+    for (const id of ['own-number', 'fact-number']) say($(id), number)
   }
 
   /** @param {import('./switchboard.js').TokenReply} reply */
@@ -76,6 +82,7 @@ export class Phone {
     on('call', (call) => this.callView.show(call))
     on('history', () => { this.recents.render(); this.chat.render(); this.#title() })
     on('conversation', () => { this.chats.render(); this.chat.render(); this.#title() })
+    on('number', () => this.#ownNumber())
     on('settings', (s) => this.#showPrivacy(s))
     on('presence', (p) => this.chat.presence(p))
     on('typing', ({ number }) => this.chat.typing(number))
@@ -234,7 +241,7 @@ export class Phone {
     }
     const second = `?phone=${Number(phoneName || 1) + 1 || 2}`
     for (const id of ['second-phone', 'settings-second-phone']) $(id).href = second
-    $('open-settings').onclick = () => { $('settings').showModal(); this.#privacy() }
+    $('open-settings').onclick = () => { $('settings').showModal(); this.#privacy(); this.devices.render() }
     $('seen-by').onchange = () => this.#privacy({ last_seen: $('seen-by').value })
     $('findable').onchange = () => this.#privacy({ discoverable: $('findable').checked ? 'everyone' : 'nobody' })
     $('close-settings').onclick = () => $('settings').close()
