@@ -202,7 +202,7 @@ func settle(who directory.Audience) func(context.Context, *directory.Directory, 
 
 // expected are the errors that a deed may end with when others do theirs.
 func expected(err error) bool {
-	return err == nil || errors.Is(err, directory.ErrNotFound) || errors.Is(err, directory.ErrNumberTaken)
+	return err == nil || errors.Is(err, directory.ErrNotFound) || errors.Is(err, directory.ErrNumberTaken) || errors.Is(err, directory.ErrReplaced)
 }
 
 // right checks what always holds once nothing is under way.
