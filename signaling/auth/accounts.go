@@ -67,20 +67,35 @@ const (
 // loses the oldest: its owner may have lost that one, too, and must not be
 // locked out.
 func (a *Authenticator) addDevice(ctx context.Context, account directory.Account, name, external string) (directory.DeviceRecord, error) {
-	d, err := a.accounts.AddDevice(ctx, account, name, external)
-	if !errors.Is(err, directory.ErrTooMany) {
-		return d, err
-	}
-	have, err := a.accounts.Devices(ctx, account)
-	if err != nil {
-		return directory.DeviceRecord{}, err
-	}
-	if len(have) > 0 {
-		if err := a.removeDevice(ctx, account, have[0].Device); err != nil {
+	const maxTries = directory.MaxDevices // others may take the place that was made
+	for try := 1; ; try++ {
+		d, err := a.accounts.AddDevice(ctx, account, name, external)
+		switch {
+		case err == nil && d.Device > directory.MaxDevices && time.Since(d.Created) < claimLife: // it is new
+			return d, a.trim(ctx, account, directory.MaxDevices)
+		case !errors.Is(err, directory.ErrTooMany) || try == maxTries:
+			return d, err
+		}
+		if err := a.trim(ctx, account, directory.MaxDevices-1); err != nil {
 			return directory.DeviceRecord{}, err
 		}
 	}
-	return a.accounts.AddDevice(ctx, account, name, external)
+}
+
+// trim leaves an account the newest of its devices. There are more than there may
+// be after several were added at the same moment. Whoever else does so removes the
+// same.
+func (a *Authenticator) trim(ctx context.Context, account directory.Account, most int) error {
+	have, err := a.accounts.Devices(ctx, account)
+	if err != nil {
+		return err
+	}
+	for _, d := range have[:max(0, len(have)-most)] {
+		if err := a.removeDevice(ctx, account, d.Device); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *Authenticator) removeDevice(ctx context.Context, account directory.Account, dev directory.Device) error {

@@ -17,6 +17,10 @@
 // compare-and-set: nobody hears whether a code is right before the attempt is
 // counted, so guessing in parallel gains nothing.
 //
+// A code is good for one [Purpose]: to register a device, to give an account
+// another number, to delete the account; and for the latter two, with a token of
+// the account that asked for it.
+//
 // A code makes one device. The same code again, until it expires and as long
 // as the device has not refreshed its token, is answered with the same device:
 // the first answer may have been lost.

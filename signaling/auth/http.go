@@ -113,7 +113,7 @@ func (g *Registrar) asError(endpoint string, err error) *protocol.Error {
 		return protocol.NewError(protocol.CodeNumber, "%v", ne).With("reason", string(ne.Reason))
 	case errors.Is(err, directory.ErrNumberTaken):
 		return protocol.NewError(protocol.CodeConflict, "the number has another account").With("reason", "number_taken")
-	case errors.Is(err, directory.ErrUnavailable), errors.Is(err, directory.ErrConflict), errors.Is(err, callstore.ErrUnavailable),
+	case errors.Is(err, directory.ErrUnavailable), errors.Is(err, directory.ErrConflict), errors.Is(err, directory.ErrTooMany), errors.Is(err, callstore.ErrUnavailable),
 		errors.Is(err, errNoKeys), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		g.log.Warn("registration cannot be served", "endpoint", endpoint, "error", err)
 		return protocol.NewError(protocol.CodeUnavailable, "that is not to be had at the moment").After(time.Second)

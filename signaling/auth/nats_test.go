@@ -6,8 +6,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"switchboard/directory"
 	"switchboard/directory/directorytest"
 	"switchboard/directory/natsnode"
+	"switchboard/signaling/auth"
 	"switchboard/signaling/callstore"
 	"switchboard/signaling/protocol"
 )
@@ -82,4 +84,32 @@ func TestOnNATS(t *testing.T) {
 	want(t, third.revoke(fresh.Token), "")
 	_, err = third.auth.Authenticate(t.Context(), fresh.Token)
 	wantReason(t, err, "removed")
+}
+
+// Devices that are added at the same moment are not more than there may be.
+func TestManyDevicesAtOnce(t *testing.T) {
+	server := directorytest.NATSIn(t, t.TempDir())
+	accounts, records := directorytest.OpenOnly(t, server, "n1", nil), openRecords(t, server)
+	n := newNodeOn(t, accounts, records, func(c *auth.Config) { c.CodeResend, c.CodesPerHour = 0, 100 })
+	var account string
+	for range directory.MaxDevices - 2 {
+		account = n.device(alice).Account
+	}
+	var verifications, codes []string
+	for range 8 {
+		verifications, codes = append(verifications, n.mustRegister(alice).Verification), append(codes, n.sender.last())
+	}
+	var wg sync.WaitGroup
+	for i := range codes {
+		wg.Go(func() {
+			_, err := n.confirm(verifications[i], codes[i])
+			if err != nil && protocol.CodeOf(err) != protocol.CodeUnavailable {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := len(n.devices(account)); got > directory.MaxDevices {
+		t.Errorf("there are %d devices", got)
+	}
 }

@@ -198,6 +198,32 @@ func TestManyEntries(t *testing.T) {
 	}
 }
 
+func TestDropAccount(t *testing.T) {
+	js, _ := mailbox.StartNATS(t, t.TempDir())
+	s := open(t, js, mailbox.Default())
+	second := mailbox.Box{Account: phone.Account, Device: 4294967295}
+	other := mailbox.Box{Account: phone.Account + "x", Device: phone.Device}
+	for _, b := range []mailbox.Box{phone, second, other} {
+		put(t, s, entries(b, 3)...)
+	}
+	for range 2 {
+		if err := s.DropAccount(t.Context(), phone.Account); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for b, want := range map[mailbox.Box]int{phone: 0, second: 0, other: 3} {
+		items, _, err := s.Read(t.Context(), b, 0, 10)
+		if err != nil || len(items) != want {
+			t.Errorf("box of device %d: %d items, %v; want %d", b.Device, len(items), err, want)
+		}
+	}
+	for _, account := range []string{"", "*", ">", "a.b", "a b"} {
+		if err := s.DropAccount(t.Context(), account); !errors.Is(err, mailbox.ErrInvalid) {
+			t.Errorf("account %q: %v", account, err)
+		}
+	}
+}
+
 func TestWithoutNATS(t *testing.T) {
 	js, stop := mailbox.StartNATS(t, t.TempDir())
 	s := open(t, js, mailbox.Default())
