@@ -74,7 +74,7 @@ func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, 
 	}
 	rev, err := k.srv.Records.Create(ctx, callKey(r.ID), data, ttl)
 	if errors.Is(err, callstore.ErrExists) {
-		return k.repeated(ctx, ss, m, to)
+		return k.repeated(ctx, ss, m, to, acts)
 	}
 	if err != nil {
 		return nil, err
@@ -143,8 +143,10 @@ func (k *calls) join(ctx context.Context, id string, device uint32) {
 }
 
 // repeated answers an invite whose id is in use: with the state of the call if
-// it is the same invite, else with a conflict.
-func (k *calls) repeated(ctx context.Context, ss *session, m *protocol.CallInvite, to e164.Number) (any, error) {
+// it is the same invite, else with a conflict. As long as nobody has been reached,
+// what follows from it is done again: whoever wrote the record may not have heard
+// that it was written.
+func (k *calls) repeated(ctx context.Context, ss *session, m *protocol.CallInvite, to e164.Number, acts []call.Action) (any, error) {
 	r, _, _, err := k.load(ctx, m.Call)
 	if err != nil {
 		return nil, err
@@ -153,6 +155,19 @@ func (k *calls) repeated(ctx context.Context, ss *session, m *protocol.CallInvit
 		r.To == to && slices.Equal(r.Media, m.Media) && (r.A.N > 0 || r.A.SDP == m.SDP)
 	if !same {
 		return nil, protocol.NewError(protocol.CodeConflict, "the id belongs to another call")
+	}
+	if callee := directory.Account(r.Callee.Account); r.State == protocol.Trying && callee != "" {
+		k.list(ctx, &r)
+		ss.entered(r.ID)
+		k.perform(ctx, &r, slices.DeleteFunc(acts, func(a call.Action) bool {
+			ring, ok := a.(call.Ring)
+			if !ok {
+				return false
+			}
+			_, in := r.Involves(string(callee), ring.Device)
+			return !in
+		}))
+		k.joinLate(ctx, &r, callee)
 	}
 	return &protocol.CallInvited{Call: r.ID, To: to, State: r.State}, nil
 }

@@ -109,3 +109,21 @@ func TestNoWelcomeWithoutTheCalls(t *testing.T) {
 		}
 	})
 }
+
+// An invite whose record was written without the node hearing of it is carried
+// out when the device sends it again.
+func TestInviteWrittenUnheard(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n1, n2 := w.node("n1"), w.node("n2")
+		a, b := n1.connect(w.device(n1, alice)), n2.connect(w.device(n2, bob))
+		n1.unheard.Store(1000)
+		ok[protocol.CallInvited](a, invite("k1", bob))
+		time.Sleep(2 * tellFor) // the ring is given up, as if the node had died
+		n1.unheard.Store(0)
+		nothing[*protocol.CallIncoming](b)
+		ok[protocol.CallInvited](a, invite("k1", bob))
+		if m := expect[*protocol.CallIncoming](b); m.Call != "k1" {
+			t.Errorf("rung for %s", m.Call)
+		}
+	})
+}
