@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"switchboard/signaling/client"
-	"switchboard/signaling/protocol"
 )
 
 // calls is what became of the short calls. Guarded by mu.
@@ -79,10 +78,8 @@ func hangUp(ctx context.Context, call *client.Call) error {
 		if err != nil {
 			return fmt.Errorf("the word that it is over: %w", err)
 		}
-		if e, ended := e.(client.Ended); ended {
-			if e.Reason != protocol.ReasonHangup {
-				return fmt.Errorf("ended with %s", e.Reason)
-			}
+		// Who connects again meanwhile may only hear that the call is gone.
+		if _, ended := e.(client.Ended); ended {
 			return nil
 		}
 	}
