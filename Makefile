@@ -72,7 +72,7 @@ CHAOS ?= 5m
 
 .PHONY: chaos
 chaos: ## Break a cluster of 3 + 3, part by part, and check that nothing is lost (CHAOS=5m)
-	@go test -count=1 -timeout 0 -run '^TestChaos$$' ./cmd/switchboard/internal/chaos -chaos $(CHAOS)
+	@go test -v -count=1 -timeout 0 -run '^TestChaos$$' ./cmd/switchboard/internal/chaos -chaos $(CHAOS)
 
 # Programs that tests use, each with the Debian package that brings it.
 TOOLS := chromium:chromium turnserver:coturn
