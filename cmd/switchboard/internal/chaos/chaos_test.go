@@ -66,8 +66,12 @@ func TestChaos(t *testing.T) {
 			c.breakOne(f)
 		}
 	}
-	for end := time.Now().Add(*long); time.Now().Before(end) && !t.Failed(); {
-		c.breakOne(faults[rand.IntN(len(faults))])
+	var deck []int // every fault once, in a random order, then anew
+	for end := time.Now().Add(*long); time.Now().Before(end) && !t.Failed(); deck = deck[1:] {
+		if len(deck) == 0 {
+			deck = rand.Perm(len(faults))
+		}
+		c.breakOne(faults[deck[0]])
 	}
 	c.finish()
 }
@@ -178,7 +182,7 @@ func (c *chaos) faults(frozen time.Duration) []fault {
 	for _, n := range c.fleet.Nodes {
 		all = append(all, kill(n.Name, n.Process), cold(n.Name, n.Process))
 	}
-	for _, stream := range []string{"INBOX_0", "INBOX_1", "KV_ACCT", "KV_DEVS", "KV_PRES", "KV_NODES", "KV_CALLS"} {
+	for _, stream := range []string{"INBOX_0", "INBOX_1", "INBOX_2", "INBOX_3", "KV_ACCT", "KV_DEVS", "KV_PRES", "KV_NODES", "KV_CALLS"} {
 		all = append(all, ofLeader(c.fleet, c.urls, stream, kill), ofLeader(c.fleet, c.urls, stream, cold))
 	}
 	return all
