@@ -75,11 +75,10 @@ func canMigrate(before, after Config) error {
 		errs = append(errs, fmt.Errorf("mailbox.streams in -to: %d, the data lies in %d; set mailbox.streams: %d there",
 			after.Mailbox.Streams, before.Mailbox.Streams, before.Mailbox.Streams))
 	}
-	one, err := readSecret("secret_file in -config", before.SecretFile)
-	errs = append(errs, err)
-	other, err := readSecret("secret_file in -to", after.SecretFile)
-	errs = append(errs, err)
-	if err == nil && !strings.EqualFold(keyID(one.Key(forNumbers)), keyID(other.Key(forNumbers))) {
+	one, oneErr := readSecret("secret_file in -config", before.SecretFile)
+	other, otherErr := readSecret("secret_file in -to", after.SecretFile)
+	errs = append(errs, oneErr, otherErr)
+	if oneErr == nil && otherErr == nil && !strings.EqualFold(keyID(one.Key(forNumbers)), keyID(other.Key(forNumbers))) {
 		errs = append(errs, errors.New("secret_file in -to: another secret than that of -config; nobody's number would be found: copy the file"))
 	}
 	if err := errors.Join(errs...); err != nil {

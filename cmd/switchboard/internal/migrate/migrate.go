@@ -47,12 +47,16 @@ var (
 )
 
 // stateKey is in the metadata of streams that a migration has made; its values
-// are the next two.
+// are the next two. originKey says what they are copies of.
 const (
-	stateKey = "switchboard.migration"
-	copying  = "copying"
-	done     = "done"
+	stateKey  = "switchboard.migration"
+	copying   = "copying"
+	done      = "done"
+	originKey = "switchboard.migration.from"
 )
+
+// earlier is what an earlier run has made of a stream.
+type earlier struct{ state, from string }
 
 // requestTimeout bounds one request to the cluster.
 const requestTimeout = 30 * time.Second
@@ -74,9 +78,6 @@ func (m *Move) Run(ctx context.Context) error {
 	if err != nil || m.DryRun {
 		return err
 	}
-	if err := natsnode.MarkMoved(m.Dir, m.Where); err != nil {
-		return err
-	}
 	for _, c := range originals {
 		if err := m.promote(ctx, c); err != nil {
 			return err
@@ -87,9 +88,9 @@ func (m *Move) Run(ctx context.Context) error {
 }
 
 // finished reports whether an earlier run has done everything.
-func finished(made map[string]string) bool {
-	for _, state := range made {
-		if state != done {
+func finished(made map[string]earlier) bool {
+	for _, e := range made {
+		if e.state != done {
 			return false
 		}
 	}
@@ -98,8 +99,8 @@ func finished(made map[string]string) bool {
 
 // found lists the streams that an earlier run has made, and one of Switchboard's
 // that is from somewhere else, if there is one.
-func (m *Move) found(ctx context.Context) (made map[string]string, other string, err error) {
-	made = map[string]string{}
+func (m *Move) found(ctx context.Context) (made map[string]earlier, other string, err error) {
+	made = map[string]earlier{}
 	list := m.To.JetStream().ListStreams(ctx)
 	for info := range list.Info() {
 		state := info.Config.Metadata[stateKey]
@@ -107,7 +108,7 @@ func (m *Move) found(ctx context.Context) (made map[string]string, other string,
 			other = info.Config.Name
 		}
 		if state != "" {
-			made[info.Config.Name] = state
+			made[info.Config.Name] = earlier{state, info.Config.Metadata[originKey]}
 		}
 	}
 	if err := list.Err(); err != nil {
@@ -121,9 +122,10 @@ func ours(stream string) bool {
 	return strings.HasPrefix(stream, "KV_") || strings.HasPrefix(stream, "INBOX_") || strings.HasPrefix(stream, "PUSH")
 }
 
-// copyAll has the cluster copy all streams and compares the copies. It returns
-// the originals' settings. The embedded server is stopped when it returns.
-func (m *Move) copyAll(ctx context.Context, made map[string]string) (originals []jetstream.StreamConfig, err error) {
+// copyAll has the cluster copy all streams, compares the copies, and marks the
+// files while nobody else can have them. It returns the originals' settings. The
+// embedded server is stopped when it returns.
+func (m *Move) copyAll(ctx context.Context, made map[string]earlier) (originals []jetstream.StreamConfig, err error) {
 	leaf, err := m.Leaf(ctx)
 	if err != nil {
 		return nil, err
@@ -152,33 +154,56 @@ func (m *Move) copyAll(ctx context.Context, made map[string]string) (originals [
 		return originals, nil
 	}
 	for _, info := range infos {
-		if made[info.Config.Name] == "" {
-			if err := m.mirror(ctx, info.Config); err != nil {
+		before := made[info.Config.Name]
+		if before.state != "" && before.from != origin(info) {
+			return nil, fmt.Errorf("%w: %s there is a copy of other data than that in %s", ErrInUse, info.Config.Name, m.Dir)
+		}
+		if before.state == "" {
+			if err := m.mirror(ctx, leaf, info); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for _, info := range infos {
-		if made[info.Config.Name] == done {
+		if made[info.Config.Name].state == done {
 			continue // it has gone on since
 		}
 		if err := m.caughtUp(ctx, leaf, info.Config.Name); err != nil {
 			return nil, err
 		}
 	}
-	return originals, nil
+	return originals, natsnode.MarkMoved(m.Dir, m.Where)
+}
+
+// origin tells the streams of one directory from those of another.
+func origin(info *jetstream.StreamInfo) string { return info.Created.UTC().Format(time.RFC3339Nano) }
+
+// lastSubject is where the last message of a stream is put before it is copied.
+// A mirror ends with the last message that is still there; if that were older
+// than others that have been removed, the cluster would give their numbers, which
+// devices and programs know, a second time. The stores ignore it.
+func lastSubject(c jetstream.StreamConfig) string {
+	subject := c.Subjects[0]
+	subject = strings.ReplaceAll(subject, "*", "migrated")
+	return strings.Replace(subject, ">", "migrated", 1)
 }
 
 // mirror begins a copy. What a stream may have and a mirror may not, it gets
 // when it becomes one.
-func (m *Move) mirror(ctx context.Context, c jetstream.StreamConfig) error {
+func (m *Move) mirror(ctx context.Context, leaf *natsnode.Node, info *jetstream.StreamInfo) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	c := info.Config
+	if info.State.LastSeq > 0 {
+		if _, err := leaf.JetStream().Publish(ctx, lastSubject(c), nil); err != nil {
+			return fmt.Errorf("mark the end of %s: %w", c.Name, err)
+		}
+	}
 	_, err := m.To.JetStream().CreateStream(ctx, jetstream.StreamConfig{
 		Name: c.Name, Description: c.Description, Storage: c.Storage, Replicas: m.To.Replicas(),
 		MaxMsgsPerSubject: c.MaxMsgsPerSubject, MaxAge: c.MaxAge, MaxMsgSize: c.MaxMsgSize,
 		AllowDirect: c.AllowDirect, AllowMsgTTL: c.AllowMsgTTL,
-		Metadata: withState(c.Metadata, copying),
+		Metadata: withState(c.Metadata, copying, origin(info)),
 		Mirror:   &jetstream.StreamSource{Name: c.Name, Domain: natsnode.LeafDomain},
 	})
 	if err != nil {
@@ -187,8 +212,8 @@ func (m *Move) mirror(ctx context.Context, c jetstream.StreamConfig) error {
 	return nil
 }
 
-func withState(meta map[string]string, state string) map[string]string {
-	with := map[string]string{stateKey: state}
+func withState(meta map[string]string, state, from string) map[string]string {
+	with := map[string]string{stateKey: state, originKey: from}
 	for k, v := range meta {
 		if !strings.HasPrefix(k, "_nats.") { // the server's own
 			with[k] = v
@@ -278,9 +303,13 @@ func (m *Move) promote(ctx context.Context, c jetstream.StreamConfig) error {
 	}
 	c.Replicas, c.Mirror, c.Placement = now.Replicas, nil, now.Placement
 	c.PersistMode = now.PersistMode // a single server may be slack where several may not
-	c.Metadata = withState(c.Metadata, done)
-	if _, err := m.To.JetStream().UpdateStream(ctx, c); err != nil {
+	c.Metadata = withState(c.Metadata, done, now.Metadata[originKey])
+	s, err = m.To.JetStream().UpdateStream(ctx, c)
+	if err != nil {
 		return fmt.Errorf("promote %s: %w", c.Name, m.To.Explain(err))
+	}
+	if err := s.Purge(ctx, jetstream.WithPurgeSubject(lastSubject(c))); err != nil {
+		m.Say("%-12s one message more than before is left at the end, which does no harm: %v", c.Name, err)
 	}
 	m.Say("%-12s is in the cluster", c.Name)
 	return nil
