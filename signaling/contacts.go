@@ -106,7 +106,7 @@ func (s *Server) spendLookups(ctx context.Context, a directory.Account, n int) e
 	if n == 0 {
 		return nil
 	}
-	return s.changeRecord(ctx, "y."+string(a), spentHours*time.Hour, func(old []byte) ([]byte, error) {
+	return callstore.Change(ctx, s.Records, "y."+string(a), spentHours*time.Hour, func(old []byte) ([]byte, error) {
 		hour := time.Now().Unix() / 3600
 		kept, total := spentLately(old, hour)
 		if limit := s.cfg.Limits.SyncedNumbersPerDay; total+n > limit {
@@ -145,30 +145,6 @@ func untilRoom(kept []spent, over int, hour int64) time.Duration {
 		}
 	}
 	return spentHours * time.Hour
-}
-
-// changeRecord replaces a record by what f makes of it, nil standing for none.
-// f may run more than once; if it returns nil, the record stays as it is.
-func (s *Server) changeRecord(ctx context.Context, key string, life time.Duration, f func(old []byte) ([]byte, error)) error {
-	for range maxTries {
-		old, rev, err := s.Records.Load(ctx, key)
-		if err != nil && !errors.Is(err, callstore.ErrNotFound) {
-			return err
-		}
-		data, err := f(old)
-		if err != nil || data == nil {
-			return err
-		}
-		if old == nil {
-			_, err = s.Records.Create(ctx, key, data, life)
-		} else {
-			_, err = s.Records.Save(ctx, key, data, rev, life)
-		}
-		if !errors.Is(err, callstore.ErrConflict) && !errors.Is(err, callstore.ErrExists) {
-			return err
-		}
-	}
-	return callstore.ErrConflict
 }
 
 const (

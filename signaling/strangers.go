@@ -8,6 +8,7 @@ import (
 
 	"switchboard/directory"
 	"switchboard/directory/e164"
+	"switchboard/signaling/callstore"
 	"switchboard/signaling/protocol"
 )
 
@@ -34,7 +35,7 @@ func (s *Server) approach(ctx context.Context, ss *session, to e164.Number, r di
 		return nil
 	}
 	var until time.Time
-	err := s.changeRecord(ctx, "x."+string(ss.account), strangeFor, func(old []byte) ([]byte, error) {
+	err := callstore.Change(ctx, s.Records, "x."+string(ss.account), strangeFor, func(old []byte) ([]byte, error) {
 		now := time.Now()
 		list := strangersLately(old, now)
 		if i := slices.IndexFunc(list, func(o stranger) bool { return o.Number == to }); i >= 0 {

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	mrand "math/rand/v2"
 	"time"
 
 	"switchboard/directory"
@@ -72,35 +71,6 @@ func (c *codes) verificationKey(p Purpose, id string) string {
 
 var verificationKinds = map[Purpose]string{ToRegister: "verification", ToMove: "move", ToDelete: "delete"}
 
-// change replaces a record by what f makes of it, nil standing for none. f may
-// run more than once, each time on the newest record; if it returns nil, the
-// record stays as it is.
-func (c *codes) change(ctx context.Context, key string, life time.Duration, f func(old []byte) ([]byte, error)) error {
-	const maxTries = 32
-	for try := range maxTries {
-		old, rev, err := c.records.Load(ctx, key)
-		if err != nil && !errors.Is(err, callstore.ErrNotFound) {
-			return err
-		}
-		data, err := f(old)
-		if err != nil || data == nil {
-			return err
-		}
-		if old == nil {
-			_, err = c.records.Create(ctx, key, data, life)
-		} else {
-			_, err = c.records.Save(ctx, key, data, rev, life)
-		}
-		if !errors.Is(err, callstore.ErrConflict) && !errors.Is(err, callstore.ErrExists) {
-			return err
-		}
-		if err := pause(ctx, mrand.N(time.Millisecond<<min(try, 6))); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("%w: a record changes too fast", callstore.ErrUnavailable)
-}
-
 func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -151,7 +121,7 @@ func (h history) add(now time.Time) history {
 // that says when again.
 func (c *codes) issue(ctx context.Context, p Purpose, n e164.Number, by directory.Account) (id, code string, again time.Duration, err error) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	err = c.change(ctx, c.numberKey(n), historyLife, func(old []byte) ([]byte, error) {
+	err = callstore.Change(ctx, c.records, c.numberKey(n), historyLife, func(old []byte) ([]byte, error) {
 		h := history{}
 		if err := decode(old, &h); err != nil {
 			return nil, err
@@ -171,7 +141,7 @@ func (c *codes) issue(ctx context.Context, p Purpose, n e164.Number, by director
 		return "", "", 0, err
 	}
 	v := verification{Number: n, For: by, Code: c.mac("code", id, code), Expires: now.Add(c.config.CodeLife)}
-	err = c.change(ctx, c.verificationKey(p, id), c.config.CodeLife, func([]byte) ([]byte, error) { return json.Marshal(v) })
+	err = callstore.Change(ctx, c.records, c.verificationKey(p, id), c.config.CodeLife, func([]byte) ([]byte, error) { return json.Marshal(v) })
 	return id, code, again, err
 }
 
@@ -238,7 +208,7 @@ func (c *codes) check(ctx context.Context, p Purpose, id, code string, by direct
 	var v verification
 	var is verdict
 	mac := c.mac("code", id, code)
-	err := c.change(ctx, c.verificationKey(p, id), c.config.CodeLife, func(old []byte) ([]byte, error) {
+	err := callstore.Change(ctx, c.records, c.verificationKey(p, id), c.config.CodeLife, func(old []byte) ([]byte, error) {
 		v, is = verification{}, codeDead
 		if old == nil {
 			return nil, nil
@@ -272,7 +242,7 @@ func (c *codes) check(ctx context.Context, p Purpose, id, code string, by direct
 // settle ends a claim: with the device that was made or that asked, or, if d is
 // zero, such that the code can be given again.
 func (c *codes) settle(ctx context.Context, p Purpose, id, claim string, d directory.DeviceRecord) error {
-	return c.change(ctx, c.verificationKey(p, id), c.config.CodeLife, func(old []byte) ([]byte, error) {
+	return callstore.Change(ctx, c.records, c.verificationKey(p, id), c.config.CodeLife, func(old []byte) ([]byte, error) {
 		var v verification
 		if err := decode(old, &v); err != nil || v.Claim != claim {
 			return nil, err // gone, or taken over: the device is found by its external key
