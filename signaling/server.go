@@ -255,8 +255,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return s.stop(ctx, protocol.CloseGoingAway, s.cfg.DrainFor)
 }
 
-// Abandon closes every connection at once, because the node has lost its lease
-// and another may serve its devices.
+// Abandon closes every connection at once, because the process cannot go on and
+// another node may serve its devices.
 func (s *Server) Abandon(ctx context.Context) error {
 	return s.stop(ctx, protocol.CloseLease, 0)
 }

@@ -45,7 +45,7 @@ func OpenLeaf(ctx context.Context, c LeafConfig, log *slog.Logger) (*Node, error
 	if _, err := os.Stat(filepath.Join(c.Dir, "jetstream")); err != nil {
 		return nil, fmt.Errorf("nats: %s holds no data of an embedded server: %w", c.Dir, err)
 	}
-	n := &Node{leaf: true}
+	n := &Node{}
 	n.close = sync.OnceValue(n.end)
 	err := n.attach(ctx, c, log)
 	if err != nil {
@@ -104,7 +104,7 @@ func (c LeafConfig) remote() (*server.RemoteLeafOpts, error) {
 	if err != nil || u.Host == "" || !strings.HasPrefix(u.Scheme, "nats") && u.Scheme != "tls" {
 		return nil, errors.New("leaf: must be the address of the cluster's leafnodes listener, such as nats://n1:7422 or tls://n1:7422")
 	}
-	r := &server.RemoteLeafOpts{URLs: []*url.URL{u}, Credentials: c.CredsFile, Nkey: ""}
+	r := &server.RemoteLeafOpts{URLs: []*url.URL{u}, Credentials: c.CredsFile}
 	if c.NKeyFile != "" {
 		seed, err := os.ReadFile(c.NKeyFile)
 		if err != nil {

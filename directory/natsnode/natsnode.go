@@ -28,7 +28,6 @@ type Node struct {
 	config  Config
 	options []nats.Option
 	server  *server.Server // nil with a cluster
-	leaf    bool           // attached to a cluster, to be moved there
 	lock    *os.File       // held on Dir
 	conn    *nats.Conn
 	js      jetstream.JetStream

@@ -9,7 +9,7 @@ const (
 	CloseGoingAway CloseCode = 4000 // the node stops
 	CloseHeartbeat CloseCode = 4001 // nothing was heard from the client in time
 	CloseSlow      CloseCode = 4002 // the client did not read or acknowledge what was sent
-	CloseLease     CloseCode = 4003 // the node lost its lease; another may serve
+	CloseLease     CloseCode = 4003 // the node cannot be found by others any more; another may serve
 	CloseInternal  CloseCode = 4004 // a fault of the server
 	CloseOperator  CloseCode = 4005 // an operator ended the session; the device may come back
 	CloseNumber    CloseCode = 4006 // the account has another number; welcome says which
