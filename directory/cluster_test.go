@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"switchboard/directory"
 	"switchboard/directory/directorytest"
 	"switchboard/directory/natsnode"
+	"switchboard/directory/natsnode/loopback"
 )
 
 // TestCluster starts three servers once and tries on them what differs from
@@ -191,15 +191,11 @@ func (c *cluster) leader(tb testing.TB, stream string) int {
 	return 0
 }
 
-func freePorts(tb testing.TB, n int) (ports []int) {
+func freePorts(tb testing.TB, n int) []int {
 	tb.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			tb.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	ports, err := loopback.Ports(n)
+	if err != nil {
+		tb.Fatal(err)
 	}
 	return ports
 }

@@ -5,8 +5,8 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"switchboard/directory/natsnode/loopback"
 	"switchboard/signaling/client"
 	"switchboard/signaling/protocol"
 )
@@ -240,12 +241,11 @@ func eventually(t *testing.T, ask func() bool) {
 // freeAddress returns an address that nobody listened on a moment ago.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := loopback.Ports(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", ports[0])
 }
 
 // safeBuffer is a buffer that many may write to.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"switchboard/directory/directorytest"
+	"switchboard/directory/natsnode/loopback"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -110,15 +110,11 @@ func Eventually(tb testing.TB, do func() error) {
 	}
 }
 
-func freePorts(tb testing.TB, n int) (ports []int) {
+func freePorts(tb testing.TB, n int) []int {
 	tb.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			tb.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	ports, err := loopback.Ports(n)
+	if err != nil {
+		tb.Fatal(err)
 	}
 	return ports
 }

@@ -124,7 +124,7 @@ func (c *chaos) start(settings string) {
 			_ = os.WriteFile(file, c.log.Bytes(), 0o600)
 		}
 		if t.Failed() {
-			t.Logf("the end of the log:\n%s", tail(c.log.String()))
+			t.Logf("the end of the log (all of it: CHAOS_LOG=file):\n%s", tail(c.log.String()))
 		}
 	})
 	c.urls = c.fleet.NATS
@@ -473,7 +473,14 @@ func (c *chaos) private() {
 	}
 }
 
-func tail(s string) string {
-	const most = 64 << 10
-	return s[max(0, len(s)-most):]
+// tail is the end of a log, without what is always said.
+func tail(log string) string {
+	const most = 12 << 10
+	var b strings.Builder
+	for line := range strings.Lines(log) {
+		if !strings.Contains(line, "[INF]") && !strings.Contains(line, "level=INFO") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()[max(0, b.Len()-most):]
 }

@@ -8,11 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"switchboard/directory/natsnode/loopback"
 )
 
 // Config says what to run.
@@ -95,7 +96,7 @@ func (f *Fleet) start(ctx context.Context, c Config, log *lines) error {
 }
 
 func (f *Fleet) startServers(ctx context.Context, c Config, log *lines) (urls string, err error) {
-	ports, err := freePorts(3 * c.Servers)
+	ports, err := loopback.Ports(3 * c.Servers)
 	if err != nil {
 		return "", err
 	}
@@ -193,7 +194,7 @@ drain_deadline: 5s
 
 func newNode(c Config, log *lines, name, urls, secret string) (*Node, error) {
 	dir := filepath.Join(c.Dir, name)
-	ports, err := freePorts(4)
+	ports, err := loopback.Ports(4)
 	if err != nil {
 		return nil, err
 	}
@@ -213,20 +214,6 @@ func newNode(c Config, log *lines, name, urls, secret string) (*Node, error) {
 		ready: func() bool { return answersOK("http://" + n.Ops + "/readyz") },
 	}
 	return n, nil
-}
-
-// freePorts are ports that were free a moment ago.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer ln.Close() // only now: the next must be another
-		ports = append(ports, ln.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }
 
 func write(file, text string) error {

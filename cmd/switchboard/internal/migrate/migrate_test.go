@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"switchboard/directory"
 	"switchboard/directory/directorytest"
 	"switchboard/directory/natsnode"
+	"switchboard/directory/natsnode/loopback"
 	"switchboard/signaling/callstore"
 	"switchboard/signaling/mailbox"
 )
@@ -69,15 +69,11 @@ func startCluster(t *testing.T) cluster {
 	return cluster{servers[0].ClientURL(), fmt.Sprintf("nats://127.0.0.1:%d", ports[3])}
 }
 
-func freePorts(t *testing.T, n int) (ports []int) {
+func freePorts(t testing.TB, n int) []int {
 	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	ports, err := loopback.Ports(n)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return ports
 }
