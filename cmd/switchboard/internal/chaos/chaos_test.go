@@ -23,6 +23,7 @@ import (
 	"switchboard/cmd/switchboard/internal/fleet"
 	"switchboard/signaling/admin"
 	"switchboard/signaling/client"
+	"switchboard/signaling/protocol"
 )
 
 var long = flag.Duration("chaos", 0, "how long to break things; 0 is the short form, one fault of each kind")
@@ -138,13 +139,23 @@ func (c *chaos) start(settings string) {
 		c.idle = max(c.idle, n)
 	}
 	for i := range phones {
-		p, err := register(ctx, c.fleet, c.ledger, fmt.Sprintf("+1415555%04d", 150+i))
+		number := fmt.Sprintf("+1415555%04d", 150+i)
+		p, err := register(ctx, c.fleet, c.ledger, number)
+		for passing(err) && pause(ctx, time.Second) { // a cluster that has only just elected
+			p, err = register(ctx, c.fleet, c.ledger, number)
+		}
 		if err != nil {
 			t.Fatalf("phone %d: %v", i, err)
 		}
 		c.phones = append(c.phones, p)
 	}
 	c.say("3 NATS servers, 3 nodes and %d phones are up after %v", phones, time.Since(began).Round(100*time.Millisecond))
+}
+
+// passing reports whether an error says that the same may be asked again.
+func passing(err error) bool {
+	e, ok := errors.AsType[*protocol.Error](err)
+	return ok && e.Retry
 }
 
 // usage has each phone send texts to others, and some of them call each other,
