@@ -117,7 +117,7 @@ func (s *Server) do(ss *session, body protocol.Body) (any, error) {
 	case *protocol.MessageRead:
 		return s.messageRead(ctx, ss, m)
 	case *protocol.MailboxAck:
-		ss.mail.acked(ctx, ss, m.Seq)
+		ss.mail.acked(ss, m.Seq)
 		return nil, nil
 	case *protocol.Typing:
 		return s.typing(ctx, ss, m)

@@ -27,7 +27,10 @@ type pump struct {
 	drained  bool      // the marker has been sent on this connection
 	checked  time.Time // when the mailbox's end was last looked up
 	inFlight []flight
-	bytes    int // of what is in flight
+	bytes    int    // of what is in flight
+	have     uint64 // the device has acknowledged up to here, in this session
+
+	acks acks
 }
 
 // flight is an item that has been sent and not acknowledged.
@@ -61,7 +64,7 @@ func (p *pump) restart(ss *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.epoch++
-	p.sent, p.wanted, p.drained = 0, 0, false
+	p.sent, p.wanted, p.drained = p.have, 0, false
 	p.inFlight, p.bytes = nil, 0
 	p.start(ss)
 }
@@ -161,7 +164,7 @@ func (p *pump) send(ss *session, epoch, after uint64, limit int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	end := !more && len(items) < limit
+	end := !more && len(items) < limit && p.unsure()
 	var tail uint64
 	if end {
 		// A replica may lag: only the leader knows where the mailbox ends.
@@ -198,6 +201,15 @@ func (p *pump) send(ss *session, epoch, after uint64, limit int) (bool, error) {
 	return len(items) > 0, nil
 }
 
+// unsure reports whether the end of the mailbox must be looked up: before the
+// device is told that it has all, and now and then in case a poke was lost.
+// Otherwise pokes tell how far it reaches.
+func (p *pump) unsure() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.drained || time.Since(p.checked) >= pumpCheck
+}
+
 func decodeStored(it mailbox.Item) (*protocol.MailboxItem, flight) {
 	var st stored
 	if err := json.Unmarshal(it.Data, &st); err != nil {
@@ -207,25 +219,12 @@ func decodeStored(it mailbox.Item) (*protocol.MailboxItem, flight) {
 	return &st.MailboxItem, flight{it.Seq, st.ID, st.Kind, st.Sender, st.From, len(it.Data)}
 }
 
-// acked removes what the device has, after the senders' receipts are stored:
-// if that fails, the device gets the items again and the receipts are made
-// again.
-func (p *pump) acked(ctx context.Context, ss *session, upto uint64) {
-	have := p.land(upto)
-	if len(have) == 0 {
-		return
-	}
-	if err := ss.srv.delivered(ctx, ss, have); err != nil {
-		ss.srv.log.Warn("receipts not stored", "error", err)
-		return
-	}
-	// Only what was sent here is removed, whatever the device claims to have.
-	if err := ss.srv.Mailboxes.Ack(ctx, ss.box(), have[len(have)-1].seq); err != nil {
-		ss.srv.log.Warn("mailbox not purged", "error", err)
-	}
+// acked is told that the device has every item up to upto.
+func (p *pump) acked(ss *session, upto uint64) {
+	p.acks.add(ss, p.land(upto))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.start(ss)
+	p.start(ss) // there is room for more
 }
 
 // land takes the items up to upto out of flight.
@@ -238,6 +237,9 @@ func (p *pump) land(upto uint64) []flight {
 		n++
 	}
 	have := p.inFlight[:n:n]
+	if n > 0 {
+		p.have = have[n-1].seq
+	}
 	if p.inFlight = p.inFlight[n:]; len(p.inFlight) == 0 {
 		p.inFlight = nil
 	}
