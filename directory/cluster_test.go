@@ -21,6 +21,7 @@ import (
 // TestCluster starts three servers once and tries on them what differs from
 // one: reads that lag, and the loss of a leader.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("electing takes seconds")
 	}

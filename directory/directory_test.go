@@ -16,6 +16,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestDirectory(t *testing.T) {
+	t.Parallel()
 	directorytest.Run(t, func(tb testing.TB) directorytest.Nodes {
 		n := directorytest.NATS(tb)
 		return func(name string, answer func(context.Context, directory.Request) ([]byte, error)) directorytest.Directory {

@@ -62,6 +62,7 @@ func (d doomed) lost(t *testing.T) {
 // When a node dies without a word, its devices are offline once its lease has
 // lapsed. It knows so itself, and another cleans up after it.
 func TestDeadNode(t *testing.T) {
+	t.Parallel()
 	n := directorytest.NATS(t)
 	d := directorytest.Open(t, n, "n1", short)
 	acct, dev := device(t, d, 1)
@@ -116,6 +117,7 @@ func TestDeadNode(t *testing.T) {
 
 // The janitor leaves what living nodes have, and a device that is back.
 func TestSweepLeavesTheLiving(t *testing.T) {
+	t.Parallel()
 	n := directorytest.NATS(t)
 	a := directorytest.Open(t, n, "n1", short)
 	ctx := t.Context()
@@ -294,6 +296,7 @@ func TestLeaseRegained(t *testing.T) {
 // A node notices that NATS has lost what it had in memory long before its lease
 // would end, be it the bindings alone, and has them made anew.
 func TestMemoryLost(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		lose func(ctx context.Context, js jetstream.JetStream) error
@@ -361,6 +364,7 @@ func TestMemoryLost(t *testing.T) {
 
 // The janitor leaves nothing of a node that died, in memory or elsewhere.
 func TestNothingIsLeftOfADeadNode(t *testing.T) {
+	t.Parallel()
 	n := directorytest.NATS(t)
 	directorytest.Open(t, n, "n1", short)
 	dying := runDoomed(t, n, "n2")
@@ -423,6 +427,7 @@ func TestLostAnswerToARenewal(t *testing.T) {
 // Leases and bindings last as long as the node renews, and go with it when it
 // ends in order.
 func TestLeaseIsGivenBack(t *testing.T) {
+	t.Parallel()
 	n := directorytest.NATS(t)
 	d := directorytest.OpenOnly(t, n, "n1", short)
 	if err := d.Ready(); err == nil {

@@ -253,6 +253,7 @@ func (s *story) right(t *testing.T) {
 // Whatever somebody does before or after any write of somebody else's, what is
 // right stays right.
 func TestDeedsInTheMiddleOfDeeds(t *testing.T) {
+	t.Parallel()
 	w := newTown(t)
 	for _, slow := range deeds {
 		for _, quick := range deeds {
@@ -300,6 +301,7 @@ func (s *story) meet(t *testing.T, slow, quick deed, at int) (met bool) {
 // account, doing it again, and somebody else who gets the number, each make
 // right what is not.
 func TestDeedsCutShort(t *testing.T) {
+	t.Parallel()
 	w := newTown(t)
 	for _, cut := range deeds {
 		for _, next := range deeds {

@@ -11,6 +11,7 @@ import (
 // Whoever watches an account is told when a node dies, because its devices may
 // have been there.
 func TestWatchHearsOfDeath(t *testing.T) {
+	t.Parallel()
 	n := directorytest.NATS(t)
 	d := directorytest.Open(t, n, "n1", short)
 	acct, dev := device(t, d, 1)
