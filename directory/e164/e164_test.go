@@ -142,3 +142,20 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkParse reads the number that somebody texts again, and one that nobody
+// has written before, as people write it.
+func BenchmarkParse(b *testing.B) {
+	b.Run("again", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := e164.Parse("(415) 555-0102", "US"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("first", func(b *testing.B) {
+		for n := 0; b.Loop(); n++ {
+			_, _ = e164.Parse(fmt.Sprintf("(%d) 555-%04d", 201+n/10000%800, n%10000), "US") // some area codes are none
+		}
+	})
+}
