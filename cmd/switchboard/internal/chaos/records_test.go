@@ -15,6 +15,21 @@ import (
 	"switchboard/cmd/switchboard/internal/fleet"
 )
 
+// lapseWithin is more than the longest lease.
+const lapseWithin = 40 * time.Second
+
+// settledRecords waits until the records are as they must be: a node that lost
+// its lease in the last fault has taken another, and the first one is there until
+// its time is over.
+func (c *chaos) settledRecords(ctx context.Context) (err error) {
+	for deadline := time.Now().Add(lapseWithin); ; {
+		err = c.records(ctx)
+		if err == nil || time.Now().After(deadline) || !pause(ctx, 200*time.Millisecond) {
+			return err
+		}
+	}
+}
+
 // records reads the buckets as they lie in NATS, past all of Switchboard's
 // code: each device must have one record, of a node that has a lease, and each
 // node one lease.
