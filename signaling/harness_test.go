@@ -26,6 +26,7 @@ import (
 	"switchboard/signaling/internal/memnet"
 	"switchboard/signaling/mailbox/mailboxtest"
 	"switchboard/signaling/protocol"
+	"switchboard/signaling/protocol/protocoltest"
 	"switchboard/signaling/region"
 )
 
@@ -194,6 +195,8 @@ type phone struct {
 	nextID  int
 	lastS   uint64
 	held    []protocol.Frame // came while something else was expected
+
+	exchange protocoltest.Exchange // every frame is held against the description
 }
 
 // dial connects without saying hello.
@@ -204,7 +207,10 @@ func (n *node) dial() *phone {
 	if err != nil {
 		n.w.t.Fatalf("dial: %v (%v)", err, resp)
 	}
-	p := &phone{t: n.w.t, ws: ws, frames: make(chan protocol.Frame, 4096), ended: make(chan struct{})}
+	p := &phone{
+		t: n.w.t, ws: ws, frames: make(chan protocol.Frame, 4096), ended: make(chan struct{}),
+		exchange: protocoltest.Exchange{Schemas: protocoltest.Open(n.w.t)},
+	}
 	go p.read()
 	n.w.t.Cleanup(p.cut)
 	return p
@@ -217,6 +223,9 @@ func (p *phone) read() {
 		if err != nil {
 			p.err = err
 			return
+		}
+		if err := p.exchange.Server(b); err != nil {
+			p.t.Error(err)
 		}
 		f, err := protocol.DecodeFrame(b)
 		if err != nil {
@@ -277,6 +286,9 @@ func (p *phone) sendRaw(raw []byte) {
 }
 
 func (p *phone) write(raw []byte) error {
+	if err := p.exchange.Client(raw); err != nil {
+		p.t.Error(err)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.ws.WriteMessage(websocket.TextMessage, raw)

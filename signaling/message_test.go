@@ -245,7 +245,7 @@ func TestLostPoke(t *testing.T) {
 		a := n.connect(w.device(n, alice))
 		expect[*protocol.MailboxDrained](a)
 		box := mailbox.Box{Account: a.welcome.Account, Device: a.welcome.Device}
-		it := stored{MailboxItem: protocol.MailboxItem{Kind: protocol.KindMessage, ID: "m1", Body: "secret text", Time: 1}}
+		it := stored{MailboxItem: protocol.MailboxItem{Kind: protocol.KindMessage, ID: "m1", Body: "secret text", Time: 1, From: a.welcome.Number, To: a.welcome.Number}}
 		if _, err := w.boxes.Put(t.Context(), entriesFor([]mailbox.Box{box}, "x", it)...); err != nil {
 			t.Fatal(err)
 		}

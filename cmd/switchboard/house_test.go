@@ -182,6 +182,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 		"/v1/ws":              http.StatusBadRequest, // no handshake
 		"/v1/register":        http.StatusMethodNotAllowed,
 		"/v1/token/refresh":   http.StatusMethodNotAllowed,
+		"/v1/asyncapi.json":   http.StatusOK,
 		"/nowhere":            http.StatusNotFound,
 		"/debug/pprof/":       http.StatusNotFound,
 		"/../configs/dev.yml": http.StatusNotFound,

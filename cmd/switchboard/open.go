@@ -217,6 +217,7 @@ func (n *node) openPublic(sessions, registration http.Handler) {
 		mux.Handle(path, registration)
 	}
 	mux.HandleFunc("GET "+protocol.PathPing, signaling.Ping)
+	mux.HandleFunc("GET "+protocol.PathAsyncAPI, signaling.Describe)
 	mux.Handle("/", web.Handler())
 	n.health.mount(mux, false)
 	s := httpServer(behindProxies(n.config.HTTP.TrustedProxies, mux), n.log)

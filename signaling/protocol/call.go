@@ -1,6 +1,9 @@
 package protocol
 
-import "switchboard/directory/e164"
+import (
+	"math"
+	"switchboard/directory/e164"
+)
 
 // Limits of call messages. Each is what a hostile peer could make the other
 // side or the call's record hold.
@@ -325,11 +328,7 @@ func validDescribed(call, sdp string) error {
 func (m *CallHangup) Validate() error {
 	c := check{}
 	c.id("call", m.Call)
-	switch m.Why {
-	case "", ReasonHangup, ReasonICEFailed, ReasonMediaFailed:
-	default:
-		c.that("why", false, "is none of the words a client may give")
-	}
+	c.word("why", string(m.Why), "", string(ReasonHangup), string(ReasonICEFailed), string(ReasonMediaFailed))
 	return c.err()
 }
 
@@ -337,13 +336,15 @@ func (m *CallCandidates) Validate() error {
 	c := check{}
 	c.id("call", m.Call)
 	c.text("gen", m.Gen, 1, 256)
-	c.that("n", m.N > 0, "is not positive")
-	c.that("candidates", len(m.Candidates) <= MaxBatch, "has more entries than a message may")
+	c.number("n", int64(m.N), 1, math.MaxInt32)
+	c.count("candidates", len(m.Candidates), 0, MaxBatch)
 	c.that("candidates", len(m.Candidates) > 0 || m.End, "is empty and there is no end")
 	for _, k := range m.Candidates {
 		c.text("candidates.candidate", k.Candidate, 0, MaxCandidate)
 		c.text("candidates.mid", k.Mid, 0, 64)
-		c.that("candidates.mline", k.MLine == nil || *k.MLine >= 0 && *k.MLine < 64, "is out of range")
+		if k.MLine != nil {
+			c.number("candidates.mline", int64(*k.MLine), 0, 63)
+		}
 	}
 	return c.err()
 }
@@ -351,15 +352,11 @@ func (m *CallCandidates) Validate() error {
 func (m *CallDescribe) Validate() error {
 	c := check{}
 	c.id("call", m.Call)
-	c.that("n", m.N > 0, "is not positive")
-	switch m.Kind {
-	case "offer", "answer":
-		c.text("sdp", m.SDP, 1, MaxSDP)
-	case "rollback":
-		c.that("sdp", m.SDP == "", "is given with a rollback")
-	default:
-		c.that("kind", false, "is not offer, answer or rollback")
-	}
+	c.number("n", int64(m.N), 1, math.MaxInt32)
+	c.word("kind", m.Kind, "offer", "answer", "rollback")
+	c.text("sdp", m.SDP, 0, MaxSDP)
+	c.that("sdp", m.SDP != "" || m.Kind == "rollback", "is missing")
+	c.that("sdp", m.SDP == "" || m.Kind != "rollback", "is given with a rollback")
 	c.that("restart", !m.Restart || m.Kind == "offer", "is given without an offer")
 	return c.err()
 }
@@ -367,11 +364,7 @@ func (m *CallDescribe) Validate() error {
 func (m *CallReport) Validate() error {
 	c := check{}
 	c.id("call", m.Call)
-	switch m.Media {
-	case MediaConnected, MediaDisconnected, MediaFailed:
-	default:
-		c.that("media", false, "is not connected, disconnected or failed")
-	}
+	c.word("media", string(m.Media), string(MediaConnected), string(MediaDisconnected), string(MediaFailed))
 	if p := m.Path; p != nil {
 		c.word("path.local", p.Local, "host", "srflx", "prflx", "relay")
 		c.word("path.remote", p.Remote, "host", "srflx", "prflx", "relay")

@@ -1,6 +1,7 @@
 package protocol_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"switchboard/directory/e164"
 	"switchboard/signaling/protocol"
+	"switchboard/signaling/protocol/protocoltest"
 )
 
 // TestCatalog holds that every constant of type Type is in the catalog once,
@@ -130,10 +132,18 @@ func TestError(t *testing.T) {
 
 const secret = "SECRET-VALUE"
 
+// beyond are the rules that hang on other fields, which the description tells in
+// words alone.
+var beyond = map[string]bool{
+	"typing to": true, "call.candidates candidates": true, "call.describe sdp": true, "call.describe restart": true,
+	"contacts.sync numbers": true,
+}
+
 // TestValidate gives each message a good value and bad ones. The error must
 // name the field and must not repeat the value.
 func TestValidate(t *testing.T) {
 	long := strings.Repeat("x", 70_000)
+	schemas := protocoltest.Open(t)
 	call := func(rest string) string { return `{"call":"c1"` + rest + `}` }
 	for typ, c := range map[protocol.Type]struct {
 		good []string
@@ -184,12 +194,19 @@ func TestValidate(t *testing.T) {
 		"ack":          {[]string{``}, nil},
 		"bye":          {[]string{``}, nil},
 	} {
+		frame := func(d string) []byte { return []byte(fmt.Sprintf(`{"t":%q,"d":%s}`, typ, cmp.Or(d, "{}"))) }
 		for _, d := range c.good {
+			if err := schemas.Check(string(typ), frame(d)); err != nil && d != "null" {
+				t.Errorf("%s %.80s is not what the description says: %v", typ, d, err)
+			}
 			if _, err := protocol.Decode(protocol.Frame{T: typ, D: json.RawMessage(d)}, protocol.Client); err != nil {
 				t.Errorf("%s %.80s: %v", typ, d, err)
 			}
 		}
 		for field, d := range c.bad {
+			if err := schemas.Check(string(typ), frame(d)); err == nil && !beyond[string(typ)+" "+field] {
+				t.Errorf("%s %.80s: the description takes it, %q is invalid", typ, d, field)
+			}
 			_, err := protocol.Decode(protocol.Frame{T: typ, D: json.RawMessage(d)}, protocol.Client)
 			if protocol.CodeOf(err) != protocol.CodeInvalid || !strings.Contains(err.Error(), `"`+field+`"`) {
 				t.Errorf("%s %.80s: %v, want %q named as invalid", typ, d, err, field)

@@ -82,7 +82,7 @@ type SettingsChanged Settings
 type ContactsSync struct {
 	// Numbers may be written in any way; 1 to [MaxContacts], fewer if they are
 	// long, see [MaxContactBytes]. With Replace there may be none.
-	Numbers []string `json:"numbers"`
+	Numbers []string `json:"numbers,omitzero"`
 	// Replace makes them all that the account knows; else they are added.
 	Replace bool `json:"replace,omitempty"`
 }
@@ -210,8 +210,7 @@ func (m *BlockRemove) Validate() error {
 func (*BlockList) Validate() error { return nil }
 
 func (c *check) numbers(field string, all []string, least, most int) {
-	c.that(field, len(all) >= least, "is missing")
-	c.that(field, len(all) <= most, fmt.Sprintf("has more than %d entries", most))
+	c.count(field, len(all), least, most)
 	for _, n := range all {
 		c.text(field, n, 1, e164.MaxInput)
 	}

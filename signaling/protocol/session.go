@@ -1,6 +1,9 @@
 package protocol
 
-import "switchboard/directory/e164"
+import (
+	"math"
+	"switchboard/directory/e164"
+)
 
 // Hello opens a session. It must be the first client frame and arrive within
 // five seconds of the connection.
@@ -149,7 +152,7 @@ func (m *Hello) Validate() error {
 	c := check{}
 	c.text("token", m.Token, 1, 8<<10)
 	c.text("client", m.Client, 0, 64)
-	c.that("features", len(m.Features) <= 32, "has more than 32 entries")
+	c.count("features", len(m.Features), 0, 32)
 	for _, f := range m.Features {
 		c.text("features", f, 1, 64)
 	}
@@ -165,8 +168,8 @@ func (m *Welcome) Validate() error {
 	c := check{}
 	c.text("session", m.Session, 1, MaxID)
 	c.text("key", m.Key, 1, MaxID)
-	c.that("resumed", m.Resumed == ResumedNone || m.Resumed == ResumedFull || m.Resumed == ResumedState, "is none of the known words")
-	c.that("heartbeat_ms", m.HeartbeatMS > 0, "is not positive")
+	c.word("resumed", string(m.Resumed), string(ResumedNone), string(ResumedFull), string(ResumedState))
+	c.number("heartbeat_ms", m.HeartbeatMS, 1, math.MaxInt32)
 	c.text("region", m.Region, 0, MaxRegionName)
 	c.regions(m.Regions)
 	c.better(m.Better)
@@ -181,7 +184,7 @@ func (*Bye) Validate() error  { return nil }
 
 func (m *GoingAway) Validate() error {
 	c := check{}
-	c.that("after_ms", m.AfterMS >= 0, "is negative")
+	c.number("after_ms", m.AfterMS, 0, math.MaxInt32)
 	c.better(m.Better)
 	return c.err()
 }

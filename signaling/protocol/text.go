@@ -1,6 +1,9 @@
 package protocol
 
-import "switchboard/directory/e164"
+import (
+	"math"
+	"switchboard/directory/e164"
+)
 
 // MaxMessage is the largest body of a text, in bytes. A stored item must fit
 // into a mailbox's 64 KiB with its envelope.
@@ -119,14 +122,14 @@ func (m *MessageRead) Validate() error {
 
 func (m *MailboxItem) Validate() error {
 	c := check{}
-	c.that("seq", m.Seq > 0, "is not positive")
+	c.number("seq", int64(m.Seq), 1, math.MaxInt64)
 	c.text("id", m.ID, 1, MaxID)
 	return c.err()
 }
 
 func (m *MailboxAck) Validate() error {
 	c := check{}
-	c.that("seq", m.Seq > 0, "is not positive")
+	c.number("seq", int64(m.Seq), 1, math.MaxInt64)
 	return c.err()
 }
 
