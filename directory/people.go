@@ -29,6 +29,9 @@ type Settings struct {
 	// Discoverable is who finds the account by its number among their contacts:
 	// [Everyone], the default, or [Nobody].
 	Discoverable Audience `json:"discoverable,omitempty"`
+	// ReadReceipts is who learns when the account's owner has read his texts:
+	// [Everyone], the default, or [Nobody]. Who tells nobody is told by nobody.
+	ReadReceipts Audience `json:"read_receipts,omitempty"`
 }
 
 // Relation is what an account thinks of another.

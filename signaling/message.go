@@ -28,7 +28,7 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 	if err := s.allow(&ss.texts, l.MessagesPerSecond, l.MessagesBurst, "messages"); err != nil {
 		return nil, err
 	}
-	to, receiver, blocked, err := s.approached(ctx, ss, m.To)
+	to, receiver, r, err := s.approached(ctx, ss, m.To)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 	if len(boxes) == 0 {
 		return nil, protocol.NewError(protocol.CodeNotFound, "no such number")
 	}
-	if blocked {
+	if r.Blocked {
 		boxes = nil
 		s.metrics.blocked.Inc()
 	}
@@ -68,17 +68,44 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 	return &protocol.MessageStored{ID: m.ID, To: to, Time: it.Time}, nil
 }
 
-// messageRead puts a read receipt into the mailboxes of the other side.
+// messageRead puts a read receipt into the mailboxes of the other side, unless
+// one of them does not want any, and into those of the reader's other devices,
+// which have no need to show the texts as new.
 func (s *Server) messageRead(ctx context.Context, ss *session, m *protocol.MessageRead) (any, error) {
 	l := s.cfg.Limits
 	if err := s.allow(&ss.texts, l.MessagesPerSecond, l.MessagesBurst, "messages"); err != nil {
 		return nil, err
 	}
-	to, receiver, blocked, err := s.approached(ctx, ss, m.To)
-	if err != nil || blocked {
+	to, author, r, err := s.approached(ctx, ss, m.To)
+	if err != nil {
 		return nil, err
 	}
-	return nil, s.receipt(ctx, protocol.KindRead, m.ID, ss, to, receiver)
+	boxes, err := s.boxes(ctx, ss.account, ss.device)
+	if err != nil {
+		return nil, err
+	}
+	told, err := s.tellsRead(ctx, ss, r)
+	if err != nil {
+		return nil, err
+	}
+	if told {
+		theirs, err := s.boxes(ctx, author, 0)
+		if err != nil {
+			return nil, err
+		}
+		boxes = append(boxes, theirs...)
+	}
+	return nil, s.put(ctx, receiptFor(boxes, protocol.KindRead, m.ID, ss, to))
+}
+
+// tellsRead reports whether an author of whom r is known learns that the
+// session's owner has read a text. Who tells nobody is told by nobody.
+func (s *Server) tellsRead(ctx context.Context, reader *session, r directory.Relation) (bool, error) {
+	if r.Blocked || r.Settings.ReadReceipts == directory.Nobody {
+		return false, nil
+	}
+	own, err := s.People.AccountOf(ctx, reader.account)
+	return own.Settings.ReadReceipts != directory.Nobody, err
 }
 
 // receipt tells every device of an account that its texts up to id have got
@@ -88,9 +115,14 @@ func (s *Server) receipt(ctx context.Context, kind protocol.Kind, id string, fro
 	if err != nil {
 		return err
 	}
+	return s.put(ctx, receiptFor(boxes, kind, id, from, to))
+}
+
+// receiptFor makes the entries of a receipt by a session's owner.
+func receiptFor(boxes []mailbox.Box, kind protocol.Kind, id string, from *session, to e164.Number) []mailbox.Entry {
 	it := protocol.MailboxItem{Kind: kind, ID: id, From: from.number, To: to, Time: time.Now().UnixMilli()}
 	key := string(from.account) + "." + string(kind) + "." + id
-	return s.put(ctx, entriesFor(boxes, key, stored{it, ""}))
+	return entriesFor(boxes, key, stored{it, ""})
 }
 
 // receiver reads and resolves the number that a text goes to.
@@ -107,20 +139,19 @@ func (s *Server) receiver(ctx context.Context, ss *session, text string) (e164.N
 }
 
 // approached is receiver for what the receiver's people will hear of: it counts
-// if they do not know the sender, and tells whether they block him.
-func (s *Server) approached(ctx context.Context, ss *session, text string) (to e164.Number, a directory.Account, blocked bool, err error) {
+// if they do not know the sender, and tells what they think of him.
+func (s *Server) approached(ctx context.Context, ss *session, text string) (to e164.Number, a directory.Account, r directory.Relation, err error) {
 	to, a, missing := s.receiver(ctx, ss, text)
 	if missing != nil && !errors.Is(missing, directory.ErrNotFound) {
-		return to, "", false, missing
+		return to, "", r, missing
 	}
-	r, err := s.relation(ctx, a, ss)
-	if err != nil {
-		return to, "", false, err
+	if r, err = s.relation(ctx, a, ss); err != nil {
+		return to, "", r, err
 	}
 	if err := s.approach(ctx, ss, to, r); err != nil {
-		return to, "", false, err
+		return to, "", r, err
 	}
-	return to, a, r.Blocked, missing
+	return to, a, r, missing
 }
 
 // boxes lists the mailboxes of an account's devices, but for one.

@@ -61,6 +61,37 @@ func TestTextAndReceipts(t *testing.T) {
 	})
 }
 
+// Who has read is told to the author, unless one of the two wants no such
+// receipts, and always to the reader's other devices.
+func TestReadReceipts(t *testing.T) {
+	off, on := &protocol.SettingsSet{ReadReceipts: protocol.Nobody}, &protocol.SettingsSet{ReadReceipts: protocol.Everyone}
+	for name, c := range map[string]struct {
+		author, reader *protocol.SettingsSet
+		told           bool
+	}{
+		"both want them": {on, on, true}, "the author does not": {off, on, false}, "the reader does not": {on, off, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				n := w.node("n1")
+				a := n.connect(w.device(n, alice))
+				b1, b2 := n.connect(w.device(n, bob)), n.connect(w.device(n, bob))
+				ok[protocol.Settings](a, c.author)
+				ok[protocol.Settings](b1, c.reader)
+				send(t, a, "m1", bob)
+				ok[struct{}](b1, &protocol.MessageRead{To: alice, ID: "m1"})
+				if own := item(b2, protocol.KindRead); own.ID != "m1" || own.From.E164() != bob || own.To.E164() != alice {
+					t.Errorf("the reader's other device got %+v", own)
+				}
+				if c.told {
+					item(a, protocol.KindRead)
+				}
+				nothing[*protocol.MailboxItem](a)
+			})
+		})
+	}
+}
+
 // A device that was away gets everything in order, then the marker, then what
 // is new.
 func TestBacklog(t *testing.T) {

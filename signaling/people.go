@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -103,6 +104,9 @@ func (s *Server) settingsSet(ctx context.Context, ss *session, m *protocol.Setti
 		if m.Discoverable != "" {
 			c.Discoverable = directory.Audience(m.Discoverable)
 		}
+		if m.ReadReceipts != "" {
+			c.ReadReceipts = directory.Audience(m.ReadReceipts)
+		}
 		return nil
 	})
 	if err != nil {
@@ -116,14 +120,11 @@ func (s *Server) settingsSet(ctx context.Context, ss *session, m *protocol.Setti
 
 // settingsOf fills in what is set by default.
 func settingsOf(c directory.Settings) *protocol.Settings {
-	p := &protocol.Settings{LastSeen: protocol.Audience(c.LastSeen), Discoverable: protocol.Audience(c.Discoverable)}
-	if p.LastSeen == "" {
-		p.LastSeen = protocol.Contacts
+	return &protocol.Settings{
+		LastSeen:     cmp.Or(protocol.Audience(c.LastSeen), protocol.Contacts),
+		Discoverable: cmp.Or(protocol.Audience(c.Discoverable), protocol.Everyone),
+		ReadReceipts: cmp.Or(protocol.Audience(c.ReadReceipts), protocol.Everyone),
 	}
-	if p.Discoverable == "" {
-		p.Discoverable = protocol.Everyone
-	}
-	return p
 }
 
 // tellOwn tells the account's other devices that are connected.

@@ -45,15 +45,6 @@ func (s *Server) leave() func(ss *session) *protocol.Better {
 	}
 }
 
-// Describe answers at [protocol.PathAsyncAPI] with the description of the
-// protocol.
-func Describe(w http.ResponseWriter, _ *http.Request) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Access-Control-Allow-Origin", "*")
-	_, _ = w.Write(protocol.AsyncAPI()) // the client may have gone
-}
-
 // Ping answers at [protocol.PathPing], so that clients, pages of any site
 // included, can measure round trips.
 func Ping(w http.ResponseWriter, _ *http.Request) {

@@ -40,6 +40,7 @@ func (a *API) account(ctx context.Context, r accountRequest) (Account, error) {
 	answer := Account{Account: record.Account, Number: record.Number, Created: record.Created, Settings: Settings{
 		LastSeen:     string(cmp.Or(record.Settings.LastSeen, directory.Contacts)),
 		Discoverable: string(cmp.Or(record.Settings.Discoverable, directory.Everyone)),
+		ReadReceipts: string(cmp.Or(record.Settings.ReadReceipts, directory.Everyone)),
 	}}
 	var sessions []Session
 	g, ctx := errgroup.WithContext(ctx)

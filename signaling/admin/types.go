@@ -27,6 +27,7 @@ type Account struct {
 type Settings struct {
 	LastSeen     string `json:"last_seen" enum:"everyone contacts nobody" doc:"who sees whether the account is online, and when it was"`
 	Discoverable string `json:"discoverable" enum:"everyone nobody" doc:"who finds the account by its number"`
+	ReadReceipts string `json:"read_receipts" enum:"everyone nobody" doc:"who learns when its owner has read a text"`
 }
 
 // Device is a device of an account.

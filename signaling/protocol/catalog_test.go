@@ -158,8 +158,8 @@ func TestValidate(t *testing.T) {
 			"numbers": `{"numbers":[]}`}},
 		"presence.unsubscribe": {[]string{`{}`, `{"numbers":["1"]}`}, map[string]string{"numbers": `{"numbers":[` + list(`"1"`, 101) + `]}`}},
 		"settings.get":         {[]string{``}, nil},
-		"settings.set": {[]string{`{}`, `{"last_seen":"everyone","discoverable":"nobody"}`, `{"last_seen":"contacts"}`}, map[string]string{
-			"last_seen": `{"last_seen":"SECRET-VALUE"}`, "discoverable": `{"discoverable":"contacts"}`}},
+		"settings.set": {[]string{`{}`, `{"last_seen":"everyone","discoverable":"nobody"}`, `{"last_seen":"contacts"}`, `{"read_receipts":"nobody"}`}, map[string]string{
+			"last_seen": `{"last_seen":"SECRET-VALUE"}`, "discoverable": `{"discoverable":"contacts"}`, "read_receipts": `{"read_receipts":"contacts"}`}},
 		"contacts.sync": {[]string{`{"numbers":["1"]}`, `{"replace":true}`, `{"numbers":[` + list(`"+14155550101"`, 500) + `]}`}, map[string]string{
 			"numbers": `{"numbers":[]}`}},
 		"contacts.remove": {[]string{`{"numbers":["1"]}`}, map[string]string{"numbers": `{"numbers":[` + list(`"1"`, 501) + `]}`}},

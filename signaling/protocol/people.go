@@ -65,6 +65,9 @@ type Settings struct {
 	LastSeen Audience `json:"last_seen,omitempty"`
 	// Discoverable is who finds the account by contacts.sync: everyone or nobody.
 	Discoverable Audience `json:"discoverable,omitempty"`
+	// ReadReceipts is who learns when a text has been read, everyone or nobody.
+	// Who tells nobody is told by nobody.
+	ReadReceipts Audience `json:"read_receipts,omitempty"`
 }
 
 // SettingsGet asks for the account's settings.
@@ -176,6 +179,7 @@ func (m *SettingsSet) Validate() error {
 	c := check{}
 	c.word("last_seen", string(m.LastSeen), "", string(Everyone), string(Contacts), string(Nobody))
 	c.word("discoverable", string(m.Discoverable), "", string(Everyone), string(Nobody))
+	c.word("read_receipts", string(m.ReadReceipts), "", string(Everyone), string(Nobody))
 	return c.err()
 }
 

@@ -164,7 +164,7 @@ export const LOCAL_CODES = freeze(["offline", "timeout", "stopped", "media", "ne
 /** @typedef {{verification: string, number: string, digits: number, expires_ms: number, resend_ms: number, attempts_left: number}} Asked */
 /** @typedef {{number: string, online: boolean, last_seen?: number}} Presence */
 /** @typedef {'everyone'|'contacts'|'nobody'} Audience */
-/** @typedef {{last_seen: Audience, discoverable: 'everyone'|'nobody'}} Settings */
+/** @typedef {{last_seen: Audience, discoverable: 'everyone'|'nobody', read_receipts: 'everyone'|'nobody'}} Settings */
 /** @typedef {{given: string, number?: string, is: 'here'|'none'|'junk'}} Contact */
 /** @typedef {'pending'|'stored'|'delivered'|'read'|'received'|'failed'} TextState */
 /** @typedef {{id: string, out: boolean, body: string, type: string, time: number, state: TextState, error?: string}} Text */

@@ -244,6 +244,7 @@ export class Phone {
     $('open-settings').onclick = () => { $('settings').showModal(); this.#privacy(); this.devices.render() }
     $('seen-by').onchange = () => this.#privacy({ last_seen: $('seen-by').value })
     $('findable').onchange = () => this.#privacy({ discoverable: $('findable').checked ? 'everyone' : 'nobody' })
+    $('read-receipts').onchange = () => this.#privacy({ read_receipts: $('read-receipts').checked ? 'everyone' : 'nobody' })
     $('close-settings').onclick = () => $('settings').close()
     $('sign-off').onclick = () => this.#signOff()
   }
@@ -260,10 +261,11 @@ export class Phone {
 
   /** @param {import('./switchboard.js').Settings|null} s */
   #showPrivacy(s) {
-    $('seen-by').disabled = $('findable').disabled = !s
+    $('seen-by').disabled = $('findable').disabled = $('read-receipts').disabled = !s
     if (!s) return
     $('seen-by').value = s.last_seen
     $('findable').checked = s.discoverable !== 'nobody'
+    $('read-receipts').checked = s.read_receipts !== 'nobody'
   }
 
   async #signOff() {
