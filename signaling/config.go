@@ -49,6 +49,11 @@ type Limits struct {
 	// MessagesPerSecond and MessagesBurst are for texts, each a synced write.
 	MessagesPerSecond float64 `yaml:"messages_per_second"`
 	MessagesBurst     int     `yaml:"messages_burst"`
+	// PairMessagesPerSecond and PairMessagesBurst are for texts from one account
+	// to another, on this node: whoever floods a person is not faster with more
+	// devices.
+	PairMessagesPerSecond float64 `yaml:"pair_messages_per_second"`
+	PairMessagesBurst     int     `yaml:"pair_messages_burst"`
 	// LookupsPerMinute and LookupsBurst are for whatever tells whether a number
 	// is there: a phone directory invites people to walk through it.
 	LookupsPerMinute float64 `yaml:"lookups_per_minute"`
@@ -88,6 +93,7 @@ func Default() Config {
 			FramesPerSecond: 50, FramesBurst: 300,
 			InvitesPerMinute: 20, InvitesBurst: 20,
 			MessagesPerSecond: 5, MessagesBurst: 60,
+			PairMessagesPerSecond: 2, PairMessagesBurst: 60,
 			LookupsPerMinute: 60, LookupsBurst: 120,
 			Subscriptions:       256,
 			SyncedNumbersPerDay: 10_000,
@@ -125,6 +131,8 @@ func (c Config) Validate() error {
 	need(l.InvitesBurst > 0, "limits.invites_burst", "must be positive")
 	need(l.MessagesPerSecond > 0, "limits.messages_per_second", "must be positive")
 	need(l.MessagesBurst > 0, "limits.messages_burst", "must be positive")
+	need(l.PairMessagesPerSecond > 0, "limits.pair_messages_per_second", "must be positive")
+	need(l.PairMessagesBurst > 0, "limits.pair_messages_burst", "must be positive")
 	need(l.LookupsPerMinute > 0, "limits.lookups_per_minute", "must be positive")
 	need(l.LookupsBurst > 0, "limits.lookups_burst", "must be positive")
 	need(l.Subscriptions >= 0, "limits.subscriptions", "must not be negative")

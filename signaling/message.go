@@ -32,6 +32,10 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 	if err != nil {
 		return nil, err
 	}
+	if err := s.pairs.take(pair{ss.account, receiver}, 1); err != nil {
+		s.metrics.limited.WithLabelValues("pairs").Inc()
+		return nil, err
+	}
 	boxes, err := s.boxes(ctx, receiver, 0)
 	if err != nil {
 		return nil, err

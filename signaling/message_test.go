@@ -96,7 +96,7 @@ func TestReadReceipts(t *testing.T) {
 // is new.
 func TestBacklog(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.config.Limits.MessagesBurst = 1000
+		w.config.Limits.MessagesBurst, w.config.Limits.PairMessagesBurst = 1000, 1000
 		w.config.Limits.FramesBurst = 1000
 		n := w.node("n1")
 		a := n.connect(w.device(n, alice))
@@ -161,7 +161,7 @@ func TestBackPressureAndRedelivery(t *testing.T) {
 // Large items wait for room instead of getting the device closed as slow.
 func TestLargeBacklog(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
-		w.config.Limits.MessagesBurst = 1000
+		w.config.Limits.MessagesBurst, w.config.Limits.PairMessagesBurst = 1000, 1000
 		n := w.node("n1")
 		a := n.connect(w.device(n, alice))
 		token := w.device(n, bob)
@@ -224,6 +224,29 @@ func TestSendRefused(t *testing.T) {
 		if e := a.refused(&protocol.MessageSend{ID: "m3", To: bob, Body: "secret text"}); e.Code != protocol.CodeMailboxFull {
 			t.Errorf("a full mailbox: refused with %s", e.Code)
 		}
+	})
+}
+
+// An account texts another as often from two devices as from one, and others all
+// the same.
+func TestPairsAreLimited(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.config.Limits.PairMessagesBurst = 2
+		w.config.Limits.PairMessagesPerSecond = 1
+		n := w.node("n1")
+		a1, a2 := n.connect(w.device(n, alice)), n.connect(w.device(n, alice))
+		w.device(n, bob)
+		w.device(n, carol)
+		send(t, a1, "m1", bob)
+		send(t, a2, "m2", bob)
+		for _, p := range []*phone{a1, a2} {
+			if e := p.refused(&protocol.MessageSend{ID: "m3", To: bob, Body: "secret text"}); e.Code != protocol.CodeRate || e.AfterMS <= 0 || e.AfterMS > 1000 {
+				t.Fatalf("limited with %+v", e)
+			}
+		}
+		send(t, a1, "m4", carol)
+		time.Sleep(time.Second)
+		send(t, a2, "m3", bob)
 	})
 }
 

@@ -124,8 +124,9 @@ type Server struct {
 	telling    telling
 	watching   *watching
 	met        *acquaintances
-	askers     *limiters       // of presences, by account
-	ctx        context.Context // ends with Shutdown
+	askers     *limiters[directory.Account] // of presences
+	pairs      *limiters[pair]              // of texts
+	ctx        context.Context              // ends with Shutdown
 	cancel     context.CancelFunc
 	goroutines tasks
 	hands      *hands
@@ -164,7 +165,8 @@ func New(cfg Config, d Deps) (*Server, error) {
 	s.telling.srv = s
 	s.watching = newWatching(s)
 	s.met = newAcquaintances(s)
-	s.askers = newLimiters(cfg.Limits.LookupsPerMinute/60, cfg.Limits.LookupsBurst+2*cfg.Limits.Subscriptions)
+	s.askers = newLimiters[directory.Account](cfg.Limits.LookupsPerMinute/60, cfg.Limits.LookupsBurst+2*cfg.Limits.Subscriptions, "lookups")
+	s.pairs = newLimiters[pair](cfg.Limits.PairMessagesPerSecond, cfg.Limits.PairMessagesBurst, "messages to this number")
 	s.hands = newHands(s.goroutines.Go)
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: cfg.HelloTimeout,
