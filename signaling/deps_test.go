@@ -51,6 +51,8 @@ var arrows = []struct {
 		why: "who somebody is depends on no session, call or relay"},
 	{who: "signaling/admin", not: []string{"relay/...", "directory/natsnode", "signaling/web", nats, pion},
 		why: "the operators' API sees sessions, stores and relays through small interfaces"},
+	{who: "cmd/internal/ledger", only: []string{},
+		why: "what checks the texts shares no code with what carries them"},
 	{who: "...", unless: "cmd/...", not: []string{"cmd/..."}, deep: true,
 		why: "programs are put together from packages, never the other way round"},
 	{who: "...", unless: "directory/natsnode", not: []string{"github.com/nats-io/nats-server/..."},

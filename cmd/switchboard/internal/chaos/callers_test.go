@@ -35,7 +35,7 @@ const callEvery = 2 * time.Second
 // callers has pairs of phones call each other until ctx ends, those that the
 // long talks leave alone.
 func (c *chaos) callers(ctx context.Context) {
-	for i := 4; i+1 < len(c.phones); i += 2 {
+	for i := 4; i+1 < phones; i += 2 {
 		c.use.Go(func() {
 			for pause(ctx, callEvery/2+rand.N(callEvery)) {
 				a, b := c.phones[i], c.phones[i+1]

@@ -20,6 +20,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"switchboard/cmd/internal/ledger"
 	"switchboard/cmd/switchboard/internal/fleet"
 	"switchboard/signaling/admin"
 	"switchboard/signaling/client"
@@ -31,8 +32,10 @@ var long = flag.Duration("chaos", 0, "how long to break things; 0 is the short f
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	// phones is how many people there are, and each sends so often.
+	// phones is how many people there are; tablets of them have a second device,
+	// on which they do not answer calls. Each device sends so often.
 	phones    = 12
+	tablets   = 4
 	sendEvery = 400 * time.Millisecond
 	// backWithin is the promise: from the end of a fault on, or from its
 	// beginning if others can take over, whatever a phone asks for is done.
@@ -41,6 +44,11 @@ const (
 
 // electWithin is what an election of NATS may add to it.
 const electWithin = 10 * time.Second
+
+// second lets a number get a second device at once.
+const second = `
+auth: {code_resend: 0s}
+`
 
 // quick has a short form see in seconds what takes longer by default.
 const quick = `
@@ -51,7 +59,7 @@ signaling: {heartbeat: 2s, limits: {messages_burst: 1000}}
 // TestChaos breaks an installation of three NATS servers and three nodes, part
 // by part, while phones text and talk.
 func TestChaos(t *testing.T) {
-	c := &chaos{t: t, ledger: &ledger{sent: map[string]*text{}, rung: map[string]string{}}}
+	c := &chaos{t: t, ledger: &notes{texts: ledger.New(), rung: map[string]string{}}}
 	settings, frozen := quick, 5*time.Second
 	// The machines that run tests are shared: a promise in seconds is for the
 	// long form, run by itself.
@@ -59,7 +67,7 @@ func TestChaos(t *testing.T) {
 	if *long > 0 {
 		settings, frozen, c.patience = "", 20*time.Second, backWithin // longer than the lease
 	}
-	c.start(settings)
+	c.start(settings + second)
 	c.usage()
 	faults := c.faults(frozen)
 	if *long == 0 {
@@ -82,8 +90,8 @@ type chaos struct {
 	fleet    *fleet.Fleet
 	urls     string // of NATS
 	log      bytes.Buffer
-	ledger   *ledger
-	phones   []*phone
+	ledger   *notes
+	phones   []*phone      // the tablets at the end
 	patience time.Duration // how soon a phone must be back
 	idle     int           // goroutines of a node that nobody is connected to, at most
 	calls    calls
@@ -138,18 +146,18 @@ func (c *chaos) start(settings string) {
 		}
 		c.idle = max(c.idle, n)
 	}
-	for i := range phones {
-		number := fmt.Sprintf("+1415555%04d", 150+i)
-		p, err := register(ctx, c.fleet, c.ledger, number)
+	for i := range phones + tablets {
+		number := fmt.Sprintf("+1415555%04d", 150+i%phones)
+		p, err := register(ctx, c.fleet, c.ledger, number, i < phones)
 		for passing(err) && pause(ctx, time.Second) { // a cluster that has only just elected
-			p, err = register(ctx, c.fleet, c.ledger, number)
+			p, err = register(ctx, c.fleet, c.ledger, number, i < phones)
 		}
 		if err != nil {
 			t.Fatalf("phone %d: %v", i, err)
 		}
 		c.phones = append(c.phones, p)
 	}
-	c.say("3 NATS servers, 3 nodes and %d phones are up after %v", phones, time.Since(began).Round(100*time.Millisecond))
+	c.say("3 NATS servers, 3 nodes, %d phones and a second device of %d of them are up after %v", phones, tablets, time.Since(began).Round(100*time.Millisecond))
 }
 
 // passing reports whether an error says that the same may be asked again.
@@ -254,10 +262,8 @@ func (c *chaos) settle(ctx context.Context, from time.Time) {
 // open counts texts that were sent before a moment and are not acknowledged, or
 // not there.
 func (c *chaos) open(before time.Time) (n int) {
-	c.ledger.mu.Lock()
-	defer c.ledger.mu.Unlock()
-	for _, t := range c.ledger.sent {
-		if (t.stored.IsZero() || t.delivered.IsZero()) && t.sent.Before(before) {
+	for _, p := range c.ledger.texts.Passages(time.Time{}) {
+		if (p.Stored.IsZero() || p.Missing > 0) && p.Begun.Before(before) {
 			n++
 		}
 	}
@@ -268,25 +274,20 @@ func (c *chaos) open(before time.Time) (n int) {
 // fault began, until it was acknowledged and its receiver had it, counted from
 // when all had to be well.
 func (c *chaos) latency(began, from time.Time) (worst time.Duration, n int) {
-	c.ledger.mu.Lock()
-	defer c.ledger.mu.Unlock()
-	for _, t := range c.ledger.sent {
-		if t.sent.Before(began) {
-			continue
-		}
-		n++
-		start := t.sent
+	texts := c.ledger.texts.Passages(began)
+	for _, p := range texts {
+		start := p.Begun
 		if start.Before(from) {
 			start = from
 		}
-		for _, end := range []time.Time{t.stored, t.delivered} {
+		for _, end := range []time.Time{p.Stored, p.Last()} {
 			if end.IsZero() {
 				end = time.Now()
 			}
 			worst = max(worst, end.Sub(start))
 		}
 	}
-	return worst, n
+	return worst, len(texts)
 }
 
 // talk begins calls that last through a fault.
@@ -364,8 +365,8 @@ func (c *chaos) misplaced(ctx context.Context) string {
 		}
 		some = api
 	}
-	if len(at) != phones {
-		return fmt.Sprintf("%d devices are on some node, want %d", len(at), phones)
+	if len(at) != len(c.phones) {
+		return fmt.Sprintf("%d devices are on some node, want %d", len(at), len(c.phones))
 	}
 	for _, p := range c.phones {
 		a, err := some.Lookup(ctx, p.number, "")
@@ -393,8 +394,8 @@ func operator(n *fleet.Node) (*admin.Client, error) {
 	return &admin.Client{URL: "http://" + n.Admin, Token: strings.TrimSpace(string(token)), HTTP: fresh}, nil
 }
 
-// finish stops the usage and checks the promises: what was acknowledged came,
-// once, in order, and nothing else did; calls are over on both sides; the
+// finish stops the usage and checks the promises: what was acknowledged came to
+// every device, once, in order, and nothing else did; calls are over on both sides; the
 // directory has each device once; and when all have gone, nothing is left.
 func (c *chaos) finish() {
 	t := c.t
@@ -402,12 +403,12 @@ func (c *chaos) finish() {
 	c.use.Wait()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	for deadline := time.Now().Add(30 * time.Second); (c.undelivered() > 0 || c.hanging() > 0) && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(30 * time.Second); (c.ledger.texts.Owed() > 0 || c.hanging() > 0) && time.Now().Before(deadline); {
 		pause(ctx, 50*time.Millisecond)
 	}
-	lost, hanging := c.undelivered(), c.hanging()
-	if lost > 0 {
-		t.Errorf("%d texts were acknowledged and never came", lost)
+	texts, hanging := c.ledger.texts.Check(), c.hanging()
+	for _, b := range texts.Breaches {
+		t.Error(&b)
 	}
 	if hanging > 0 {
 		t.Errorf("%d calls were hung up and go on at the callee's", hanging)
@@ -425,10 +426,10 @@ func (c *chaos) finish() {
 	if err := c.leftovers(ctx); err != nil {
 		t.Error(err)
 	}
-	c.verdict(lost, failed, hanging)
+	c.verdict(texts, failed, hanging)
 }
 
-func (c *chaos) verdict(lost, failed, hanging int) {
+func (c *chaos) verdict(texts *ledger.Report, failed, hanging int) {
 	c.ledger.mu.Lock()
 	defer c.ledger.mu.Unlock()
 	times := map[string]int{}
@@ -438,13 +439,7 @@ func (c *chaos) verdict(lost, failed, hanging int) {
 	for f, n := range times {
 		c.t.Errorf("%d times: %s", n, f)
 	}
-	stored := 0
-	for _, t := range c.ledger.sent {
-		if !t.stored.IsZero() {
-			stored++
-		}
-	}
-	c.say("checked  texts: %d sent, %d acknowledged, %d of those lost; came twice, out of order or from nowhere: see above, or none", len(c.ledger.sent), stored, lost)
+	c.say("checked  texts, each on every device of its receiver and the sender's other: %v", texts)
 	c.say("checked  calls: %d answered, the slowest after %v; %d failed while something was broken; %d go on by mistake", c.calls.answered, c.calls.worst.Round(10*time.Millisecond), failed, hanging)
 	c.say("checked  after each fault: every device on one node, where the directory says; calls that had begun before it still there")
 	c.say("checked  at the end: one record for each device in PRES, one lease for each node in NODES; no goroutine left for anybody who has gone; no number and no text in any log")
@@ -456,17 +451,6 @@ func (c *chaos) verdict(lost, failed, hanging int) {
 	if c.t.Failed() {
 		c.say("FAILED: what is wrong stands below")
 	}
-}
-
-func (c *chaos) undelivered() (n int) {
-	c.ledger.mu.Lock()
-	defer c.ledger.mu.Unlock()
-	for _, t := range c.ledger.sent {
-		if !t.stored.IsZero() && t.delivered.IsZero() {
-			n++
-		}
-	}
-	return n
 }
 
 // private looks for what must not be in logs.

@@ -7,36 +7,31 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
 
+	"switchboard/cmd/internal/ledger"
 	"switchboard/cmd/switchboard/internal/fleet"
 	"switchboard/signaling/client"
 	"switchboard/signaling/protocol"
 )
 
-// ledger is what was promised and what came, of all phones. Everything is
-// guarded by mu.
-type ledger struct {
+// notes is what the phones tell of: texts, which the ledger checks, and calls.
+type notes struct {
+	texts *ledger.Ledger
+
+	// Guarded by mu.
 	mu      sync.Mutex
-	sent    map[string]*text  // by id
 	answers int               // calls that were answered
 	rung    map[string]string // by id of a call: what its callee did
 	faults  []string          // what must not be
 }
 
-// text is one message.
-type text struct {
-	from, to  string
-	sent      time.Time
-	stored    time.Time // zero: not acknowledged
-	delivered time.Time // to the receiver's program, the first time
-}
-
-func (l *ledger) fault(format string, args ...any) {
+func (l *notes) fault(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.faults = append(l.faults, fmt.Sprintf(format, args...))
@@ -44,13 +39,15 @@ func (l *ledger) fault(format string, args ...any) {
 
 // phone is a device and the person who has it.
 type phone struct {
-	number string
-	client *client.Client
-	ledger *ledger
-	tasks  sync.WaitGroup
+	// Static after register.
+	number  string
+	answers bool // calls
+	client  *client.Client
+	device  ledger.Device
+	ledger  *notes
+	tasks   sync.WaitGroup
 
 	mu      sync.Mutex
-	lastSeq uint64
 	calls   map[string]*client.Call // that it was rung for
 	arrived chan string             // ids of calls that it has answered
 }
@@ -75,8 +72,9 @@ func anyNode(f *fleet.Fleet) *websocket.Dialer {
 	}
 }
 
-// register makes a device for a number and connects it.
-func register(ctx context.Context, f *fleet.Fleet, l *ledger, number string) (*phone, error) {
+// register makes a device for a number and connects it. It takes calls, or lets
+// the number's other device take them.
+func register(ctx context.Context, f *fleet.Fleet, l *notes, number string, answers bool) (*phone, error) {
 	n := f.Nodes[rand.IntN(len(f.Nodes))]
 	asked, err := client.RequestCode(ctx, n.URL, number, "")
 	if err != nil {
@@ -90,11 +88,12 @@ func register(ctx context.Context, f *fleet.Fleet, l *ledger, number string) (*p
 	if err != nil {
 		return nil, err
 	}
-	p := &phone{number: number, ledger: l, calls: map[string]*client.Call{}, arrived: make(chan string, 64)}
+	p := &phone{number: number, answers: answers, ledger: l, device: ledger.Device{Account: number, Name: strconv.FormatUint(uint64(got.Device), 10)}, calls: map[string]*client.Call{}, arrived: make(chan string, 64)}
 	p.client, err = client.Dial(ctx, client.Options{URL: "http://any.node", Token: got.Token, Name: "chaos", Dialer: anyNode(f), MaxBackoff: 2 * time.Second})
 	if err != nil {
 		return nil, err
 	}
+	l.texts.Add(p.device)
 	p.tasks.Go(p.read)
 	return p, nil
 }
@@ -121,10 +120,13 @@ func (p *phone) read() {
 		switch e := e.(type) {
 		case client.Item:
 			if e.Kind == protocol.KindMessage {
-				p.take(e)
+				p.ledger.texts.Shown(p.device, ledger.Item{Seq: e.Seq, ID: e.ID, From: e.From.E164(), To: e.To.E164(), Type: e.ContentType, Body: e.Body})
 			}
 			e.Ack()
 		case client.Incoming:
+			if !p.answers {
+				continue
+			}
 			p.mu.Lock()
 			p.calls[e.Call.ID] = e.Call
 			p.mu.Unlock()
@@ -136,27 +138,6 @@ func (p *phone) read() {
 	}
 }
 
-// take notes a text: it must have been sent to this number, come once, and
-// after what is before it in the mailbox.
-func (p *phone) take(e client.Item) {
-	l := p.ledger
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	t := l.sent[e.ID]
-	switch {
-	case t == nil || t.to != p.number:
-		l.faults = append(l.faults, "a text came that nobody sent to this number")
-		return
-	case !t.delivered.IsZero():
-		l.faults = append(l.faults, "a text was shown twice")
-		return
-	case e.Seq <= p.lastSeq:
-		l.faults = append(l.faults, fmt.Sprintf("a text was shown out of order: %d after %d", e.Seq, p.lastSeq))
-	}
-	p.lastSeq = e.Seq
-	t.delivered = time.Now()
-}
-
 // secretWord is in every text, and must be in no log.
 const secretWord = "between you and me"
 
@@ -166,21 +147,16 @@ const sendWithin = time.Minute
 
 // send sends a text and notes when it is acknowledged.
 func (p *phone) send(ctx context.Context, to string) {
-	id, t := client.NewID(), &text{from: p.number, to: to, sent: time.Now()}
-	l := p.ledger
-	l.mu.Lock()
-	l.sent[id] = t
-	l.mu.Unlock()
+	x := ledger.Text{ID: client.NewID(), From: p.device, To: to, Type: "text/plain", Body: secretWord + " " + client.NewID()}
+	p.ledger.texts.Begin(x)
 	ctx, cancel := context.WithTimeout(ctx, sendWithin)
 	defer cancel()
-	_, err := p.client.Send(ctx, id, to, secretWord)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err != nil {
-		l.faults = append(l.faults, fmt.Sprintf("a text was not taken in %v: %v", sendWithin, err))
+	if _, err := p.client.Send(ctx, x.ID, to, x.Body); err != nil {
+		p.ledger.texts.Failed(p.number, x.ID)
+		p.ledger.fault("a text was not taken in %v: %v", sendWithin, err)
 		return
 	}
-	t.stored = time.Now()
+	p.ledger.texts.Stored(p.number, x.ID)
 }
 
 // answer takes a call and follows it to its end.
