@@ -13,6 +13,8 @@
 //	        n.<incarnation>      that they are there        with the lease
 //	NODES   n.<incarnation>      [Lease], in memory         every few seconds
 //	        sweep                who is the janitor         when a node has died
+//	        idle                 who looked for idle        every few hours
+//	                             devices
 //	SEEN    <account>            when the last device left  then, coalesced
 //	PEOPLE  <account>            whom it knows and blocks   when it changes
 //	CONFIG  directory            secret's check, shards     once

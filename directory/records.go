@@ -171,6 +171,8 @@ type DeviceRecord struct {
 	// an identity system of the operator's, or the proof that it registered with.
 	// Package auth gives it.
 	External string `json:"external,omitempty"`
+	// Seen is when the device was last known to be connected, a day or so behind.
+	Seen time.Time `json:"seen,omitzero"`
 }
 
 // TokenState says which tokens of a device are good. Only package auth gives it

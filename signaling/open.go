@@ -211,6 +211,9 @@ func (s *Server) open(c *conn, id auth.Identity, h *protocol.Hello) (*session, e
 	if !h.Away {
 		s.calls.joined(ss, false)
 	}
+	if time.Since(id.Seen) >= auth.SeenEvery {
+		s.goroutines.Go(func() { s.seen(ss) })
+	}
 	ss.mail.restart(ss)
 	return ss, nil
 }
@@ -297,6 +300,16 @@ func (s *Server) welcome(ss *session, key string, r protocol.Resumed, calls []pr
 // end ends a session whose device did not come back.
 func (s *Server) end(ss *session) { s.endWith(ss, protocol.CloseSlow) }
 
+// seen writes down that the device is connected, or was until now. It is asked for
+// at most about once a day.
+func (s *Server) seen(ss *session) {
+	ctx, cancel := s.request()
+	defer cancel()
+	if err := s.Bindings.DeviceSeen(ctx, ss.account, ss.device, time.Now()); err != nil {
+		s.log.Debug("device not noted as connected", "error", err) // the next time will do
+	}
+}
+
 // endWith ends a session for good and removes the binding, unless a newer one
 // is there.
 func (s *Server) endWith(ss *session, code protocol.CloseCode) {
@@ -313,6 +326,9 @@ func (s *Server) endWith(ss *session, code protocol.CloseCode) {
 	}
 	s.metrics.sessions.Set(float64(len(s.sessions)))
 	s.mu.Unlock()
+	if time.Since(ss.started) >= auth.SeenEvery {
+		s.seen(ss)
+	}
 	if ss.visitor {
 		return
 	}

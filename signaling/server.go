@@ -41,6 +41,7 @@ type Bindings interface {
 	Bindings(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 	// BindingsConfirmed costs more and is never stale.
 	BindingsConfirmed(ctx context.Context, a directory.Account) ([]directory.Binding, error)
+	DeviceSeen(ctx context.Context, a directory.Account, d directory.Device, at time.Time) error
 }
 
 // Nodes carries requests to other nodes.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"switchboard/directory"
 	"switchboard/signaling/protocol"
 )
 
@@ -336,6 +337,45 @@ func TestForget(t *testing.T) {
 			if code := p.closedWith(); code != protocol.CloseToken || code.Reconnect() {
 				t.Errorf("closed with %d", code)
 			}
+		}
+	})
+}
+
+// That a device is there is written down when it connects, unless it was within
+// a day, and when it leaves after a day or more.
+func TestSeen(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.node("n1")
+		token := w.device(n, alice)
+		seen := func(p *phone) time.Time {
+			t.Helper()
+			synctest.Wait()
+			r, err := n.dir.DeviceOf(t.Context(), directory.Account(p.welcome.Account), directory.Device(p.welcome.Device))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.Seen
+		}
+		p := n.connect(token)
+		first := seen(p)
+		if age := time.Since(first); age < 0 || age > time.Second {
+			t.Errorf("a device that has connected was seen %v ago", age)
+		}
+		time.Sleep(time.Hour)
+		p.cut()
+		time.Sleep(time.Hour)
+		id := w.tokens[token]
+		id.Seen = first // as who checks tokens has read it
+		w.tokens[token] = id
+		p = n.connect(token)
+		time.Sleep(30 * time.Hour)
+		if got := seen(p); !got.Equal(first) {
+			t.Errorf("seen at %v, want what was written first, %v", got, first)
+		}
+		p.send(protocol.Frame{}, &protocol.Bye{})
+		<-p.ended
+		if age := time.Since(seen(p)); age > time.Minute {
+			t.Errorf("a device that has just left was seen %v ago", age)
 		}
 	})
 }

@@ -95,6 +95,9 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 		return d.mailboxes.DropAccount(ctx, string(a))
 	})
 	n.parts = append(n.parts, part{name: "directory", run: d.directory.Run, started: d.directory.Started()})
+	n.parts = append(n.parts, part{name: "idle devices", run: func(life context.Context) error {
+		return d.authenticator.RunIdle(life, d.directory, n.log)
+	}})
 	n.health.require("directory", d.directory.Ready)
 	// Sessions go first: their calls need the relay until they have moved.
 	n.atDrain = append([]ending{{"sessions", func(ctx context.Context) error {

@@ -23,6 +23,9 @@ type World struct {
 	watches  map[*watcher]struct{}
 	revision uint64
 	made     int // accounts, also those that are gone
+
+	lookedIdle time.Time // when idle devices were last looked for
+	lookedBy   *Fake
 }
 
 type account struct {

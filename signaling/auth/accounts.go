@@ -54,6 +54,8 @@ type Identity struct {
 	Expires time.Time
 	// External says that the token is of an identity system of the operator's.
 	External bool
+	// Seen is when the device was last known to be connected, see [SeenEvery].
+	Seen time.Time
 }
 
 // External keys of devices say where a device came from. The prefixes keep one

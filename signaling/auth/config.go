@@ -42,6 +42,10 @@ type Config struct {
 	// file is a key that whoever makes the [Authenticator] derives.
 	TokenKeyFiles []string `yaml:"token_key_files"`
 
+	// DeviceIdle is how long a device may be away before it is removed, with its
+	// mailbox; 0 is for ever.
+	DeviceIdle time.Duration `yaml:"device_idle"`
+
 	External External `yaml:"external"`
 }
 
@@ -95,6 +99,7 @@ func Default() Config {
 		Issuer:         "switchboard",
 		TokenLife:      30 * 24 * time.Hour,
 		TokenKeyFiles:  []string{DerivedKey},
+		DeviceIdle:     45 * 24 * time.Hour,
 		External:       External{Refresh: time.Hour, NumberClaim: "phone_number", DeviceClaim: "device_id"},
 	}
 }
@@ -116,6 +121,7 @@ func (c Config) Validate() error {
 	need(c.CodeAttempts >= 1 && c.CodeAttempts <= 20, "code_attempts", "must be between 1 and 20")
 	need(c.CodeResend >= 0 && c.CodeResend <= time.Hour, "code_resend", "must be between 0s and 1h")
 	need(c.CodesPerHour >= 1 && c.CodesPerHour <= 1000, "codes_per_hour", "must be between 1 and 1000")
+	need(c.DeviceIdle == 0 || c.DeviceIdle >= time.Second, "device_idle", "must be 0 or at least 1s")
 	need(c.AddressPerHour >= 1, "address_per_hour", "must be positive")
 	need(c.AddressBurst >= 1, "address_burst", "must be positive")
 	need(c.Issuer != "", "issuer", "must not be empty")

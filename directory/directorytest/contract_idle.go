@@ -1,0 +1,57 @@
+package directorytest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"switchboard/directory"
+)
+
+// idleDevices looks for devices that nobody has heard of.
+func idleDevices(t *testing.T, w world) {
+	ctx, d, other := t.Context(), w.node("n1", nil), w.node("n2", nil)
+	acct := must(d.Register(ctx, number(t, 1)))(t).Account
+	var devs []directory.DeviceRecord
+	for _, name := range []string{"lost", "seen", "connected"} {
+		devs = append(devs, must(d.AddDevice(ctx, acct, name, ""))(t))
+	}
+	later := devs[2].Created.Add(48 * time.Hour)
+	seen := later.Add(time.Hour).UTC().Truncate(time.Second)
+	for _, at := range []time.Time{seen, seen.Add(-time.Minute)} { // the second is older and changes nothing
+		if err := d.DeviceSeen(ctx, acct, devs[1].Device, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := must(d.DeviceOf(ctx, acct, devs[1].Device))(t); !r.Seen.Equal(seen) || !r.Active().Equal(seen) {
+		t.Errorf("seen at %v, active at %v, want %v", r.Seen, r.Active(), seen)
+	}
+	if err := d.DeviceSeen(ctx, acct, 9, seen); err != nil {
+		t.Errorf("a device that is not there: %v", err)
+	}
+	if _, _, err := other.Bind(ctx, acct, devs[2].Device, "c"); err != nil {
+		t.Fatal(err)
+	}
+	refused := errors.New("refused")
+	if _, err := d.IdleDevices(ctx, later, time.Hour, func(context.Context, directory.DeviceRecord) error { return refused }); !errors.Is(err, refused) {
+		t.Errorf("what is called fails: %v", err)
+	}
+	var idle []directory.Device
+	look := func(n Directory, since time.Time) bool {
+		idle = nil
+		return must(n.IdleDevices(ctx, since, time.Hour, func(_ context.Context, r directory.DeviceRecord) error {
+			idle = append(idle, r.Device)
+			return nil
+		}))(t)
+	}
+	if looked := look(d, later); !looked || !slices.Equal(idle, []directory.Device{devs[0].Device}) {
+		t.Errorf("looked: %v; idle: %v, want the first alone", looked, idle)
+	}
+	for _, n := range []Directory{d, other} {
+		if look(n, later) || idle != nil {
+			t.Errorf("somebody has looked just now, and again found %v", idle)
+		}
+	}
+}
