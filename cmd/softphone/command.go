@@ -24,6 +24,7 @@ const (
 	exitUnreachable = 6
 	exitMedia       = 7 // answered, but no sound came through, or it was lost
 	exitRefused     = 8 // the server refused: token, number, limit
+	exitBroken      = 9 // under load the server broke a promise
 )
 
 // exit is an error that ends the program with a code.
@@ -60,6 +61,7 @@ func commands() []command {
 		{"presence", "NUMBER", "tell whether a number is there", presenceFlags},
 		{"unregister", "", "give the device up", unregisterFlags},
 		{"trial", "", "place calls through a server of its own and tell how they went", trialFlags},
+		{"load", "", "have many devices text each other and prove that nothing is lost", loadFlags},
 		{"version", "", "print the version", versionFlags},
 	}
 }
@@ -164,7 +166,7 @@ usage: softphone [-server URL] [-profile NAME] [-json] COMMAND [flags] ARGUMENTS
 These may also follow the command. Each has flags of its own: softphone COMMAND -h.
 
 exit codes: 0 fine, 1 error, 2 usage, 3 no answer, 4 busy, 5 declined,
-6 unreachable, 7 no media, 8 refused by the server
+6 unreachable, 7 no media, 8 refused by the server, 9 a promise was broken
 `)
 	return b.String()
 }

@@ -581,6 +581,9 @@ func TestMailbox(t *testing.T) {
 			t.Errorf("acknowledged %s", f.D)
 		}
 		noEvent[Item](t, c)
+		if n := c.Repeats(); n != 1 {
+			t.Errorf("%d repeats, want 1", n)
+		}
 	})
 }
 

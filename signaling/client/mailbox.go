@@ -13,6 +13,8 @@ type mailbox struct {
 	recent []itemKey        // oldest first
 	flight []flight         // sent on this connection and not yet acknowledged to the server
 	upto   uint64           // what may be acknowledged to the server, 0 for nothing new
+
+	repeats uint64 // items that came again
 }
 
 type itemKey struct {
@@ -74,6 +76,9 @@ func (m *mailbox) advance() {
 func (c *Client) item(it *protocol.MailboxItem) bool {
 	c.mu.Lock()
 	fresh := c.box.arrived(it)
+	if !fresh {
+		c.box.repeats++
+	}
 	c.mu.Unlock()
 	if !fresh {
 		return true
@@ -84,6 +89,14 @@ func (c *Client) item(it *protocol.MailboxItem) bool {
 		defer c.mu.Unlock()
 		c.box.kept(key)
 	}})
+}
+
+// Repeats is how many items of the mailbox came again and were not handed to
+// the program again.
+func (c *Client) Repeats() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.box.repeats
 }
 
 // flushAcks acknowledges to the server what the program keeps.

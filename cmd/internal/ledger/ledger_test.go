@@ -301,7 +301,7 @@ func TestOwedAndPassages(t *testing.T) {
 	}
 	l.Shown(bob2, shown(1, "a"))
 	l.Remove(alice2)
-	if p := l.Passages(began); l.Owed() != 0 || p[0].Last() != p[0].Shown[1] {
+	if p := l.Passages(began); l.Owed() != 0 || p[0].Last() != p[0].Shown[1].At || p[0].Shown[1].Device != bob2 {
 		t.Errorf("%d owed; passages %+v", l.Owed(), p)
 	}
 	if p := l.Passages(time.Now()); len(p) != 0 {

@@ -86,10 +86,16 @@ type Passage struct {
 	ID     string
 	Begun  time.Time
 	Stored time.Time // zero: not acknowledged
-	// Shown are the times at the devices that have shown it.
-	Shown []time.Time
+	// Shown is when and where it was shown.
+	Shown []Showing
 	// Missing is how many devices that are owed it have not shown it.
 	Missing int
+}
+
+// Showing is when a device showed a text.
+type Showing struct {
+	Device Device
+	At     time.Time
 }
 
 // Last is when the last of the devices showed it, or zero while one is missing
@@ -98,9 +104,9 @@ func (p *Passage) Last() (last time.Time) {
 	if p.Missing > 0 {
 		return last
 	}
-	for _, t := range p.Shown {
-		if t.After(last) {
-			last = t
+	for _, s := range p.Shown {
+		if s.At.After(last) {
+			last = s.At
 		}
 	}
 	return last
@@ -117,7 +123,7 @@ func (l *Ledger) Passages(since time.Time) []Passage {
 		p := Passage{ID: x.ID, Begun: x.begun, Stored: x.stored, Missing: x.missing()}
 		for _, d := range x.due {
 			if !d.shown.IsZero() {
-				p.Shown = append(p.Shown, d.shown)
+				p.Shown = append(p.Shown, Showing{d.to.Device, d.shown})
 			}
 		}
 		all = append(all, p)
