@@ -173,6 +173,9 @@ type DeviceRecord struct {
 	External string `json:"external,omitempty"`
 	// Seen is when the device was last known to be connected, a day or so behind.
 	Seen time.Time `json:"seen,omitzero"`
+	// Missed is since when the device has missed what did not fit into its mailbox
+	// and has not been told so; zero if it has missed nothing.
+	Missed time.Time `json:"missed,omitzero"`
 }
 
 // TokenState says which tokens of a device are good. Only package auth gives it

@@ -171,6 +171,8 @@ func asError(err error) *protocol.Error {
 		return protocol.NewError(protocol.CodeNotFound, "no such number")
 	case errors.Is(err, directory.ErrTooMany):
 		return protocol.NewError(protocol.CodeTooMany, "as many as may be are there")
+	case errors.Is(err, mailbox.ErrConflict):
+		return errOtherText()
 	case errors.Is(err, mailbox.ErrFull):
 		return protocol.NewError(protocol.CodeMailboxFull, "too much waits for the receiver")
 	case errors.Is(err, mailbox.ErrTooLarge), errors.Is(err, callstore.ErrTooLarge):

@@ -1,6 +1,7 @@
 package signaling
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -51,22 +52,29 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 	if err != nil {
 		return nil, err
 	}
-	kind := m.ContentType
-	if kind == "" {
-		kind = "text/plain"
+	sum, known := s.texts.sum(ss.account, to, m)
+	if known != "" && known != sum {
+		return nil, errOtherText()
 	}
 	it := protocol.MailboxItem{
 		Kind: protocol.KindMessage, ID: m.ID, From: ss.number, To: to, Time: time.Now().UnixMilli(),
-		ContentType: kind, Body: m.Body,
+		ContentType: cmp.Or(m.ContentType, "text/plain"), Body: m.Body,
+	}
+	if m.ExpiresMS != 0 {
+		it.Expires = it.Time + m.ExpiresMS
 	}
 	// The id is the client's; the sender's name before it keeps clients from
 	// using up each other's.
 	id := string(ss.account) + "." + m.ID
 	entries := entriesFor(boxes, id, stored{it, ss.account})
 	entries = append(entries, entriesFor(own, id, stored{it, ""})...)
-	if err := s.put(ctx, entries); err != nil {
+	for i := range entries {
+		entries[i].Sum, entries[i].TTL = sum, lifeOf(m)
+	}
+	if err := s.placed(ctx, entries, len(boxes), s.put(ctx, entries)); err != nil {
 		return nil, err
 	}
+	s.texts.stored(ss.account, m.ID, sum)
 	s.metrics.messages.Inc()
 	s.met.meet(ss.account, to)
 	return &protocol.MessageStored{ID: m.ID, To: to, Time: it.Time}, nil
@@ -99,7 +107,7 @@ func (s *Server) messageRead(ctx context.Context, ss *session, m *protocol.Messa
 		}
 		boxes = append(boxes, theirs...)
 	}
-	return nil, s.put(ctx, receiptFor(boxes, protocol.KindRead, m.ID, ss, to))
+	return nil, s.putReceipt(ctx, receiptFor(boxes, protocol.KindRead, m.ID, ss, to))
 }
 
 // tellsRead reports whether an author of whom r is known learns that the
@@ -119,7 +127,14 @@ func (s *Server) receipt(ctx context.Context, kind protocol.Kind, id string, fro
 	if err != nil {
 		return err
 	}
-	return s.put(ctx, receiptFor(boxes, kind, id, from, to))
+	return s.putReceipt(ctx, receiptFor(boxes, kind, id, from, to))
+}
+
+// putReceipt stores a receipt where there is room: the next one tells of all
+// before it.
+func (s *Server) putReceipt(ctx context.Context, entries []mailbox.Entry) error {
+	_, err := fullOf(s.put(ctx, entries))
+	return err
 }
 
 // receiptFor makes the entries of a receipt by a session's owner.

@@ -250,6 +250,108 @@ func TestPairsAreLimited(t *testing.T) {
 	})
 }
 
+// The same id with other content is a conflict, on any node, and a repeat is the
+// same text.
+func TestConflict(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n1, n2 := w.node("n1"), w.node("n2")
+		token := w.device(n1, alice)
+		a := n1.connect(token)
+		w.device(n1, bob) // away: the text waits
+		w.device(n1, carol)
+		first := protocol.MessageSend{ID: "m1", To: bob, Body: "secret text", ExpiresMS: 60_000}
+		others := map[string]func(*protocol.MessageSend){
+			"body": func(m *protocol.MessageSend) { m.Body = "another secret text" },
+			"type": func(m *protocol.MessageSend) { m.ContentType = "text/html" },
+			"life": func(m *protocol.MessageSend) { m.ExpiresMS = 0 },
+		}
+		ok[protocol.MessageStored](a, &first)
+		for _, n := range []*node{n1, n2} { // the one that took it, and another
+			p := n.connect(token)
+			for what, change := range others {
+				m := first
+				change(&m)
+				if e := p.refused(&m); e.Code != protocol.CodeConflict || e.Retry {
+					t.Errorf("another %s: %+v", what, e)
+				}
+			}
+			ok[protocol.MessageStored](p, &first)
+		}
+		a = n1.connect(token)
+		elsewhere := first
+		elsewhere.To = carol
+		if e := a.refused(&elsewhere); e.Code != protocol.CodeConflict {
+			t.Errorf("to somebody else: %+v", e)
+		}
+	})
+}
+
+// A text whose sender has given it a life is gone when that is over, on every
+// device that has not fetched it.
+func TestExpiry(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.node("n1")
+		a := n.connect(w.device(n, alice))
+		here, away := n.connect(w.device(n, bob)), w.device(n, bob)
+		stored := ok[protocol.MessageStored](a, &protocol.MessageSend{ID: "m1", To: bob, Body: "secret text", ExpiresMS: 90_000})
+		if it := item(here, protocol.KindMessage); it.Expires != stored.Time+90_000 {
+			t.Errorf("expires at %d, want %d", it.Expires, stored.Time+90_000)
+		}
+		send(t, a, "m2", bob)
+		time.Sleep(2 * time.Minute)
+		if it := item(n.connect(away), protocol.KindMessage); it.ID != "m2" || it.Expires != 0 {
+			t.Errorf("the first item after the first text's life is %+v", it)
+		}
+		for _, ms := range []int64{-1, 999, protocol.MaxExpiry + 1} {
+			if e := a.refused(&protocol.MessageSend{ID: "m3", To: bob, Body: "secret text", ExpiresMS: ms}); e.Code != protocol.CodeInvalid {
+				t.Errorf("a life of %d ms: %+v", ms, e)
+			}
+		}
+	})
+}
+
+// A device that fetches nothing does not keep others of its account from being
+// reached, and learns that it has missed something.
+func TestOneMailboxIsFull(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		c := mailbox.Default()
+		c.Items = 3
+		w.boxes = mailboxtest.NewWith(c)
+		n := w.node("n1")
+		a := n.connect(w.device(n, alice))
+		idle, token := w.device(n, bob), w.device(n, bob)
+		b := n.connect(token)
+		for i := range 5 {
+			send(t, a, fmt.Sprint("m", i), bob)
+			b.send(protocol.Frame{}, &protocol.MailboxAck{Seq: item(b, protocol.KindMessage).Seq})
+			time.Sleep(time.Second)
+		}
+		rec, err := n.dir.DeviceOf(t.Context(), w.tokens[idle].Account, w.tokens[idle].Device)
+		if err != nil || time.Since(rec.Missed) > 3*time.Second {
+			t.Fatalf("the idle device is noted to miss something since %v: %v", rec.Missed, err)
+		}
+		id := w.tokens[idle]
+		id.Missed = rec.Missed // as who checks tokens has read it
+		w.tokens[idle] = id
+		late := n.connect(idle)
+		for i := range 3 {
+			it := item(late, protocol.KindMessage)
+			if it.ID != fmt.Sprint("m", i) {
+				t.Errorf("item %d is %s", i, it.ID)
+			}
+			late.send(protocol.Frame{}, &protocol.MailboxAck{Seq: it.Seq})
+		}
+		if m := expect[*protocol.MailboxDrained](late); m.Missed != rec.Missed.UnixMilli() {
+			t.Errorf("drained = %+v, want missed since %d", m, rec.Missed.UnixMilli())
+		}
+		late.send(protocol.Frame{}, &protocol.Ping{})
+		synctest.Wait()
+		if rec, err = n.dir.DeviceOf(t.Context(), id.Account, id.Device); !rec.Missed.IsZero() || err != nil {
+			t.Errorf("the device was told, and it is still noted: %v, %v", rec.Missed, err)
+		}
+	})
+}
+
 func TestMessagesAreLimited(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.config.Limits.MessagesBurst = 2

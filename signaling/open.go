@@ -176,6 +176,7 @@ func (s *Server) resume(c *conn, id auth.Identity, h *protocol.Hello) (*session,
 func (s *Server) open(c *conn, id auth.Identity, h *protocol.Hello) (*session, error) {
 	ss := &session{
 		srv: s, id: newSecret()[:20], account: id.Account, device: id.Device, number: id.Number, started: time.Now(),
+		mail:   pump{missed: id.Missed},
 		frames: rate.NewLimiter(rate.Limit(s.cfg.Limits.FramesPerSecond), s.cfg.Limits.FramesBurst),
 	}
 	if h.Away {

@@ -30,6 +30,9 @@ type pump struct {
 	bytes    int    // of what is in flight
 	have     uint64 // the device has acknowledged up to here, in this session
 
+	missed time.Time // since when the device has missed something, until it knows
+	told   bool      // it has been told so on this connection
+
 	acks acks
 }
 
@@ -66,6 +69,7 @@ func (p *pump) restart(ss *session) {
 	p.epoch++
 	p.sent, p.wanted, p.drained = p.have, 0, false
 	p.inFlight, p.bytes = nil, 0
+	p.told = false
 	p.start(ss)
 }
 
@@ -79,10 +83,16 @@ func (p *pump) poke(ss *session, seq uint64) {
 	}
 }
 
-// check looks for what no poke has told of, if that was long ago.
+// check is told that the client has sent a ping. It looks for what no poke has told
+// of, if that was long ago.
 func (p *pump) check(ss *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.told { // the client has had time to hear it
+		missed := p.missed
+		p.told, p.missed = false, time.Time{}
+		ss.srv.goroutines.Go(func() { ss.srv.caughtUp(ss, missed) })
+	}
 	if time.Since(p.checked) >= pumpCheck && p.drained {
 		p.start(ss)
 	}
@@ -191,12 +201,19 @@ func (p *pump) send(ss *session, epoch, after uint64, limit int) (bool, error) {
 			ss.srv.log.Error("mailbox item is broken and left out", "seq", it.Seq)
 			continue
 		}
+		if m.Expires != 0 && m.Expires <= time.Now().UnixMilli() {
+			continue // the store is about to remove it
+		}
 		p.inFlight = append(p.inFlight, f)
 		ss.tell(m)
 	}
 	if end && p.sent >= tail && !p.drained {
 		p.drained = true
-		ss.tell(&protocol.MailboxDrained{Seq: p.sent})
+		m := &protocol.MailboxDrained{Seq: p.sent}
+		if p.told = !p.missed.IsZero(); p.told {
+			m.Missed = p.missed.UnixMilli()
+		}
+		ss.tell(m)
 	}
 	return len(items) > 0, nil
 }

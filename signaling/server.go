@@ -42,6 +42,8 @@ type Bindings interface {
 	// BindingsConfirmed costs more and is never stale.
 	BindingsConfirmed(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 	DeviceSeen(ctx context.Context, a directory.Account, d directory.Device, at time.Time) error
+	DeviceMissed(ctx context.Context, a directory.Account, d directory.Device, at time.Time) error
+	DeviceToldMissed(ctx context.Context, a directory.Account, d directory.Device, at time.Time) error
 }
 
 // Nodes carries requests to other nodes.
@@ -127,7 +129,8 @@ type Server struct {
 	met        *acquaintances
 	askers     *limiters[directory.Account] // of presences
 	pairs      *limiters[pair]              // of texts
-	ctx        context.Context              // ends with Shutdown
+	texts      *texts
+	ctx        context.Context // ends with Shutdown
 	cancel     context.CancelFunc
 	goroutines tasks
 	hands      *hands
@@ -167,6 +170,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 	s.watching = newWatching(s)
 	s.met = newAcquaintances(s)
 	s.askers = newLimiters[directory.Account](cfg.Limits.LookupsPerMinute/60, cfg.Limits.LookupsBurst+2*cfg.Limits.Subscriptions, "lookups")
+	s.texts = newTexts()
 	s.pairs = newLimiters[pair](cfg.Limits.PairMessagesPerSecond, cfg.Limits.PairMessagesBurst, "messages to this number")
 	s.hands = newHands(s.goroutines.Go)
 	s.upgrader = websocket.Upgrader{

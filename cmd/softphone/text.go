@@ -85,6 +85,9 @@ func inboxFlags(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 						ev.Ack()
 					}
 				case client.Drained:
+					if !ev.Missed.IsZero() {
+						e.out.say("what came since %s did not fit into the mailbox; another device has it", ev.Missed.Format(time.DateTime))
+					}
 					if shown == 0 {
 						e.out.say("nothing waits")
 					}

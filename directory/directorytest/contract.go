@@ -21,6 +21,8 @@ type Directory interface {
 	UpdateDevice(ctx context.Context, a directory.Account, dev directory.Device, change func(*directory.DeviceRecord) error) (directory.DeviceRecord, error)
 	RemoveDevice(ctx context.Context, a directory.Account, dev directory.Device) error
 	DeviceSeen(ctx context.Context, a directory.Account, dev directory.Device, at time.Time) error
+	DeviceMissed(ctx context.Context, a directory.Account, dev directory.Device, at time.Time) error
+	DeviceToldMissed(ctx context.Context, a directory.Account, dev directory.Device, at time.Time) error
 	IdleDevices(ctx context.Context, since time.Time, every time.Duration, f func(context.Context, directory.DeviceRecord) error) (bool, error)
 	Bind(ctx context.Context, a directory.Account, dev directory.Device, conn string) (uint64, *directory.Binding, error)
 	Unbind(ctx context.Context, a directory.Account, dev directory.Device, fence uint64) (bool, error)
@@ -74,6 +76,7 @@ func run(t *testing.T, open func(tb testing.TB) Nodes, lags bool) {
 		{"external race", externalRace},
 		{"too many devices", tooManyDevices},
 		{"idle devices", idleDevices},
+		{"missed", missed},
 		{"update", update},
 		{"update race", updateRace},
 		{"fence", fence},

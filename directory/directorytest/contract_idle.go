@@ -55,3 +55,36 @@ func idleDevices(t *testing.T, w world) {
 		}
 	}
 }
+
+// missed writes down that a device has missed something, and takes it back.
+func missed(t *testing.T, w world) {
+	ctx, d := t.Context(), w.node("n1", nil)
+	acct := must(d.Register(ctx, number(t, 1)))(t).Account
+	dev := must(d.AddDevice(ctx, acct, "phone", ""))(t).Device
+	at := time.Now().UTC().Truncate(time.Millisecond)
+	is := func(want time.Time) {
+		t.Helper()
+		if r := must(d.DeviceOf(ctx, acct, dev))(t); !r.Missed.Equal(want) {
+			t.Errorf("missed since %v, want %v", r.Missed, want)
+		}
+	}
+	for _, step := range []struct {
+		do   func(context.Context, directory.Account, directory.Device, time.Time) error
+		at   time.Time
+		want time.Time
+	}{
+		{d.DeviceToldMissed, at, time.Time{}},
+		{d.DeviceMissed, at, at},
+		{d.DeviceMissed, at.Add(time.Hour), at}, // since the first
+		{d.DeviceToldMissed, at.Add(time.Hour), at},
+		{d.DeviceToldMissed, at, time.Time{}},
+	} {
+		if err := step.do(ctx, acct, dev, step.at); err != nil {
+			t.Fatal(err)
+		}
+		is(step.want)
+	}
+	if err := d.DeviceMissed(ctx, acct, 9, at); err != nil {
+		t.Errorf("a device that is not there: %v", err)
+	}
+}

@@ -22,6 +22,26 @@ func (f *Fake) DeviceSeen(ctx context.Context, a directory.Account, dev director
 	return err
 }
 
+// DeviceMissed is as [directory.Directory.DeviceMissed].
+func (f *Fake) DeviceMissed(_ context.Context, a directory.Account, dev directory.Device, at time.Time) error {
+	return f.changeMissed(a, dev, time.Time{}, at)
+}
+
+// DeviceToldMissed is as [directory.Directory.DeviceToldMissed].
+func (f *Fake) DeviceToldMissed(_ context.Context, a directory.Account, dev directory.Device, at time.Time) error {
+	return f.changeMissed(a, dev, at, time.Time{})
+}
+
+func (f *Fake) changeMissed(a directory.Account, dev directory.Device, from, to time.Time) error {
+	f.world.mu.Lock()
+	defer f.world.mu.Unlock()
+	if d, err := f.world.device(a, dev); err == nil && d.Missed.Equal(from) {
+		d.Missed = to.UTC().Truncate(time.Millisecond)
+		f.world.accounts[a].devices[dev] = d
+	}
+	return nil
+}
+
 // IdleDevices is as [directory.Directory.IdleDevices].
 func (f *Fake) IdleDevices(ctx context.Context, since time.Time, every time.Duration, call func(context.Context, directory.DeviceRecord) error) (bool, error) {
 	for _, r := range f.idle(since, every) {

@@ -56,6 +56,8 @@ type Identity struct {
 	External bool
 	// Seen is when the device was last known to be connected, see [SeenEvery].
 	Seen time.Time
+	// Missed is since when the device has missed what did not fit into its mailbox.
+	Missed time.Time
 }
 
 // External keys of devices say where a device came from. The prefixes keep one

@@ -135,5 +135,5 @@ func (a *Authenticator) authenticateExternal(ctx context.Context, token string) 
 	if err != nil {
 		return Identity{}, err
 	}
-	return Identity{Account: rec.Account, Device: d.Device, Number: s.number, Expires: s.expires, External: true, Seen: d.Seen}, nil
+	return Identity{Account: rec.Account, Device: d.Device, Number: s.number, Expires: s.expires, External: true, Seen: d.Seen, Missed: d.Missed}, nil
 }

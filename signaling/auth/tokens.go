@@ -160,7 +160,7 @@ func (a *Authenticator) authenticateOwn(ctx context.Context, token string) (Iden
 	if err != nil {
 		return Identity{}, err
 	}
-	return Identity{Account: account, Device: c.Device, Number: n, Expires: c.ExpiresAt.Time, Seen: d.Seen}, nil
+	return Identity{Account: account, Device: c.Device, Number: n, Expires: c.ExpiresAt.Time, Seen: d.Seen, Missed: d.Missed}, nil
 }
 
 func (a *Authenticator) numberOf(ctx context.Context, account directory.Account) (e164.Number, error) {

@@ -557,9 +557,11 @@ func TestMailbox(t *testing.T) {
 		for i, id := range []string{"a", "b", "c"} {
 			p.tell(0, mailItem(uint64(10*(i+1)), id))
 		}
-		p.tell(0, &protocol.MailboxDrained{Seq: 30})
+		p.tell(0, &protocol.MailboxDrained{Seq: 30, Missed: 1_700_000_000_000})
 		a, b, z := wantEvent[Item](t, c), wantEvent[Item](t, c), wantEvent[Item](t, c)
-		wantEvent[Drained](t, c)
+		if d := wantEvent[Drained](t, c); d.Missed.UnixMilli() != 1_700_000_000_000 {
+			t.Errorf("missed since %v", d.Missed)
+		}
 		b.Ack()
 		z.Ack()
 		time.Sleep(5 * time.Second)

@@ -29,8 +29,9 @@ type (
 		protocol.MailboxItem
 		ack func()
 	}
-	// Drained: everything that had waited in the mailbox has come.
-	Drained struct{}
+	// Drained: everything that had waited in the mailbox has come. Missed is since
+	// when something is missing that did not fit into it, zero if nothing is.
+	Drained struct{ Missed time.Time }
 	// Typing: somebody writes.
 	Typing struct{ From e164.Number }
 	// PresenceChanged: a number that was subscribed to has come or gone.

@@ -218,9 +218,14 @@ func (c *Client) Send(ctx context.Context, id, to, text string) (protocol.Messag
 // SendTyped is [Client.Send] for what is not plain text: contentType is a media
 // type, and the server does not look into body, which may be encrypted.
 func (c *Client) SendTyped(ctx context.Context, id, to, contentType, body string) (protocol.MessageStored, error) {
+	return c.SendMessage(ctx, protocol.MessageSend{ID: id, To: to, ContentType: contentType, Body: body})
+}
+
+// SendMessage is [Client.Send] for whatever a text may have, as a life after which
+// it is of no use.
+func (c *Client) SendMessage(ctx context.Context, m protocol.MessageSend) (protocol.MessageStored, error) {
 	var stored protocol.MessageStored
-	m := &protocol.MessageSend{ID: id, To: to, ContentType: contentType, Body: body}
-	err := c.ask(ctx, asking{body: m, intent: true, reply: &stored})
+	err := c.ask(ctx, asking{body: &m, intent: true, reply: &stored})
 	return stored, err
 }
 

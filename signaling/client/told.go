@@ -1,6 +1,9 @@
 package client
 
-import "switchboard/signaling/protocol"
+import (
+	"switchboard/signaling/protocol"
+	"time"
+)
 
 // told handles a message that is no answer. It reports false if the client
 // ended.
@@ -11,7 +14,11 @@ func (c *Client) told(body protocol.Body) bool {
 	case *protocol.MailboxItem:
 		return c.item(m)
 	case *protocol.MailboxDrained:
-		return c.emit(Drained{})
+		var d Drained
+		if m.Missed != 0 {
+			d.Missed = time.UnixMilli(m.Missed)
+		}
+		return c.emit(d)
 	case *protocol.Typing:
 		if m.From == nil {
 			return true

@@ -104,7 +104,8 @@ type purgeRequest struct {
 type apiResponse struct {
 	Error   *jetstream.APIError `json:"error"`
 	Message *struct {
-		Seq uint64 `json:"seq"`
+		Seq    uint64 `json:"seq"`
+		Header []byte `json:"hdrs"`
 	} `json:"message"`
 	State struct {
 		Subjects map[string]int `json:"subjects"`

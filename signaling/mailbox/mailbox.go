@@ -13,6 +13,8 @@ import (
 var (
 	// ErrFull tells that a mailbox holds as many items as it may.
 	ErrFull = errors.New("mailbox is full")
+	// ErrConflict tells that another item lies under the same ID.
+	ErrConflict = errors.New("mailbox has another item of that id")
 	// ErrTooLarge tells that an item is larger than [Config.ItemBytes].
 	ErrTooLarge = errors.New("item is too large")
 	// ErrUnavailable tells that NATS is away, or did not answer in time. The
@@ -21,6 +23,9 @@ var (
 	// ErrInvalid tells that the caller named a box or an entry that cannot be.
 	ErrInvalid = errors.New("invalid mailbox request")
 )
+
+// maxSum bounds an entry's sum, in bytes.
+const maxSum = 64
 
 // maxName bounds accounts and IDs, in bytes: they stand in subjects and headers.
 const maxName = 256
@@ -53,6 +58,9 @@ type Entry struct {
 	// TTL is the life of the item. It counts in whole seconds, rounded up.
 	// 0, and anything above the mailbox's age, means the mailbox's age.
 	TTL time.Duration
+	// Sum stands for what is in the item, unless it is empty: a repeat of the ID
+	// with another Sum is [ErrConflict]. At most 64 letters, digits, - and _.
+	Sum string
 }
 
 // EntryError tells which entry of a [Store.Put] was not stored, and why.
@@ -69,12 +77,21 @@ func (b Box) Check() error {
 	if len(b.Account) == 0 || len(b.Account) > maxName {
 		return fmt.Errorf("%w: account has %d bytes", ErrInvalid, len(b.Account))
 	}
-	for _, c := range []byte(b.Account) {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
-			return fmt.Errorf("%w: account has a character outside a-z A-Z 0-9 - _", ErrInvalid)
-		}
+	if !plain(b.Account, maxName) {
+		return fmt.Errorf("%w: account has a character outside a-z A-Z 0-9 - _", ErrInvalid)
 	}
 	return nil
+}
+
+// plain reports whether s is short and has nothing that a subject or a header
+// could not have.
+func plain(s string, most int) bool {
+	for _, c := range []byte(s) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return len(s) <= most
 }
 
 // Check tells what is wrong with e under c, as [ErrInvalid] or [ErrTooLarge],
@@ -88,6 +105,8 @@ func (e Entry) Check(c Config) error {
 		return fmt.Errorf("%w: id has %d bytes", ErrInvalid, len(e.ID))
 	case e.TTL < 0:
 		return fmt.Errorf("%w: ttl is negative", ErrInvalid)
+	case !plain(e.Sum, maxSum):
+		return fmt.Errorf("%w: sum is too long, or has a character outside a-z A-Z 0-9 - _", ErrInvalid)
 	case len(e.Data) > c.ItemBytes:
 		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(e.Data), c.ItemBytes)
 	}

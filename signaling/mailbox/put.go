@@ -14,7 +14,8 @@ import (
 
 // Put stores entries and returns their sequence numbers when all of them are
 // stored and synced, on a quorum in a cluster. A repeat of a box and ID within
-// [Window] gets the sequence number of the first, whatever its data is.
+// [Window] gets the sequence number of the first, whatever its data is; but while
+// the first is in its box, one with another sum is [ErrConflict].
 //
 // Entries are independent of each other: when it returns an error, those with a
 // sequence number other than 0 are stored all the same, and each of the others
@@ -65,9 +66,9 @@ func (s *Store) putWindow(ctx context.Context, entries []Entry, seqs []uint64) [
 	for i, e := range entries {
 		sent[i], errs[i] = s.in.send(s.message(e), one)
 	}
-	for i := range entries {
+	for i, e := range entries {
 		if errs[i] == nil {
-			seqs[i], errs[i] = s.stored(ctx, sent[i])
+			seqs[i], errs[i] = s.stored(ctx, e, sent[i])
 		}
 	}
 	for i, e := range entries { // rare: an election, a leader that died, or a repeat that overtakes
@@ -83,7 +84,7 @@ func (s *Store) putAgain(ctx context.Context, e Entry, seq *uint64) error {
 	if err != nil {
 		return err
 	}
-	*seq, err = s.stored(ctx, r)
+	*seq, err = s.stored(ctx, e, r)
 	return err
 }
 
@@ -91,15 +92,22 @@ func (s *Store) message(e Entry) *nats.Msg {
 	m := nats.NewMsg(e.Box.subject())
 	m.Data = e.Data
 	m.Header[jetstream.MsgIDHeader] = []string{e.messageID()}
+	if e.Sum != "" {
+		m.Header[headerSum] = []string{e.Sum}
+	}
 	if life := e.Life(s.c); life > 0 {
 		m.Header[jetstream.MsgTTLHeader] = []string{strconv.Itoa(int(life/time.Second)) + "s"}
 	}
 	return m
 }
 
+// headerSum holds an item's sum.
+const headerSum = "Switchboard-Sum"
+
 type putAnswer struct {
-	Seq   uint64              `json:"seq"`
-	Error *jetstream.APIError `json:"error"`
+	Seq       uint64              `json:"seq"`
+	Duplicate bool                `json:"duplicate"`
+	Error     *jetstream.APIError `json:"error"`
 }
 
 // putAttempts is how often an entry may be sent within the time that there is: a
@@ -109,7 +117,7 @@ const putAttempts = 4
 
 // stored waits for the server's word that an item is on disk, but not for as
 // long as there is time.
-func (s *Store) stored(ctx context.Context, r *request) (uint64, error) {
+func (s *Store) stored(ctx context.Context, e Entry, r *request) (uint64, error) {
 	attempt, cancel := context.WithTimeout(ctx, s.c.Timeout/putAttempts)
 	defer cancel()
 	msgs, err := s.in.await(attempt, r)
@@ -132,7 +140,37 @@ func (s *Store) stored(ctx context.Context, r *request) (uint64, error) {
 	if a.Seq == 0 {
 		return 0, errors.New("answer without a sequence number")
 	}
+	if a.Duplicate && e.Sum != "" {
+		return s.same(ctx, e, a.Seq)
+	}
 	return a.Seq, nil
+}
+
+// same looks at the first item of e's ID, at seq, and returns seq unless its sum is
+// another. One that has been acknowledged cannot be compared any more.
+func (s *Store) same(ctx context.Context, e Entry, seq uint64) (uint64, error) {
+	var r apiResponse
+	err := insist(ctx, func() (err error) {
+		r, err = s.call(ctx, "STREAM.MSG.GET."+s.stream(e.Box), map[string]uint64{"seq": seq})
+		return err
+	})
+	var ae *jetstream.APIError
+	switch {
+	case errors.As(err, &ae) && ae.ErrorCode == codeNoMessage:
+		return seq, nil
+	case err != nil:
+		return 0, err
+	case r.Message == nil:
+		return 0, errors.New("answer without a message")
+	}
+	h, err := nats.DecodeHeadersMsg(r.Message.Header)
+	if err != nil {
+		return 0, fmt.Errorf("headers of an item: %w", err)
+	}
+	if sum := h.Get(headerSum); sum != "" && sum != e.Sum {
+		return 0, ErrConflict
+	}
+	return seq, nil
 }
 
 func putError(e *jetstream.APIError) error {

@@ -146,7 +146,7 @@ func wrap(what string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrFull), errors.Is(err, ErrTooLarge), errors.Is(err, ErrInvalid), errors.Is(err, ErrUnavailable),
+	case errors.Is(err, ErrFull), errors.Is(err, ErrConflict), errors.Is(err, ErrTooLarge), errors.Is(err, ErrInvalid), errors.Is(err, ErrUnavailable),
 		errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: %w", what, err)
 	}

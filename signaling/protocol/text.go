@@ -9,6 +9,13 @@ import (
 // into a mailbox's 64 KiB with its envelope.
 const MaxMessage = 32 << 10
 
+// MinExpiry and MaxExpiry bound the life of a text, in milliseconds: a second and
+// a year.
+const (
+	MinExpiry = 1000
+	MaxExpiry = 366 * 24 * 60 * 60 * 1000
+)
+
 // MessageSend sends a text to a number. It is answered when the text is stored
 // for every device of the receiver and for the sender's other devices.
 type MessageSend struct {
@@ -21,6 +28,10 @@ type MessageSend struct {
 	ContentType string `json:"type,omitempty"`
 	// Body is for the receiver alone; the server does not look at it.
 	Body string `json:"body"`
+	// ExpiresMS is how long the text may be of use, in milliseconds from when it is
+	// stored, from a second to a year. What has not been fetched by then is removed. Absent
+	// means as long as the mailbox keeps it.
+	ExpiresMS int64 `json:"expires_ms,omitempty"`
 }
 
 // MessageStored says that a text is on disk.
@@ -64,6 +75,9 @@ type MailboxItem struct {
 
 	ContentType string `json:"type,omitempty"` // of a message
 	Body        string `json:"body,omitempty"` // of a message
+	// Expires is when a message is of no use any more, as Unix milliseconds; absent
+	// if its sender has not said.
+	Expires int64 `json:"expires,omitempty"`
 
 	Call *CallHistory `json:"call,omitempty"` // of a call
 }
@@ -88,6 +102,10 @@ type MailboxAck struct {
 // mailbox, has been sent on this connection.
 type MailboxDrained struct {
 	Seq uint64 `json:"seq"`
+	// Missed is since when something did not fit into the mailbox and is not there,
+	// as Unix milliseconds; absent if nothing is missing. Another device of the
+	// account has it.
+	Missed int64 `json:"missed,omitempty"`
 }
 
 // Typing tells that somebody is writing. It is never stored. The client gives
@@ -110,6 +128,9 @@ func (m *MessageSend) Validate() error {
 	c.text("to", m.To, 1, e164.MaxInput)
 	c.text("type", m.ContentType, 0, 128)
 	c.text("body", m.Body, 1, MaxMessage)
+	if m.ExpiresMS != 0 {
+		c.number("expires_ms", m.ExpiresMS, MinExpiry, MaxExpiry)
+	}
 	return c.err()
 }
 

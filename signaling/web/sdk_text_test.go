@@ -3,6 +3,7 @@ package web_test
 import (
 	"strconv"
 	"testing"
+	"time"
 
 	"switchboard/signaling/protocol"
 )
@@ -66,6 +67,26 @@ func TestUnsentTextsOutliveThePage(t *testing.T) {
 	st.load()
 	after := sent(t, st.connect(nil).want(protocol.TypeMessageSend))
 	same(t, "text", before, after)
+}
+
+// What has been given a life is gone when that is over, on both sides.
+func TestTextsExpire(t *testing.T) {
+	st := newStage(t)
+	p := st.connect(nil)
+	st.page.eval(`client.sendText('` + other + `', 'hello', { life: 1500 })`)
+	f := p.want(protocol.TypeMessageSend)
+	if m := sent(t, f); m.ExpiresMS != 1500 {
+		t.Errorf("sent with a life of %d ms", m.ExpiresMS)
+	}
+	p.ok(f, fields{"id": sent(t, f).ID, "to": other, "time": time.Now().UnixMilli()})
+	p.send(protocol.TypeMailboxItem, item(1, protocol.KindMessage, "stays", fields{"body": "stays"}))
+	p.send(protocol.TypeMailboxItem, item(2, protocol.KindMessage, "goes", fields{"body": "goes", "expires": time.Now().UnixMilli() + 1500}))
+	p.send(protocol.TypeMailboxItem, item(3, protocol.KindMessage, "gone", fields{"body": "gone", "expires": time.Now().UnixMilli() - 1}))
+	st.page.wait(`store.conversation('` + other + `')?.texts.some((t) => t.id === 'goes')`)
+	st.page.wait(`store.conversation('` + other + `').texts.map((t) => t.id).join() === 'stays'`)
+	if n := value[int](st.page, `store.conversation('`+other+`').unread`); n != 1 {
+		t.Errorf("%d texts are unread, want the one that stays", n)
+	}
 }
 
 func TestTicks(t *testing.T) {

@@ -167,7 +167,7 @@ export const LOCAL_CODES = freeze(["offline", "timeout", "stopped", "media", "ne
 /** @typedef {{last_seen: Audience, discoverable: 'everyone'|'nobody', read_receipts: 'everyone'|'nobody'}} Settings */
 /** @typedef {{given: string, number?: string, is: 'here'|'none'|'junk'}} Contact */
 /** @typedef {'pending'|'stored'|'delivered'|'read'|'received'|'failed'} TextState */
-/** @typedef {{id: string, out: boolean, body: string, type: string, time: number, state: TextState, error?: string}} Text */
+/** @typedef {{id: string, out: boolean, body: string, type: string, time: number, state: TextState, error?: string, life?: number, expires?: number}} Text */
 /** @typedef {{number: string, texts: Text[], unread: number, read: string, time: number}} Conversation */
 /** @typedef {{call: string, peer: string, out: boolean, video: boolean, time: number, reason: string, mine: boolean, answered: boolean, duration: number, seen: boolean}} PastCall */
 /** @typedef {{code: string, cat?: string, retry?: boolean, after_ms?: number, msg?: string, info?: Record<string, string>}} WireError */
@@ -1064,6 +1064,7 @@ export class Client extends EventTarget {
   #mailboxSeq = 0
   #mailboxItems = 0
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #mailboxTimer
+  /** @type {ReturnType<typeof setTimeout>|undefined} */ #expiryTimer
   /** @type {ReturnType<typeof setInterval>|undefined} */ #refreshTimer
   /** Calls that are over here; late frames and snapshots of them mean nothing. @type {Set<string>} */ #gone = new Set()
   /** @type {Map<string, Promise<unknown>>} the text being sent, by number: texts keep their order */ #sending = new Map()
@@ -1260,15 +1261,15 @@ export class Client extends EventTarget {
    *
    * @param {string} to a number as the server writes it; {@link Client.lookup} gives it
    * @param {string} body
-   * @param {{type?: string}} [o]
+   * @param {{type?: string, life?: number}} [o] `life` is how long it is of use, in ms, a second at least; then it is removed here and there
    * @returns {Text}
    */
-  sendText(to, body, { type = 'text/plain' } = {}) {
+  sendText(to, body, { type = 'text/plain', life } = {}) {
     const limit = this.welcome?.limits?.message || 32 << 10
     if (new TextEncoder().encode(body).length > limit) throw new SwitchboardError({ code: 'too_large', cat: 'request', msg: 'The text is too long.' })
     const c = this.store.open(to)
     /** @type {Text} */
-    const text = { id: randomID(), out: true, body, type, time: Date.now(), state: 'pending' }
+    const text = { id: randomID(), out: true, body, type, time: Date.now(), state: 'pending', ...(life && { life }) }
     c.texts.push(text)
     c.time = text.time
     this.#changed(c)
@@ -1301,9 +1302,10 @@ export class Client extends EventTarget {
     /** @type {Partial<Text>} */
     let now = {}
     try {
-      const d = { id, to: number, body: text.body, ...(text.type !== 'text/plain' && { type: text.type }) }
+      const d = { id, to: number, body: text.body, ...(text.type !== 'text/plain' && { type: text.type }), ...(text.life && { expires_ms: text.life }) }
       const stored = await this.#link.request('message.send', d, { keep: true, retryFor: FOREVER })
-      now = { state: 'stored', time: stored.time || text.time }
+      const time = stored.time || text.time
+      now = { state: 'stored', time, ...(text.life && { expires: time + text.life }) }
     } catch (e) {
       const { code } = /** @type {SwitchboardError} */ (e)
       if (code === 'stopped') return // pending, until the page is back
@@ -1315,6 +1317,24 @@ export class Client extends EventTarget {
     if (known.state !== 'pending') delete now.state // the other side was faster
     Object.assign(known, now)
     this.#changed(c)
+    this.#expireTexts()
+  }
+
+  /** Takes away the texts whose life is over, and does so again when the next one's is. */
+  #expireTexts() {
+    clearTimeout(this.#expiryTimer)
+    const now = Date.now()
+    let next = Infinity
+    for (const c of this.store.conversations) {
+      const kept = c.texts.filter((t) => !t.expires || t.expires > now)
+      for (const t of kept) if (t.expires) next = Math.min(next, t.expires)
+      if (kept.length === c.texts.length) continue
+      const unread = c.unread ? c.texts.filter((t) => !t.out).slice(-c.unread) : []
+      c.unread = unread.filter((t) => kept.includes(t)).length
+      c.texts = kept
+      this.#changed(c)
+    }
+    if (next < Infinity) this.#expiryTimer = setTimeout(() => this.#expireTexts(), Math.min(next - now, 1 << 30))
   }
 
   /** Texts that were not sent when the page was closed. */
@@ -1540,7 +1560,7 @@ export class Client extends EventTarget {
     'call.state': (d) => this.calls.get(d.call)?.told(d),
     'call.ended': (d) => this.#held.delete(d.call) ? undefined : this.calls.get(d.call)?.ended(d),
     'mailbox.item': (d) => this.#item(d),
-    'mailbox.drained': (d) => { this.#ackMailbox(d.seq); this.drained = true; this.#fire('drained') },
+    'mailbox.drained': (d) => { this.#ackMailbox(d.seq); this.drained = true; this.#expireTexts(); this.#fire('drained', { missed: d.missed || 0 }) },
     'typing': (d) => this.#fire('typing', { number: d.from }),
     'presence': (d) => this.#presence(d),
     'settings': (d) => this.#fire('settings', d),
@@ -1581,12 +1601,13 @@ export class Client extends EventTarget {
     const c = this.store.open(peer)
     if (c.texts.some((t) => t.id === d.id && t.out === out)) return
     /** @type {Text} */
-    const text = { id: d.id, out, body: d.body || '', type: d.type || 'text/plain', time: d.time, state: out ? 'stored' : 'received' }
+    const text = { id: d.id, out, body: d.body || '', type: d.type || 'text/plain', time: d.time, state: out ? 'stored' : 'received', ...(d.expires && { expires: d.expires }) }
     c.texts.push(text)
     c.time = Math.max(c.time, d.time)
     if (!out) c.unread++
     this.#changed(c)
     if (!out) this.#fire('text', { conversation: c, text })
+    if (text.expires) this.#expireTexts()
   }
 
   /** Everything one sent up to a text is delivered or read. @param {string} peer @param {string} id @param {'delivered'|'read'} state */
@@ -1677,6 +1698,7 @@ export class Client extends EventTarget {
 
   #unlisten() {
     for (const f of this.#undo.splice(0)) f()
+    clearTimeout(this.#expiryTimer)
     clearInterval(this.#refreshTimer)
   }
 

@@ -45,6 +45,7 @@ func Run(t *testing.T, open func(tb testing.TB, c mailbox.Config) Mailbox) {
 		"pages":             pages,
 		"boxes are apart":   apart,
 		"repeats":           repeats,
+		"conflicts":         conflicts,
 		"full":              full,
 		"too large":         tooLarge,
 		"invalid":           invalid,
@@ -187,6 +188,30 @@ func apart(x *contract) {
 	x.want(phone)
 	x.want(laptop, seqs[1])
 	x.want(friend, seqs[2])
+}
+
+// conflicts repeats an ID with other sums.
+func conflicts(x *contract) {
+	e := func(id, sum string) mailbox.Entry {
+		return mailbox.Entry{Box: phone, ID: id, Data: []byte(sum), Sum: sum}
+	}
+	first := x.put(e("m", "one"), e("bare", ""))
+	if again := x.put(e("m", "one"), e("m", ""), e("bare", "two")); again[0] != first[0] || again[1] != first[0] || again[2] != first[1] {
+		x.Errorf("repeats got %v, want the numbers of the first, %v", again, first)
+	}
+	seqs, err := x.Put(x.Context(), e("n", "one"), e("m", "two"), e("o", "one"))
+	var ee *mailbox.EntryError
+	if !errors.Is(err, mailbox.ErrConflict) || !errors.As(err, &ee) || ee.Index != 1 || seqs[0] == 0 || seqs[1] != 0 || seqs[2] == 0 {
+		x.Errorf("another sum: %v, %v; want a conflict of the second alone", seqs, err)
+	}
+	if err := x.Ack(x.Context(), phone, seqs[2]); err != nil {
+		x.Fatal(err)
+	}
+	if late := x.put(e("m", "two")); late[0] != first[0] {
+		x.Errorf("after the ack it got %d, want %d", late[0], first[0])
+	}
+	_, err = x.Put(x.Context(), e("p", "not plain"))
+	x.wantErr(err, mailbox.ErrInvalid)
 }
 
 func repeats(x *contract) {

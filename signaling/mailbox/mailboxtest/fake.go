@@ -37,6 +37,7 @@ type key struct {
 type first struct {
 	seq uint64
 	at  time.Time
+	sum string
 }
 
 // New returns empty mailboxes with the default limits.
@@ -96,10 +97,14 @@ func (f *Fake) ready(ctx context.Context) error {
 func (f *Fake) put(e mailbox.Entry) (uint64, error) {
 	now := time.Now()
 	k := key{e.Box, e.ID}
+	box := f.live(e.Box)
 	if was, ok := f.known[k]; ok && now.Sub(was.at) < mailbox.Window {
+		there := slices.ContainsFunc(box, func(it item) bool { return it.Seq == was.seq })
+		if there && e.Sum != "" && was.sum != "" && e.Sum != was.sum {
+			return 0, mailbox.ErrConflict
+		}
 		return was.seq, nil
 	}
-	box := f.live(e.Box)
 	if len(box) >= f.c.Items {
 		return 0, mailbox.ErrFull
 	}
@@ -107,7 +112,7 @@ func (f *Fake) put(e mailbox.Entry) (uint64, error) {
 	life := cmp.Or(e.Life(f.c), f.c.Age)
 	it := mailbox.Item{Seq: f.last, Data: slices.Clone(e.Data), Time: now}
 	f.boxes[e.Box] = append(box, item{it, now.Add(life)})
-	f.known[k] = first{f.last, now}
+	f.known[k] = first{f.last, now, e.Sum}
 	return f.last, nil
 }
 
