@@ -67,8 +67,39 @@ func (s *Server) greet(c *conn) (ss *session, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if !s.admit() {
+		return nil, &refusal{protocol.CloseInternal, protocol.NewError(protocol.CodeUnavailable, "too many devices connect at the moment").After(time.Second)}
+	}
+	defer func() { <-s.greeting }()
 	s.hands.do(func() { ss, err = s.hello(c, b) })
 	return ss, err
+}
+
+const (
+	// maxGreeting is how many hellos are worked on at a time. When all devices
+	// of a node that died come at once, the others stand in line: were all of
+	// them asked of the directory together, none would be answered in time.
+	maxGreeting = 128
+	// greetWithin is how long a connection may stand in line: less than clients
+	// wait for welcome.
+	greetWithin = 8 * time.Second
+)
+
+// admit waits until a hello may be worked on. It reports whether it may.
+func (s *Server) admit() bool {
+	select {
+	case s.greeting <- struct{}{}:
+		return true
+	default:
+	}
+	t := time.NewTimer(greetWithin)
+	defer t.Stop()
+	select {
+	case s.greeting <- struct{}{}:
+		return true
+	case <-t.C:
+		return false
+	}
 }
 
 // refusal is why a connection was not let in: what the client is told, and the

@@ -134,7 +134,8 @@ type Server struct {
 	cancel     context.CancelFunc
 	goroutines tasks
 	hands      *hands
-	draining   atomic.Bool // stops
+	greeting   chan struct{} // holds one for each hello that is worked on
+	draining   atomic.Bool   // stops
 	drain      drainState
 
 	// Guarded by mu.
@@ -173,6 +174,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 	s.texts = newTexts()
 	s.pairs = newLimiters[pair](cfg.Limits.PairMessagesPerSecond, cfg.Limits.PairMessagesBurst, "messages to this number")
 	s.hands = newHands(s.goroutines.Go)
+	s.greeting = make(chan struct{}, maxGreeting)
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: cfg.HelloTimeout,
 		// Small, because an idle connection keeps its read buffer. Large frames
