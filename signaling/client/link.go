@@ -33,6 +33,7 @@ type link struct {
 	moveAt time.Time     // when to move, if idle; zero: not at all
 	moved  bool          // it was given up
 	acked  chan struct{} // wakes the writer when something is to be acknowledged at once
+	kept   chan struct{} // the same of items
 }
 
 const (
@@ -50,7 +51,7 @@ const (
 
 func newLink(c *Client, ws *websocket.Conn) *link {
 	ws.SetReadLimit(protocol.MaxFrame)
-	return &link{client: c, ws: ws, out: make(chan []byte, linkQueue), done: make(chan struct{}), beat: time.Minute, acked: make(chan struct{}, 1)}
+	return &link{client: c, ws: ws, out: make(chan []byte, linkQueue), done: make(chan struct{}), beat: time.Minute, acked: make(chan struct{}, 1), kept: make(chan struct{}, 1)}
 }
 
 func (l *link) close() {
@@ -185,6 +186,14 @@ func (l *link) acknowledge(s uint64) {
 	}
 }
 
+// flushKept has the writer tell soon which items are kept.
+func (l *link) flushKept() {
+	select {
+	case l.kept <- struct{}{}:
+	default:
+	}
+}
+
 // takeAck returns what is to be acknowledged, once.
 func (l *link) takeAck() uint64 {
 	l.mu.Lock()
@@ -207,6 +216,8 @@ func (l *link) write() {
 		case raw = <-l.out:
 		case <-l.acked:
 			raw = l.ackFrame()
+		case <-l.kept:
+			l.client.flushAcks(l)
 		case <-ack.C:
 			l.client.flushAcks(l)
 			if l.moveIfIdle() {

@@ -13,6 +13,7 @@ type mailbox struct {
 	recent []itemKey        // oldest first
 	flight []flight         // sent on this connection and not yet acknowledged to the server
 	upto   uint64           // what may be acknowledged to the server, 0 for nothing new
+	untold int              // how many items that are, at most
 
 	repeats uint64 // items that came again
 }
@@ -31,10 +32,14 @@ type flight struct {
 // maxRecent is how many items are remembered to recognise repeats.
 const maxRecent = 4096
 
+// keptAfter is how many items are acknowledged to the server at once, rather than
+// after [ackDelay]: few enough that a long backlog never waits for it.
+const keptAfter = 64
+
 func newMailbox() mailbox { return mailbox{had: map[itemKey]bool{}} }
 
 // reconnected forgets what was under way: the server sends it again.
-func (m *mailbox) reconnected() { m.flight, m.upto = nil, 0 }
+func (m *mailbox) reconnected() { m.flight, m.upto, m.untold = nil, 0, 0 }
 
 // arrived notes an item and reports whether the program has not had it.
 func (m *mailbox) arrived(it *protocol.MailboxItem) bool {
@@ -69,6 +74,7 @@ func (m *mailbox) advance() {
 		m.upto = m.flight[n].seq
 		n++
 	}
+	m.untold += n
 	m.flight = m.flight[n:]
 }
 
@@ -88,6 +94,9 @@ func (c *Client) item(it *protocol.MailboxItem) bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.box.kept(key)
+		if c.box.untold >= keptAfter && c.link != nil {
+			c.link.flushKept()
+		}
 	}})
 }
 
@@ -103,7 +112,7 @@ func (c *Client) Repeats() uint64 {
 func (c *Client) flushAcks(l *link) {
 	c.mu.Lock()
 	upto := c.box.upto
-	c.box.upto = 0
+	c.box.upto, c.box.untold = 0, 0
 	current := c.link == l
 	c.mu.Unlock()
 	if upto == 0 || !current {
