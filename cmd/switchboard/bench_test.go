@@ -26,6 +26,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/gorilla/websocket"
 
+	installation "switchboard/cmd/switchboard/internal/fleet"
 	"switchboard/signaling/client"
 	"switchboard/signaling/protocol"
 )
@@ -33,17 +34,22 @@ import (
 // The benchmarks here run the real server as a process of its own and are its
 // clients. Each says beside itself what it does; "make bench" runs all.
 
-// benchServer is a server process whose devices are admitted by tokens that
-// the benchmark signs, so that ten thousand need no codes.
+// benchServer is a server process, or an installation of several, whose devices
+// are admitted by tokens that the benchmark signs, so that ten thousand need no
+// codes.
 type benchServer struct {
 	b     *testing.B
-	addrs Addrs
-	pid   int
+	addrs Addrs    // of the only process; empty of an installation
+	urls  []string // of the nodes
+	nats  string   // of the cluster; empty for an embedded server
+	pids  []int    // of all processes, the nodes first
 	key   ed25519.PrivateKey
 	dir   string
 }
 
-func startBench(b *testing.B, settings ...string) *benchServer {
+// benchDir makes the files that every server of a benchmark needs: the program
+// and the keys of the tokens.
+func benchDir(b *testing.B) *benchServer {
 	b.Helper()
 	dir := b.TempDir()
 	pub, key, err := ed25519.GenerateKey(rand.Reader)
@@ -54,23 +60,42 @@ func startBench(b *testing.B, settings ...string) *benchServer {
 	if err := os.WriteFile(filepath.Join(dir, "jwks.json"), []byte(jwks), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	program := filepath.Join(dir, "switchboard")
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", dir, "switchboard/cmd/switchboard", "github.com/nats-io/nats-server/v2")
+	if out, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("build: %v\n%s", err, out)
 	}
-	file := filepath.Join(dir, "addrs.json")
-	cmd := exec.Command(program, "serve", "-config", "../../configs/dev.yaml", "-addr-file", file)
-	cmd.Env = append(os.Environ(), append([]string{
-		"SWITCHBOARD_DATA_DIR=" + filepath.Join(dir, "data"), "SWITCHBOARD_HTTP_LISTEN=127.0.0.1:0", "SWITCHBOARD_OPS_LISTEN=127.0.0.1:0", "SWITCHBOARD_ADMIN_LISTEN=",
-		"SWITCHBOARD_ROLES=signaling", "SWITCHBOARD_LOG_LEVEL=warn",
-		"SWITCHBOARD_AUTH_EXTERNAL_JWKS_FILE=" + filepath.Join(dir, "jwks.json"),
-		"SWITCHBOARD_AUTH_EXTERNAL_ISSUER=bench", "SWITCHBOARD_AUTH_EXTERNAL_AUDIENCE=switchboard",
-		"SWITCHBOARD_SIGNALING_HEARTBEAT=10m",
-		"SWITCHBOARD_SIGNALING_LIMITS_FRAMES_PER_SECOND=100000", "SWITCHBOARD_SIGNALING_LIMITS_FRAMES_BURST=100000",
-		"SWITCHBOARD_SIGNALING_LIMITS_INVITES_PER_MINUTE=1000000", "SWITCHBOARD_SIGNALING_LIMITS_INVITES_BURST=100000",
-		"SWITCHBOARD_SIGNALING_LIMITS_PAIR_MESSAGES_PER_SECOND=100000", "SWITCHBOARD_SIGNALING_LIMITS_PAIR_MESSAGES_BURST=100000",
-		"SWITCHBOARD_SIGNALING_LIMITS_MESSAGES_PER_SECOND=100000", "SWITCHBOARD_SIGNALING_LIMITS_MESSAGES_BURST=100000",
-	}, settings...)...)
+	return &benchServer{b: b, key: key, dir: dir}
+}
+
+// benchSettings take the limits on devices, which protect people, out of the
+// way, and let tokens of the benchmark's in.
+const benchSettings = `
+roles: [signaling]
+log: {level: warn}
+auth: {external: {jwks_file: %q, issuer: bench, audience: switchboard}}
+signaling:
+  heartbeat: 10m
+  limits:
+    frames_per_second: 100000
+    frames_burst: 100000
+    invites_per_minute: 1000000
+    invites_burst: 100000
+    messages_per_second: 100000
+    messages_burst: 100000
+    pair_messages_per_second: 100000
+    pair_messages_burst: 100000
+`
+
+func startBench(b *testing.B) *benchServer {
+	b.Helper()
+	s := benchDir(b)
+	config, file := filepath.Join(s.dir, "bench.yaml"), filepath.Join(s.dir, "addrs.json")
+	text := "development: true\nhttp: {listen: 127.0.0.1:0}\nops: {listen: 127.0.0.1:0}\nadmin: {listen: ''}\n" +
+		fmt.Sprintf("data_dir: %q\n", filepath.Join(s.dir, "data")) + fmt.Sprintf(benchSettings, filepath.Join(s.dir, "jwks.json"))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(s.dir, "switchboard"), "serve", "-config", config, "-addr-file", file)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
@@ -85,7 +110,7 @@ func startBench(b *testing.B, settings ...string) *benchServer {
 			b.Error("the server did not end", cmd.Process.Kill())
 		}
 	})
-	s := &benchServer{b: b, pid: cmd.Process.Pid, key: key, dir: dir}
+	s.pids = []int{cmd.Process.Pid}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for range 6000 {
@@ -93,6 +118,7 @@ func startBench(b *testing.B, settings ...string) *benchServer {
 			if err := json.Unmarshal(text, &s.addrs); err != nil {
 				b.Fatal(err)
 			}
+			s.urls = []string{"http://" + s.addrs.HTTP}
 			return s
 		}
 		<-tick.C
@@ -101,7 +127,33 @@ func startBench(b *testing.B, settings ...string) *benchServer {
 	return nil
 }
 
-func (s *benchServer) url() string { return "http://" + s.addrs.HTTP }
+// startBenchCluster starts three NATS servers that sync every write, and three
+// nodes on them.
+func startBenchCluster(b *testing.B) *benchServer {
+	b.Helper()
+	s := benchDir(b)
+	f, err := installation.Start(b.Context(), installation.Config{
+		Dir: filepath.Join(s.dir, "fleet"), NATS: filepath.Join(s.dir, "nats-server"), Switchboard: filepath.Join(s.dir, "switchboard"),
+		Servers: 3, Nodes: 3, Settings: fmt.Sprintf(benchSettings, filepath.Join(s.dir, "jwks.json")),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	s.nats = f.NATS
+	for _, n := range f.Nodes {
+		s.urls = append(s.urls, n.URL)
+		s.pids = append(s.pids, n.PID())
+	}
+	for _, p := range f.Servers {
+		s.pids = append(s.pids, p.PID())
+	}
+	return s
+}
 
 func benchNumber(i int) string { return fmt.Sprintf("+1202555%04d", i%10000) }
 
@@ -124,7 +176,7 @@ func (s *benchServer) token(i int) string {
 func (s *benchServer) phone(i int) *client.Client {
 	ctx, cancel := context.WithTimeout(s.b.Context(), time.Minute)
 	defer cancel()
-	c, err := client.Dial(ctx, client.Options{URL: s.url(), Token: s.token(10 * i)})
+	c, err := client.Dial(ctx, client.Options{URL: s.urls[i%len(s.urls)], Token: s.token(10 * i), Stay: true})
 	if err != nil {
 		s.b.Fatal(err)
 	}
@@ -164,12 +216,12 @@ func (s *benchServer) memory() memory {
 // settledRSS waits until the runtime has given back to the kernel what the
 // collections have freed, which it does little by little.
 func (s *benchServer) settledRSS() float64 {
-	rss := rssOf(s.b, s.pid)
+	rss := rssOf(s.b, s.pids[0])
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
 	for range 20 {
 		<-tick.C
-		now := rssOf(s.b, s.pid)
+		now := rssOf(s.b, s.pids[0])
 		if now > 0.995*rss {
 			return now
 		}
@@ -359,15 +411,17 @@ func (s *spread) at(q float64) float64 {
 }
 
 // pace calls do n times, at a rate, each in a goroutine of its own and without
-// waiting for the one before: who is late does not slow the next.
-func pace(n int, perSecond float64, do func(i int)) {
+// waiting for the one before: who is late does not slow the next. due is when it
+// should have been called, from which on times count: so one that had to wait
+// for the machine is not taken for a quick one.
+func pace(n int, perSecond float64, do func(i int, due time.Time)) {
 	var wg sync.WaitGroup
 	start := time.Now()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for i := 0; i < n; {
 		for due := int(time.Since(start).Seconds() * perSecond); i < min(due, n); i++ {
-			wg.Go(func() { do(i) })
+			wg.Go(func() { do(i, start.Add(time.Duration(float64(i)/perSecond*float64(time.Second)))) })
 		}
 		<-tick.C
 	}
@@ -393,17 +447,16 @@ func BenchmarkInviteToRinging(b *testing.B) {
 		go discard(callee, func(k *client.Call) { k.Ringing() })
 	}
 	var pings, rings spread
-	pace(count, rate, func(i int) {
-		start := time.Now()
+	pace(count, rate, func(i int, start time.Time) {
 		if _, err := callers[i%pairs].Presence(b.Context(), benchNumber(2*(i%pairs)+1)); err != nil && protocol.CodeOf(err) != protocol.CodeRate {
 			b.Error(err)
 		}
 		pings.add(time.Since(start))
 	})
-	pace(count, rate, func(i int) {
+	pace(count, rate, func(i int, start time.Time) {
 		ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 		defer cancel()
-		c, start := callers[i%pairs], time.Now()
+		c := callers[i%pairs]
 		k, _, err := c.Invite(ctx, client.NewID(), benchNumber(2*(i%pairs)+1), []protocol.Media{protocol.Audio}, benchSDP)
 		if err != nil {
 			b.Error(err)
@@ -445,71 +498,6 @@ func discard(c *client.Client, incoming func(*client.Call)) {
 			e.Ack()
 		}
 	}
-}
-
-// BenchmarkStoredMessage has 50 phones text 50 others, 500 texts a second and
-// then 2,000, each for 4 seconds. stored is from the send to the answer that
-// says that the text is on disk, delivered to when the other phone has it.
-// fsync-ms is the yardstick in the same run: the median of writing 512 bytes to
-// a file on the same disk and syncing it, alone.
-func BenchmarkStoredMessage(b *testing.B) {
-	for _, rate := range []int{500, 2000} {
-		b.Run(fmt.Sprintf("%d-a-second", rate), func(b *testing.B) { benchMessages(b, rate) })
-	}
-}
-
-func benchMessages(b *testing.B, rate int) {
-	const pairs = 50
-	s := startBench(b)
-	senders := make([]*client.Client, pairs)
-	var sent sync.Map
-	var stored, delivered spread
-	var arrivals sync.WaitGroup
-	for i := range pairs {
-		senders[i] = s.phone(2 * i)
-		receiver := s.phone(2*i + 1)
-		defer senders[i].Close()
-		defer receiver.Close()
-		go discard(senders[i], nil)
-		go func() {
-			for e := range receiver.Events() {
-				it, ok := e.(client.Item)
-				if !ok {
-					continue
-				}
-				it.Ack()
-				if start, ok := sent.LoadAndDelete(it.ID); ok {
-					delivered.add(time.Since(start.(time.Time)))
-					arrivals.Done()
-				}
-			}
-		}()
-	}
-	sync := fsyncs(b, s.dir, 200)
-	body := strings.Repeat("x", 400)
-	count := 4 * rate
-	start := time.Now()
-	pace(count, float64(rate), func(i int) {
-		id := client.NewID()
-		begin := time.Now()
-		sent.Store(id, begin)
-		arrivals.Add(1)
-		if _, err := senders[i%pairs].Send(b.Context(), id, benchNumber(2*(i%pairs)+1), body); err != nil {
-			b.Error(err)
-			arrivals.Done()
-			sent.Delete(id)
-			return
-		}
-		stored.add(time.Since(begin))
-	})
-	arrivals.Wait()
-	b.ReportMetric(float64(count)/time.Since(start).Seconds(), "msg/s")
-	b.ReportMetric(stored.at(0.5), "stored-p50-ms")
-	b.ReportMetric(stored.at(0.99), "stored-p99-ms")
-	b.ReportMetric(delivered.at(0.5), "delivered-p50-ms")
-	b.ReportMetric(delivered.at(0.99), "delivered-p99-ms")
-	b.ReportMetric(sync.at(0.5), "fsync-p50-ms")
-	b.ReportMetric(0, "ns/op")
 }
 
 func fsyncs(b *testing.B, dir string, n int) *spread {
