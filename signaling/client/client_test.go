@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -585,6 +586,22 @@ func TestMailbox(t *testing.T) {
 		noEvent[Item](t, c)
 		if n := c.Repeats(); n != 1 {
 			t.Errorf("%d repeats, want 1", n)
+		}
+	})
+}
+
+// A server sends no more than so many items unacknowledged: whoever keeps many
+// tells so at once, and few with other things.
+func TestManyItemsAreAcknowledgedAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		c, p := dial(t, s)
+		start := time.Now()
+		for i := range uint64(keptAfter) {
+			p.tell(0, mailItem(i+1, fmt.Sprint(i)))
+			wantEvent[Item](t, c).Ack()
+		}
+		if f := p.next(protocol.TypeMailboxAck); string(f.D) != fmt.Sprintf(`{"seq":%d}`, keptAfter) || time.Since(start) > 0 {
+			t.Errorf("acknowledged %s after %v", f.D, time.Since(start))
 		}
 	})
 }
