@@ -22,6 +22,15 @@ func (d *Directory) DeviceToldMissed(ctx context.Context, a Account, dev Device,
 	return d.changeMissed(ctx, a, dev, at, time.Time{})
 }
 
+// DeviceKeys keeps what a device publishes for those who encrypt for it.
+func (d *Directory) DeviceKeys(ctx context.Context, a Account, dev Device, keys string) error {
+	_, err := d.UpdateDevice(ctx, a, dev, func(r *DeviceRecord) error {
+		r.Keys = keys
+		return nil
+	})
+	return err
+}
+
 func (d *Directory) changeMissed(ctx context.Context, a Account, dev Device, from, to time.Time) error {
 	_, err := d.UpdateDevice(ctx, a, dev, func(r *DeviceRecord) error {
 		if !r.Missed.Equal(from) {

@@ -173,6 +173,8 @@ type DeviceRecord struct {
 	External string `json:"external,omitempty"`
 	// Seen is when the device was last known to be connected, a day or so behind.
 	Seen time.Time `json:"seen,omitzero"`
+	// Keys are what the device has published for those who encrypt for it.
+	Keys string `json:"keys,omitempty"`
 	// Missed is since when the device has missed what did not fit into its mailbox
 	// and has not been told so; zero if it has missed nothing.
 	Missed time.Time `json:"missed,omitzero"`

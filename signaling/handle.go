@@ -116,6 +116,10 @@ func (s *Server) do(ss *session, body protocol.Body) (any, error) {
 		return s.messageSend(ctx, ss, m)
 	case *protocol.MessageRead:
 		return s.messageRead(ctx, ss, m)
+	case *protocol.DevicesGet:
+		return s.devicesGet(ctx, ss, m)
+	case *protocol.KeysSet:
+		return s.keysSet(ctx, ss, m)
 	case *protocol.MailboxAck:
 		ss.mail.acked(ss, m.Seq)
 		return nil, nil

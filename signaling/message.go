@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"switchboard/directory"
@@ -37,18 +38,18 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 		s.metrics.limited.WithLabelValues("pairs").Inc()
 		return nil, err
 	}
-	boxes, err := s.boxes(ctx, receiver, 0)
+	theirs, err := s.boxes(ctx, receiver, 0)
 	if err != nil {
 		return nil, err
 	}
-	if len(boxes) == 0 {
+	if len(theirs) == 0 {
 		return nil, protocol.NewError(protocol.CodeNotFound, "no such number")
 	}
-	if r.Blocked {
-		boxes = nil
-		s.metrics.blocked.Inc()
-	}
 	own, err := s.boxes(ctx, ss.account, ss.device)
+	if err != nil {
+		return nil, err
+	}
+	bodies, err := sealed(theirs, own, m)
 	if err != nil {
 		return nil, err
 	}
@@ -58,26 +59,47 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 	}
 	it := protocol.MailboxItem{
 		Kind: protocol.KindMessage, ID: m.ID, From: ss.number, To: to, Time: time.Now().UnixMilli(),
-		ContentType: cmp.Or(m.ContentType, "text/plain"), Body: m.Body,
+		ContentType: cmp.Or(m.ContentType, "text/plain"), Body: m.Body, Device: uint32(ss.device),
 	}
 	if m.ExpiresMS != 0 {
 		it.Expires = it.Time + m.ExpiresMS
 	}
-	// The id is the client's; the sender's name before it keeps clients from
-	// using up each other's.
-	id := string(ss.account) + "." + m.ID
-	entries := entriesFor(boxes, id, stored{it, ss.account})
-	entries = append(entries, entriesFor(own, id, stored{it, ""})...)
+	entries := compose(it, ss.account, theirs, own, bodies)
 	for i := range entries {
 		entries[i].Sum, entries[i].TTL = sum, lifeOf(m)
 	}
-	if err := s.placed(ctx, entries, len(boxes), s.put(ctx, entries)); err != nil {
+	receivers := len(theirs)
+	if r.Blocked { // he must not be able to tell
+		entries, receivers = entries[receivers:], 0
+		s.metrics.blocked.Inc()
+	}
+	if err := s.placed(ctx, entries, receivers, s.put(ctx, entries)); err != nil {
 		return nil, err
 	}
 	s.texts.stored(ss.account, m.ID, sum)
 	s.metrics.messages.Inc()
 	s.met.meet(ss.account, to)
 	return &protocol.MessageStored{ID: m.ID, To: to, Time: it.Time}, nil
+}
+
+// compose makes the entries of a text, those of the receiver's boxes first. bodies
+// has a body for each box, or is nil if they are the same.
+func compose(it protocol.MailboxItem, sender directory.Account, theirs, own []mailbox.Box, bodies []string) []mailbox.Entry {
+	// The id is the client's; the sender's name before it keeps clients from
+	// using up each other's.
+	id := string(sender) + "." + it.ID
+	if bodies == nil {
+		return append(entriesFor(theirs, id, stored{it, sender}), entriesFor(own, id, stored{it, ""})...)
+	}
+	var entries []mailbox.Entry
+	for i, b := range slices.Concat(theirs, own) {
+		to := stored{MailboxItem: it}
+		if to.Body = bodies[i]; i < len(theirs) {
+			to.Sender = sender
+		}
+		entries = append(entries, entriesFor([]mailbox.Box{b}, id, to)...)
+	}
+	return entries
 }
 
 // messageRead puts a read receipt into the mailboxes of the other side, unless

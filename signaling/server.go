@@ -42,6 +42,7 @@ type Bindings interface {
 	// BindingsConfirmed costs more and is never stale.
 	BindingsConfirmed(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 	DeviceSeen(ctx context.Context, a directory.Account, d directory.Device, at time.Time) error
+	DeviceKeys(ctx context.Context, a directory.Account, d directory.Device, keys string) error
 	DeviceMissed(ctx context.Context, a directory.Account, d directory.Device, at time.Time) error
 	DeviceToldMissed(ctx context.Context, a directory.Account, d directory.Device, at time.Time) error
 }

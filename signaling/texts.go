@@ -1,9 +1,11 @@
 package signaling
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -40,6 +42,13 @@ func (t *texts) sum(sender directory.Account, to e164.Number, m *protocol.Messag
 		h.Write([]byte(part))
 	}
 	_ = binary.Write(h, binary.BigEndian, m.ExpiresMS)
+	for _, list := range [][]protocol.Payload{m.Payloads, m.OwnPayloads} {
+		_ = binary.Write(h, binary.BigEndian, uint64(len(list)))
+		for _, p := range slices.SortedFunc(slices.Values(list), func(x, y protocol.Payload) int { return cmp.Compare(x.Device, y.Device) }) {
+			_ = binary.Write(h, binary.BigEndian, []uint64{uint64(p.Device), uint64(len(p.Body))})
+			h.Write([]byte(p.Body))
+		}
+	}
 	known, _ = t.of.Get(textKey{sender, m.ID})
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:15]), known
 }

@@ -32,6 +32,15 @@ func (f *Fake) DeviceToldMissed(_ context.Context, a directory.Account, dev dire
 	return f.changeMissed(a, dev, at, time.Time{})
 }
 
+// DeviceKeys is as [directory.Directory.DeviceKeys].
+func (f *Fake) DeviceKeys(ctx context.Context, a directory.Account, dev directory.Device, keys string) error {
+	_, err := f.UpdateDevice(ctx, a, dev, func(r *directory.DeviceRecord) error {
+		r.Keys = keys
+		return nil
+	})
+	return err
+}
+
 func (f *Fake) changeMissed(a directory.Account, dev directory.Device, from, to time.Time) error {
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()

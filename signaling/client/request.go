@@ -210,7 +210,8 @@ func (c *Client) ICE(ctx context.Context, call string) (protocol.ICE, error) {
 // Send sends a text to a number, in any way of writing it, and returns when it
 // is stored. id names it; a second Send with the same id is the same text. The
 // error holds a [*protocol.Error] if it was refused: bad_number, not_found,
-// mailbox_full, rate_limited, conflict, unavailable.
+// mailbox_full, rate_limited, conflict, unavailable, and with payloads
+// devices_changed.
 func (c *Client) Send(ctx context.Context, id, to, text string) (protocol.MessageStored, error) {
 	return c.SendTyped(ctx, id, to, "", text)
 }
@@ -227,6 +228,22 @@ func (c *Client) SendMessage(ctx context.Context, m protocol.MessageSend) (proto
 	var stored protocol.MessageStored
 	err := c.ask(ctx, asking{body: &m, intent: true, reply: &stored})
 	return stored, err
+}
+
+// Devices lists the devices of a number, which may be one's own, with what each
+// has published by [Client.PublishKeys]: those for which a text with payloads must
+// have one. The error is as of [Client.Send].
+func (c *Client) Devices(ctx context.Context, number string) (protocol.DeviceList, error) {
+	var list protocol.DeviceList
+	err := c.ask(ctx, asking{body: &protocol.DevicesGet{Number: number}, reply: &list})
+	return list, err
+}
+
+// PublishKeys publishes what others need to encrypt texts for this device, at most
+// [protocol.MaxKeys] bytes in whatever form the clients agree on. Empty takes it
+// back.
+func (c *Client) PublishKeys(ctx context.Context, keys string) error {
+	return c.ask(ctx, asking{body: &protocol.KeysSet{Keys: keys}})
 }
 
 // Read tells a sender that his texts have been read, up to and including id.

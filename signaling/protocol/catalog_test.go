@@ -136,7 +136,7 @@ const secret = "SECRET-VALUE"
 // words alone.
 var beyond = map[string]bool{
 	"typing to": true, "call.candidates candidates": true, "call.describe sdp": true, "call.describe restart": true,
-	"contacts.sync numbers": true,
+	"contacts.sync numbers": true, "message.send body": true, "message.send own_payloads": true,
 }
 
 // TestValidate gives each message a good value and bad ones. The error must
@@ -187,6 +187,8 @@ func TestValidate(t *testing.T) {
 			"media": call(`,"media":"SECRET-VALUE"`), "path.local": call(`,"media":"connected","path":{"local":"SECRET-VALUE"}`)}},
 		"message.send": {[]string{`{"id":"m","to":"1","body":"hello"}`}, map[string]string{
 			"id": `{"to":"1","body":"x"}`, "to": `{"id":"m","body":"x"}`, "body": `{"id":"m","to":"1"}`, "type": `{"id":"m","to":"1","body":"x","type":"` + long + `"}`}},
+		"devices.get":  {[]string{`{"number":"1"}`}, map[string]string{"number": `{}`}},
+		"keys.set":     {[]string{`{}`, `{"keys":"abc"}`}, map[string]string{"keys": `{"keys":"` + long + `"}`}},
 		"message.read": {[]string{`{"to":"1","id":"m"}`}, map[string]string{"to": `{"id":"m"}`, "id": `{"to":"1"}`}},
 		"mailbox.ack":  {[]string{`{"seq":1}`}, map[string]string{"seq": `{}`}},
 		"typing":       {[]string{`{"to":"1"}`}, map[string]string{"to": `{}`}},

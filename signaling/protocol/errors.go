@@ -22,26 +22,27 @@ const (
 )
 
 const (
-	CodeMalformed   Code = "malformed"    // not a frame or not the message that its type says
-	CodeInvalid     Code = "invalid"      // a field has a value that cannot be; the sentence names it
-	CodeUnsupported Code = "unsupported"  // no such message; the session goes on
-	CodeTooLarge    Code = "too_large"    // more bytes than a limit in welcome allows
-	CodeNumber      Code = "bad_number"   // the number cannot be; info.reason says why
-	CodeConflict    Code = "conflict"     // the id, or the number, is in use for something else
-	CodeSelf        Code = "self"         // one's own number cannot be called
-	CodeToken       Code = "bad_token"    // the token is wrong, expired or revoked
-	CodeCode        Code = "bad_code"     // the one-time code is wrong; info.attempts_left
-	CodeCodeExpired Code = "code_expired" // the one-time code is too old, used up or was never asked for
-	CodeForbidden   Code = "forbidden"    // not for those who ask; info.reason says why
-	CodeRate        Code = "rate_limited" // too often; after_ms says when again
-	CodeTooMany     Code = "too_many"     // as many of these as may be are there
-	CodeMailboxFull Code = "mailbox_full" // the receiver has too much waiting
-	CodeNotFound    Code = "not_found"    // no such number, device or verification
-	CodeCallUnknown Code = "call_unknown" // no such call, or not this device's
-	CodeCallState   Code = "call_state"   // the call is in a state in which that cannot be
-	CodeCallEnded   Code = "call_ended"   // the call is over; info.reason says why
-	CodeUnavailable Code = "unavailable"  // something the server needs is away; retry
-	CodeInternal    Code = "internal"     // a fault of the server; its log has the cause
+	CodeMalformed   Code = "malformed"       // not a frame or not the message that its type says
+	CodeInvalid     Code = "invalid"         // a field has a value that cannot be; the sentence names it
+	CodeUnsupported Code = "unsupported"     // no such message; the session goes on
+	CodeTooLarge    Code = "too_large"       // more bytes than a limit in welcome allows
+	CodeNumber      Code = "bad_number"      // the number cannot be; info.reason says why
+	CodeConflict    Code = "conflict"        // the id, or the number, is in use for something else
+	CodeSelf        Code = "self"            // one's own number cannot be called
+	CodeToken       Code = "bad_token"       // the token is wrong, expired or revoked
+	CodeCode        Code = "bad_code"        // the one-time code is wrong; info.attempts_left
+	CodeCodeExpired Code = "code_expired"    // the one-time code is too old, used up or was never asked for
+	CodeForbidden   Code = "forbidden"       // not for those who ask; info.reason says why
+	CodeRate        Code = "rate_limited"    // too often; after_ms says when again
+	CodeTooMany     Code = "too_many"        // as many of these as may be are there
+	CodeMailboxFull Code = "mailbox_full"    // the receiver has too much waiting
+	CodeDevices     Code = "devices_changed" // the payloads are not those of the devices there are; info says which
+	CodeNotFound    Code = "not_found"       // no such number, device or verification
+	CodeCallUnknown Code = "call_unknown"    // no such call, or not this device's
+	CodeCallState   Code = "call_state"      // the call is in a state in which that cannot be
+	CodeCallEnded   Code = "call_ended"      // the call is over; info.reason says why
+	CodeUnavailable Code = "unavailable"     // something the server needs is away; retry
+	CodeInternal    Code = "internal"        // a fault of the server; its log has the cause
 )
 
 // CodeSpec is what goes with a code.
@@ -68,6 +69,7 @@ var Codes = []CodeSpec{
 	{CodeRate, CategoryLimit, true, 429},
 	{CodeTooMany, CategoryLimit, false, 409},
 	{CodeMailboxFull, CategoryLimit, false, 507},
+	{CodeDevices, CategoryState, false, 409},
 	{CodeNotFound, CategoryNotFound, false, 404},
 	{CodeCallUnknown, CategoryNotFound, false, 404},
 	{CodeCallState, CategoryState, false, 409},

@@ -2,6 +2,8 @@ package protocol
 
 import (
 	"math"
+	"slices"
+
 	"switchboard/directory/e164"
 )
 
@@ -26,12 +28,55 @@ type MessageSend struct {
 	To string `json:"to"`
 	// ContentType is the media type of Body. Absent means text/plain.
 	ContentType string `json:"type,omitempty"`
-	// Body is for the receiver alone; the server does not look at it.
-	Body string `json:"body"`
+	// Body is for the receiver alone; the server does not look at it. Absent if
+	// there are payloads.
+	Body string `json:"body,omitempty"`
+	// Payloads are bodies of their own for the receiver's devices, one for each, as
+	// clients that encrypt end to end have them; OwnPayloads those for the sender's
+	// other devices.
+	Payloads    []Payload `json:"payloads,omitzero"`
+	OwnPayloads []Payload `json:"own_payloads,omitzero"`
 	// ExpiresMS is how long the text may be of use, in milliseconds from when it is
 	// stored, from a second to a year. What has not been fetched by then is removed. Absent
 	// means as long as the mailbox keeps it.
 	ExpiresMS int64 `json:"expires_ms,omitempty"`
+}
+
+// Payload is the body of a text for one device.
+type Payload struct {
+	Device uint32 `json:"device"`
+	Body   string `json:"body"`
+}
+
+// MaxPayloads is the most payloads for the devices of one account.
+const MaxPayloads = 16
+
+// MaxKeys bounds what a device publishes as its keys, in bytes.
+const MaxKeys = 4 << 10
+
+// DevicesGet asks for the devices of a number, or of one's own, for a text with
+// payloads.
+type DevicesGet struct {
+	// Number may be written in any way.
+	Number string `json:"number"`
+}
+
+// DeviceList lists the devices of a number.
+type DeviceList struct {
+	Number  e164.Number  `json:"number"`
+	Devices []DeviceKeys `json:"devices"`
+}
+
+// DeviceKeys is a device, and what it has published for those who encrypt for it.
+type DeviceKeys struct {
+	Device uint32 `json:"device"`
+	Keys   string `json:"keys,omitempty"`
+}
+
+// KeysSet publishes what others need to encrypt for this device, in whatever form
+// clients agree on. Empty takes it back.
+type KeysSet struct {
+	Keys string `json:"keys,omitempty"`
 }
 
 // MessageStored says that a text is on disk.
@@ -75,6 +120,8 @@ type MailboxItem struct {
 
 	ContentType string `json:"type,omitempty"` // of a message
 	Body        string `json:"body,omitempty"` // of a message
+	// Device is the sender's, of a message.
+	Device uint32 `json:"device,omitempty"`
 	// Expires is when a message is of no use any more, as Unix milliseconds; absent
 	// if its sender has not said.
 	Expires int64 `json:"expires,omitempty"`
@@ -117,6 +164,8 @@ type Typing struct {
 
 func (*MessageSend) Type() Type    { return TypeMessageSend }
 func (*MessageRead) Type() Type    { return TypeMessageRead }
+func (*DevicesGet) Type() Type     { return TypeDevicesGet }
+func (*KeysSet) Type() Type        { return TypeKeysSet }
 func (*MailboxItem) Type() Type    { return TypeMailboxItem }
 func (*MailboxAck) Type() Type     { return TypeMailboxAck }
 func (*MailboxDrained) Type() Type { return TypeMailboxDrained }
@@ -127,10 +176,35 @@ func (m *MessageSend) Validate() error {
 	c.id("id", m.ID)
 	c.text("to", m.To, 1, e164.MaxInput)
 	c.text("type", m.ContentType, 0, 128)
-	c.text("body", m.Body, 1, MaxMessage)
+	c.text("body", m.Body, 0, MaxMessage)
+	c.that("body", (m.Body == "") == (len(m.Payloads) > 0), "is missing, or given beside payloads")
+	c.payloads("payloads", m.Payloads)
+	c.payloads("own_payloads", m.OwnPayloads)
+	c.that("own_payloads", len(m.OwnPayloads) == 0 || len(m.Payloads) > 0, "are given without payloads")
 	if m.ExpiresMS != 0 {
 		c.number("expires_ms", m.ExpiresMS, MinExpiry, MaxExpiry)
 	}
+	return c.err()
+}
+
+func (c *check) payloads(field string, all []Payload) {
+	c.count(field, len(all), 0, MaxPayloads)
+	for i, p := range all {
+		c.number(field+".device", int64(p.Device), 1, math.MaxUint32)
+		c.text(field+".body", p.Body, 1, MaxMessage)
+		c.that(field, !slices.ContainsFunc(all[:i], func(o Payload) bool { return o.Device == p.Device }), "names a device twice")
+	}
+}
+
+func (m *DevicesGet) Validate() error {
+	c := check{}
+	c.text("number", m.Number, 1, e164.MaxInput)
+	return c.err()
+}
+
+func (m *KeysSet) Validate() error {
+	c := check{}
+	c.text("keys", m.Keys, 0, MaxKeys)
 	return c.err()
 }
 

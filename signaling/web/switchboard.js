@@ -71,6 +71,8 @@ export const TYPES = freeze({
   "call.sync":            {"from": "client", "reply": true},
   "message.send":         {"from": "client", "reply": true},
   "message.read":         {"from": "client"},
+  "devices.get":          {"from": "client", "reply": true},
+  "keys.set":             {"from": "client"},
   "mailbox.item":         {"from": "server"},
   "mailbox.ack":          {"from": "client"},
   "mailbox.drained":      {"from": "server"},
@@ -122,6 +124,7 @@ export const ERROR_CODES = freeze({
   "rate_limited": {"cat": "limit", "retry": true},
   "too_many":     {"cat": "limit", "retry": false},
   "mailbox_full": {"cat": "limit", "retry": false},
+  "devices_changed": {"cat": "state", "retry": false},
   "not_found":    {"cat": "not_found", "retry": false},
   "call_unknown": {"cat": "not_found", "retry": false},
   "call_state":   {"cat": "state", "retry": false},
@@ -167,7 +170,8 @@ export const LOCAL_CODES = freeze(["offline", "timeout", "stopped", "media", "ne
 /** @typedef {{last_seen: Audience, discoverable: 'everyone'|'nobody', read_receipts: 'everyone'|'nobody'}} Settings */
 /** @typedef {{given: string, number?: string, is: 'here'|'none'|'junk'}} Contact */
 /** @typedef {'pending'|'stored'|'delivered'|'read'|'received'|'failed'} TextState */
-/** @typedef {{id: string, out: boolean, body: string, type: string, time: number, state: TextState, error?: string, life?: number, expires?: number}} Text */
+/** @typedef {{id: string, out: boolean, body: string, type: string, time: number, state: TextState, error?: string, life?: number, expires?: number, device?: number, payloads?: Payload[], ownPayloads?: Payload[]}} Text */
+/** @typedef {{device: number, body: string}} Payload */
 /** @typedef {{number: string, texts: Text[], unread: number, read: string, time: number}} Conversation */
 /** @typedef {{call: string, peer: string, out: boolean, video: boolean, time: number, reason: string, mine: boolean, answered: boolean, duration: number, seen: boolean}} PastCall */
 /** @typedef {{code: string, cat?: string, retry?: boolean, after_ms?: number, msg?: string, info?: Record<string, string>}} WireError */
@@ -1261,21 +1265,34 @@ export class Client extends EventTarget {
    *
    * @param {string} to a number as the server writes it; {@link Client.lookup} gives it
    * @param {string} body
-   * @param {{type?: string, life?: number}} [o] `life` is how long it is of use, in ms, a second at least; then it is removed here and there
+   * @param {{type?: string, life?: number, payloads?: Payload[], ownPayloads?: Payload[]}} [o] `life` is how long it is of use, in ms, a second at
+   *   least; then it is removed here and there. `payloads` go to the receiver's devices in the body's place, `ownPayloads` to one's own other ones
    * @returns {Text}
    */
-  sendText(to, body, { type = 'text/plain', life } = {}) {
+  sendText(to, body, { type = 'text/plain', life, payloads, ownPayloads } = {}) {
     const limit = this.welcome?.limits?.message || 32 << 10
     if (new TextEncoder().encode(body).length > limit) throw new SwitchboardError({ code: 'too_large', cat: 'request', msg: 'The text is too long.' })
     const c = this.store.open(to)
     /** @type {Text} */
-    const text = { id: randomID(), out: true, body, type, time: Date.now(), state: 'pending', ...(life && { life }) }
+    const text = { id: randomID(), out: true, body, type, time: Date.now(), state: 'pending', ...(life && { life }), ...(payloads && { payloads, ownPayloads }) }
     c.texts.push(text)
     c.time = text.time
     this.#changed(c)
     this.#queueText(c, text)
     return text
   }
+
+  /**
+   * The devices of a number, which may be one's own, and the keys that each has published:
+   * those for which a text with payloads must have one.
+   *
+   * @param {string} number in any way of writing it
+   * @returns {Promise<{number: string, devices: {device: number, keys?: string}[]}>}
+   */
+  devices(number) { return this.#link.request('devices.get', { number }) }
+
+  /** Publishes what others need to encrypt for this device; '' takes it back. @param {string} keys at most 4,096 bytes @returns {Promise<void>} */
+  publishKeys(keys) { return this.#link.request('keys.set', { keys }) }
 
   /** Tries a failed text again, under the same id. @param {string} number @param {string} id */
   resend(number, id) {
@@ -1302,7 +1319,7 @@ export class Client extends EventTarget {
     /** @type {Partial<Text>} */
     let now = {}
     try {
-      const d = { id, to: number, body: text.body, ...(text.type !== 'text/plain' && { type: text.type }), ...(text.life && { expires_ms: text.life }) }
+      const d = { id, to: number, ...(text.payloads ? { payloads: text.payloads, own_payloads: text.ownPayloads } : { body: text.body }), ...(text.type !== 'text/plain' && { type: text.type }), ...(text.life && { expires_ms: text.life }) }
       const stored = await this.#link.request('message.send', d, { keep: true, retryFor: FOREVER })
       const time = stored.time || text.time
       now = { state: 'stored', time, ...(text.life && { expires: time + text.life }) }
@@ -1601,7 +1618,7 @@ export class Client extends EventTarget {
     const c = this.store.open(peer)
     if (c.texts.some((t) => t.id === d.id && t.out === out)) return
     /** @type {Text} */
-    const text = { id: d.id, out, body: d.body || '', type: d.type || 'text/plain', time: d.time, state: out ? 'stored' : 'received', ...(d.expires && { expires: d.expires }) }
+    const text = { id: d.id, out, body: d.body || '', type: d.type || 'text/plain', time: d.time, state: out ? 'stored' : 'received', ...(d.expires && { expires: d.expires }), ...(d.device && { device: d.device }) }
     c.texts.push(text)
     c.time = Math.max(c.time, d.time)
     if (!out) c.unread++

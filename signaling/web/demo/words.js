@@ -38,6 +38,7 @@ const errors = {
   rate_limited: 'That was too often. Please wait a moment.',
   too_many: 'There are as many of these as there may be.',
   mailbox_full: 'Their mailbox is full.',
+  devices_changed: 'They have added or removed a phone. Send it again.',
   not_found: 'There is no such number here.',
   call_unknown: 'That call is over.',
   call_state: 'That call has changed in the meantime.',
