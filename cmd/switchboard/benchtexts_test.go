@@ -17,7 +17,7 @@ import (
 	"switchboard/signaling/client"
 )
 
-// BenchmarkStoredMessage has 50 phones text 50 others, 500 texts a second and
+// BenchmarkStoredMessage has 500 phones text 500 others, 500 texts a second and
 // 2,000, each for 8 seconds, on the embedded server and on a cluster of three
 // NATS servers and three nodes, every write synced. Times count from when a text
 // was due, whether or not those before it were answered: stored until the answer
@@ -37,7 +37,7 @@ func BenchmarkStoredMessage(b *testing.B) {
 }
 
 const (
-	benchPairs    = 50
+	benchPairs    = 500
 	benchSeconds  = 8
 	benchBodySize = 400
 )
@@ -105,7 +105,7 @@ func benchMessages(s *benchServer, rate int) {
 }
 
 // BenchmarkMostMessages has the same phones send as fast as they are answered,
-// 20 texts unanswered each, for 5 seconds, and counts those that are delivered.
+// 2 texts unanswered each, for 5 seconds, and counts those that are delivered.
 // jetstream/s is how many messages of the same size as many publishers, with as
 // many unanswered, get stored by JetStream alone.
 func BenchmarkMostMessages(b *testing.B) {
@@ -114,7 +114,7 @@ func BenchmarkMostMessages(b *testing.B) {
 }
 
 func benchMost(s *benchServer) {
-	const unanswered, lasts = 20, 5 * time.Second
+	const unanswered, lasts = 2, 5 * time.Second
 	b := s.b
 	var arrived, stored atomic.Int64
 	senders := s.pairs(func(string) { arrived.Add(1) })
