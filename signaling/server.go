@@ -348,16 +348,19 @@ func (t *tasks) done() {
 	}
 }
 
-// Wait returns when nothing runs, or with ctx's cause.
+// Wait returns when nothing runs, or with ctx's cause. Several may wait.
 func (t *tasks) Wait(ctx context.Context) error {
 	t.mu.Lock()
-	t.waiting, t.idle = true, make(chan struct{})
-	if t.n == 0 {
-		close(t.idle)
+	if !t.waiting {
+		t.waiting, t.idle = true, make(chan struct{})
+		if t.n == 0 {
+			close(t.idle)
+		}
 	}
+	idle := t.idle
 	t.mu.Unlock()
 	select {
-	case <-t.idle:
+	case <-idle:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -37,7 +37,7 @@ func newTexts() *texts {
 // is known.
 func (t *texts) sum(sender directory.Account, to e164.Number, m *protocol.MessageSend) (sum, known string) {
 	h := sha256.New()
-	for _, part := range []string{to.E164(), m.ContentType, m.Body} {
+	for _, part := range []string{to.E164(), cmp.Or(m.ContentType, "text/plain"), m.Body} {
 		_ = binary.Write(h, binary.BigEndian, uint64(len(part)))
 		h.Write([]byte(part))
 	}
