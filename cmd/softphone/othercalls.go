@@ -35,12 +35,12 @@ func (e *env) otherCalls(ctx context.Context, c *client.Client) *otherCalls {
 }
 
 func (o *otherCalls) read(ctx context.Context, events <-chan client.Event) {
-	settled := false
+	settled, into := false, ""
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case into := <-o.invited:
+		case into = <-o.invited:
 			settled = true
 			for _, call := range o.held {
 				if call.ID != into {
@@ -60,6 +60,7 @@ func (o *otherCalls) read(ctx context.Context, events <-chan client.Event) {
 					case o.merged <- ev.Call:
 					default:
 					}
+				case settled && ev.Call.ID == into: // it was on its way before the answer
 				case settled || len(o.held) >= maxHeld:
 					o.busy(ctx, ev.Call)
 				default:
