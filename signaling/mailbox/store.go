@@ -132,6 +132,9 @@ func (s *Store) stream(b Box) string { return streamName(streamOf(shardOf(b.Acco
 
 // acquire takes a place in a semaphore.
 func acquire(ctx context.Context, sem chan struct{}) (release func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err // even if there is a place
+	}
 	select {
 	case sem <- struct{}{}:
 		return func() { <-sem }, nil
