@@ -39,8 +39,12 @@ func (d *Directory) changeMissed(ctx context.Context, a Account, dev Device, fro
 		r.Missed = to.UTC().Truncate(time.Millisecond)
 		return nil
 	})
+	return ignoreNotFound(ignoreNothing(err))
+}
+
+func ignoreNothing(err error) error {
 	if errors.Is(err, errNothing) {
 		return nil
 	}
-	return ignoreNotFound(err)
+	return err
 }

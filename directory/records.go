@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/binary"
+	"encoding/json"
 
 	"errors"
 	"fmt"
@@ -175,6 +176,9 @@ type DeviceRecord struct {
 	Seen time.Time `json:"seen,omitzero"`
 	// Keys are what the device has published for those who encrypt for it.
 	Keys string `json:"keys,omitempty"`
+	// Push is how the device is woken, as package push has it. It is the device's
+	// own secret.
+	Push json.RawMessage `json:"push,omitempty"`
 	// Missed is since when the device has missed what did not fit into its mailbox
 	// and has not been told so; zero if it has missed nothing.
 	Missed time.Time `json:"missed,omitzero"`

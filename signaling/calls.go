@@ -56,6 +56,8 @@ type record struct {
 	To   e164.Number `json:"to"`
 	// Shield is the account that blocks the caller and has been left out.
 	Shield directory.Account `json:"shield,omitempty"`
+	// Woken are the callee's devices that were asleep and have been woken.
+	Woken []uint32 `json:"woken,omitempty"`
 }
 
 func callKey(id string) string { return "c." + id }
@@ -270,6 +272,7 @@ func (k *calls) perform(ctx context.Context, r *record, acts []call.Action) {
 		case call.TellRinging:
 			k.tellCaller(ctx, r, &protocol.CallRinging{Call: r.ID})
 		case call.TellAnswered:
+			k.quiet(r)
 			k.srv.metrics.answerSeconds.Observe(r.Answered.Sub(r.Created).Seconds())
 			k.tellCaller(ctx, r, &protocol.CallAnswered{Call: r.ID, SDP: a.SDP})
 		case call.TellCandidates:
@@ -287,9 +290,20 @@ func (k *calls) perform(ctx context.Context, r *record, acts []call.Action) {
 		case call.StopTimer:
 			k.timers.stop(r.ID, a.Timer)
 		case call.Conclude:
+			if r.Answered.IsZero() {
+				k.quiet(r)
+			}
 			done := *r
 			k.srv.goroutines.Go(func() { k.conclude(&done) })
 		}
+	}
+}
+
+// quiet has the devices that are not connected stop ringing.
+func (k *calls) quiet(r *record) {
+	if k.srv.Pushes != nil && r.Callee.Account != "" {
+		over := *r
+		k.srv.goroutines.Go(func() { k.stopRinging(&over) })
 	}
 }
 

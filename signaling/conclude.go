@@ -36,7 +36,7 @@ func (k *calls) conclude(r *record) {
 		}
 		boxes = append(boxes, b...)
 	}
-	if err := k.srv.put(ctx, entriesFor(boxes, "call."+r.ID, it)); err != nil {
+	if err := k.srv.put(ctx, entriesFor(boxes, "call."+r.ID, it), 0); err != nil {
 		k.srv.log.Warn("call not written into a history", "error", err)
 	}
 }

@@ -118,6 +118,8 @@ func (s *Server) do(ss *session, body protocol.Body) (any, error) {
 		return s.messageRead(ctx, ss, m)
 	case *protocol.DevicesGet:
 		return s.devicesGet(ctx, ss, m)
+	case *protocol.PushSet:
+		return s.pushSet(ctx, ss, m)
 	case *protocol.KeysSet:
 		return s.keysSet(ctx, ss, m)
 	case *protocol.MailboxAck:

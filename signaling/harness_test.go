@@ -42,6 +42,7 @@ type world struct {
 	logs    *lockedBuffer
 	config  Config
 	regions *region.Guide // given to nodes that are started; nil for none
+	pushes  *pushes       // the same
 }
 
 // node is one server of the world.
@@ -98,11 +99,15 @@ func (w *world) node(name string) *node {
 	n := &node{w: w, dir: w.dir.Node(name), ln: memnet.Listen()}
 	n.Fake = n.dir
 	var err error
-	n.server, err = New(w.config, Deps{
+	d := Deps{
 		Numbers: n.dir, People: n, Watcher: n.dir, Bindings: n.dir, Nodes: n, Mailboxes: w.boxes, Records: w.records,
 		Auth: w.tokens, Relays: testRelays{}, Regions: regionsOf(w.regions), Version: "test",
 		Log: slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}
+	if w.pushes != nil {
+		d.Pushes = w.pushes
+	}
+	n.server, err = New(w.config, d)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -63,10 +63,13 @@ func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, 
 		r.Shield, callee, devices = callee, "", shielded(devices)
 		k.srv.metrics.blocked.Inc()
 	}
+	// Before the record, which says whom; a push for a call that then does not
+	// begin finds nothing that rings.
+	r.Woken = k.wakeForCall(ctx, m.Call, callee)
 	var acts []call.Action
 	r.Call, acts = call.New(call.Invite{
 		ID: m.Call, Caller: call.Party{Account: string(ss.account), Device: uint32(ss.device)},
-		Callee: string(callee), Devices: devices, Media: m.Media, SDP: m.SDP,
+		Callee: string(callee), Devices: devices, Woken: len(r.Woken) > 0, Media: m.Media, SDP: m.SDP,
 	}, now())
 	data, ttl, err := r.encode()
 	if err != nil {

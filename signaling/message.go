@@ -38,10 +38,11 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 		s.metrics.limited.WithLabelValues("pairs").Inc()
 		return nil, err
 	}
-	theirs, err := s.boxes(ctx, receiver, 0)
+	devices, err := s.Numbers.Devices(ctx, receiver)
 	if err != nil {
 		return nil, err
 	}
+	theirs := boxesOf(devices, 0)
 	if len(theirs) == 0 {
 		return nil, protocol.NewError(protocol.CodeNotFound, "no such number")
 	}
@@ -73,8 +74,11 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 		entries, receivers = entries[receivers:], 0
 		s.metrics.blocked.Inc()
 	}
-	if err := s.placed(ctx, entries, receivers, s.put(ctx, entries)); err != nil {
+	if err := s.placed(ctx, entries, receivers, s.put(ctx, entries, receivers)); err != nil {
 		return nil, err
+	}
+	if !r.Blocked {
+		s.wakeForText(ctx, receiver, devices)
 	}
 	s.texts.stored(ss.account, m.ID, sum)
 	s.metrics.messages.Inc()
@@ -155,7 +159,7 @@ func (s *Server) receipt(ctx context.Context, kind protocol.Kind, id string, fro
 // putReceipt stores a receipt where there is room: the next one tells of all
 // before it.
 func (s *Server) putReceipt(ctx context.Context, entries []mailbox.Entry) error {
-	_, err := fullOf(s.put(ctx, entries))
+	_, err := fullOf(s.put(ctx, entries, 0))
 	return err
 }
 
@@ -201,13 +205,17 @@ func (s *Server) boxes(ctx context.Context, a directory.Account, except director
 	if err != nil {
 		return nil, err
 	}
+	return boxesOf(devices, except), nil
+}
+
+func boxesOf(devices []directory.DeviceRecord, except directory.Device) []mailbox.Box {
 	var boxes []mailbox.Box
 	for _, d := range devices {
 		if d.Device != except {
-			boxes = append(boxes, mailbox.Box{Account: string(a), Device: uint32(d.Device)})
+			boxes = append(boxes, mailbox.Box{Account: string(d.Account), Device: uint32(d.Device)})
 		}
 	}
-	return boxes, nil
+	return boxes
 }
 
 func entriesFor(boxes []mailbox.Box, id string, it stored) []mailbox.Entry {
@@ -219,16 +227,17 @@ func entriesFor(boxes []mailbox.Box, id string, it stored) []mailbox.Entry {
 	return entries
 }
 
-// put stores entries and then tells the devices' nodes. On error some may have
-// been stored; those devices are told, too.
-func (s *Server) put(ctx context.Context, entries []mailbox.Entry) error {
+// put stores entries and then tells the devices' nodes. The first of them, as many
+// as texts says, are worth waking a device for. On error some may have been stored;
+// those devices are told, too.
+func (s *Server) put(ctx context.Context, entries []mailbox.Entry, texts int) error {
 	if len(entries) == 0 {
 		return nil
 	}
 	seqs, err := s.Mailboxes.Put(ctx, entries...)
 	for i, e := range entries {
 		if i < len(seqs) && seqs[i] != 0 {
-			s.poke(ctx, directory.Account(e.Box.Account), directory.Device(e.Box.Device), seqs[i])
+			s.poke(ctx, directory.Account(e.Box.Account), directory.Device(e.Box.Device), news{seqs[i], i < texts})
 		}
 	}
 	return err

@@ -16,7 +16,7 @@ type metrics struct {
 	messages, delivered              prometheus.Counter
 	undelivered                      *prometheus.CounterVec
 	subscriptions                    prometheus.Gauge
-	spared, blocked, missed          prometheus.Counter
+	spared, blocked, missed, unwoken prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -52,6 +52,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.subscriptions = gauge("subscriptions", "Numbers that sessions want to hear of, each for each session.")
 	m.spared = counter("presence_spared_total", "Changes of presence kept back because a device was away or slow.")
 	m.missed = counter("missed_items_total", "Texts that did not fit into the mailbox of one device, while another of the account got them.")
+	m.unwoken = counter("pushes_not_queued_total", "Pushes that were due and could not be queued.")
 	m.blocked = counter("blocked_total", "Calls and texts that reached nobody because their receiver blocks the sender.")
 	reg.MustRegister(m.subscriptions, m.spared, m.blocked)
 	reg.MustRegister(m.sessions, m.connections, m.opened, m.closed, m.refused, m.limited, m.framesIn, m.framesOut,

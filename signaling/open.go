@@ -324,7 +324,7 @@ func (s *Server) welcome(ss *session, key string, r protocol.Resumed, calls []pr
 		Account: string(ss.account), Device: uint32(ss.device), Number: ss.number,
 		Node: s.Nodes.Incarnation(), Server: "switchboard/" + s.Version, Features: []string{},
 		HeartbeatMS: s.cfg.Heartbeat.Milliseconds(), Limits: s.cfg.limits(),
-		ICE: s.Relays.Open(), Calls: calls,
+		ICE: s.Relays.Open(), Calls: calls, Push: s.wakers(),
 		Region: at.region, Regions: at.regions, Better: at.better,
 	}
 }

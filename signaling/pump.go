@@ -10,6 +10,7 @@ import (
 	"switchboard/directory/e164"
 	"switchboard/signaling/mailbox"
 	"switchboard/signaling/protocol"
+	"switchboard/signaling/push"
 )
 
 // pump brings a device's mailbox to its connection. The mailbox itself is the
@@ -29,6 +30,7 @@ type pump struct {
 	inFlight []flight
 	bytes    int    // of what is in flight
 	have     uint64 // the device has acknowledged up to here, in this session
+	text     uint64 // the last text that is known to be there
 
 	missed time.Time // since when the device has missed something, until it knows
 	told   bool      // it has been told so on this connection
@@ -73,11 +75,17 @@ func (p *pump) restart(ss *session) {
 	p.start(ss)
 }
 
-// poke is told that the mailbox reaches to seq.
-func (p *pump) poke(ss *session, seq uint64) {
+// poke is told that there is something.
+func (p *pump) poke(ss *session, n news) {
+	if n.text {
+		ss.wakeFor(push.Wake{Reason: push.Message})
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.wanted = max(p.wanted, seq)
+	p.wanted = max(p.wanted, n.seq)
+	if n.text {
+		p.text = max(p.text, n.seq)
+	}
 	if p.epoch > 0 {
 		p.start(ss)
 	}
@@ -205,6 +213,9 @@ func (p *pump) send(ss *session, epoch, after uint64, limit int) (bool, error) {
 			continue // the store is about to remove it
 		}
 		p.inFlight = append(p.inFlight, f)
+		if f.kind == protocol.KindMessage && f.sender != "" {
+			p.text = max(p.text, f.seq)
+		}
 		ss.tell(m)
 	}
 	if end && p.sent >= tail && !p.drained {
@@ -242,6 +253,13 @@ func (p *pump) acked(ss *session, upto uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.start(ss) // there is room for more
+}
+
+// owes reports whether the device does not have a text that is there for it.
+func (p *pump) owes() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text > p.have
 }
 
 // land takes the items up to upto out of flight.

@@ -8,6 +8,7 @@ import (
 
 	"switchboard/directory"
 	"switchboard/signaling/protocol"
+	"switchboard/signaling/push"
 )
 
 // Kinds of requests between nodes.
@@ -35,6 +36,13 @@ type tellRequest struct {
 type pokeRequest struct {
 	Device directory.Device `json:"device"`
 	Seq    uint64           `json:"seq"`
+	Text   bool             `json:"text,omitempty"`
+}
+
+// news is what a device is told of its mailbox.
+type news struct {
+	seq  uint64 // it reaches to here
+	text bool   // with something for which a sleeping device is woken
 }
 
 type evictRequest struct {
@@ -74,23 +82,27 @@ func (s *Server) tell(ctx context.Context, a directory.Account, d directory.Devi
 	s.reach(ctx, a, d, untold{kind: kindTell, v: t, local: func(ss *session) { ss.tell(b) }, still: s.stillSo(b)})
 }
 
-// poke tells the node of a device that its mailbox has something up to seq.
-func (s *Server) poke(ctx context.Context, a directory.Account, d directory.Device, seq uint64) {
+// poke tells the node of a device that there is something in its mailbox.
+func (s *Server) poke(ctx context.Context, a directory.Account, d directory.Device, n news) {
 	if ss := s.find(a, d); ss != nil {
-		ss.mail.poke(ss, seq)
+		ss.mail.poke(ss, n)
 		return
 	}
-	s.reach(ctx, a, d, untold{kind: kindPoke, v: pokeRequest{d, seq}, local: func(ss *session) { ss.mail.poke(ss, seq) }})
+	u := untold{kind: kindPoke, v: pokeRequest{d, n.seq, n.text}, local: func(ss *session) { ss.mail.poke(ss, n) }}
+	if n.text {
+		u.away = func(ctx context.Context) { s.wakeDevice(ctx, a, d, push.Wake{Reason: push.Message}) }
+	}
+	s.reach(ctx, a, d, u)
 }
 
 // ask sends a request to the node that a device is bound to, if it is another.
-// It reports false if that may help another time.
-func (s *Server) ask(ctx context.Context, a directory.Account, d directory.Device, kind string, v any) bool {
+// It reports untoldYet if that may help another time.
+func (s *Server) ask(ctx context.Context, a directory.Account, d directory.Device, kind string, v any) outcome {
 	bindings, err := s.Bindings.Bindings(ctx, a)
 	if err != nil {
 		s.metrics.undelivered.WithLabelValues("directory").Inc()
 		s.log.Debug("device not found", "kind", kind, "error", err)
-		return false
+		return untoldYet
 	}
 	for _, b := range bindings {
 		if b.Device != d || b.Node == s.Nodes.Incarnation() {
@@ -99,18 +111,27 @@ func (s *Server) ask(ctx context.Context, a directory.Account, d directory.Devic
 		data, err := json.Marshal(v)
 		if err != nil {
 			s.log.Error("request not encoded", "kind", kind, "error", err)
-			return true
+			return told
 		}
 		if _, err := s.Nodes.Ask(ctx, b.Node, directory.Request{Kind: kind, Account: a, Data: data}); err != nil {
 			s.metrics.undelivered.WithLabelValues("node").Inc()
 			s.log.Debug("node did not take a request", "kind", kind, "error", err)
-			return false
+			return untoldYet
 		}
-		return true
+		return told
 	}
 	s.metrics.undelivered.WithLabelValues("away").Inc()
-	return true
+	return nowhere
 }
+
+// outcome is what came of asking the node of a device.
+type outcome int
+
+const (
+	told      outcome = iota
+	nowhere           // the device is not connected
+	untoldYet         // another time it may be
+)
 
 // Answer handles a request of another node. Requests of one account must come
 // one after the other; give it to [directory.Directory.Answer]. Those of no
@@ -136,7 +157,7 @@ func (s *Server) Answer(ctx context.Context, r directory.Request) ([]byte, error
 			return nil, fmt.Errorf("poke: %w", err)
 		}
 		if ss := s.find(r.Account, p.Device); ss != nil {
-			ss.mail.poke(ss, p.Seq)
+			ss.mail.poke(ss, news{p.Seq, p.Text})
 			return nil, nil
 		}
 	case kindEvict:

@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -42,6 +43,7 @@ type Bindings interface {
 	// BindingsConfirmed costs more and is never stale.
 	BindingsConfirmed(ctx context.Context, a directory.Account) ([]directory.Binding, error)
 	DeviceSeen(ctx context.Context, a directory.Account, d directory.Device, at time.Time) error
+	SetPush(ctx context.Context, a directory.Account, d directory.Device, target json.RawMessage) error
 	DeviceKeys(ctx context.Context, a directory.Account, d directory.Device, keys string) error
 	DeviceMissed(ctx context.Context, a directory.Account, d directory.Device, at time.Time) error
 	DeviceToldMissed(ctx context.Context, a directory.Account, d directory.Device, at time.Time) error
@@ -94,8 +96,8 @@ type Regions interface {
 	Probes() []protocol.Region
 }
 
-// Deps are what a [Server] works with. All but Regions and Registerer are
-// required.
+// Deps are what a [Server] works with. All but Pushes, Regions and Registerer
+// are required.
 type Deps struct {
 	Numbers   Numbers
 	Bindings  Bindings
@@ -107,6 +109,8 @@ type Deps struct {
 	People    People
 	Watcher   Watcher
 	Log       *slog.Logger
+	// Pushes may be nil: devices that are away are not woken then.
+	Pushes Pushes
 	// Regions may be nil: devices are sent nowhere then.
 	Regions Regions
 	// Registerer receives the metrics; nil keeps them to oneself.

@@ -59,6 +59,7 @@ type session struct {
 	bytes   int                 // of unacked
 	away    *time.Timer         // ends the session if no connection comes
 	calls   map[string]struct{} // that the device may believe to take part in; nil if there has been none
+	rest    rest                // while the device is away
 }
 
 // reliable is a numbered frame.
@@ -97,6 +98,8 @@ func (s *session) tell(b protocol.Body) {
 	s.srv.metrics.framesOut.WithLabelValues(string(b.Type())).Inc()
 	if s.conn != nil {
 		s.conn.send(raw)
+	} else {
+		s.missing(b)
 	}
 }
 
@@ -189,6 +192,7 @@ func (s *session) attach(c *conn, handled uint64, make func(key string) *protoco
 		s.away.Stop()
 		s.away = nil
 	}
+	s.rest.end()
 	if s.conn != nil {
 		s.conn.close(protocol.CloseReplaced)
 	}
@@ -219,6 +223,7 @@ func (s *session) detach(c *conn) {
 	s.away = time.AfterFunc(s.srv.cfg.ResumeFor, func() {
 		s.srv.goroutines.Go(func() { s.srv.end(s) })
 	})
+	s.retire()
 }
 
 // finish marks the session as ended and closes its connection, if it has one,
@@ -241,6 +246,7 @@ func (s *session) finished(code protocol.CloseCode) bool {
 	if s.away != nil {
 		s.away.Stop()
 	}
+	s.rest.end()
 	if s.conn != nil {
 		s.conn.close(code)
 	}

@@ -45,6 +45,7 @@ type untold struct {
 	v     any
 	local func(*session)             // when the device has come to this node meanwhile
 	still func(context.Context) bool // whether it is still so; nil: it is
+	away  func(context.Context)      // if it turns out that the device is nowhere; nil: nothing
 	until time.Time
 }
 
@@ -143,14 +144,18 @@ func (s *Server) once(e endpoint, u untold) bool {
 		u.local(ss)
 		return true
 	}
-	return s.ask(ctx, e.account, e.device, u.kind, u.v)
+	how := s.ask(ctx, e.account, e.device, u.kind, u.v)
+	if how == nowhere && u.away != nil {
+		u.away(ctx) // it was thought to be somewhere, and so has not been woken
+	}
+	return how != untoldYet
 }
 
 // reach asks the device's node, now and, if that fails, again for a while.
 func (s *Server) reach(ctx context.Context, a directory.Account, d directory.Device, u untold) {
 	e := endpoint{a, d}
 	u.until = time.Now().Add(tellFor)
-	if !s.telling.queue(e, u) && !s.ask(ctx, a, d, u.kind, u.v) {
+	if !s.telling.queue(e, u) && s.ask(ctx, a, d, u.kind, u.v) == untoldYet {
 		s.telling.keep(e, u)
 	}
 }

@@ -25,6 +25,9 @@ func adminCommands() []adminCommand {
 		{"remove-device", "-yes NUMBER DEVICE", "remove a device for good: tokens, session, mailbox", program.adminRemoveDevice},
 		{"drain", "[-wait DURATION] NODE", "take a node out of service: its sessions go elsewhere, it idles; -wait until they have gone", program.adminDrain},
 		{"migrate", "-config OLD -to NEW -leaf URL [-dry-run]", "move the data of an embedded NATS to a cluster; no node may run", program.adminMigrate},
+		{"pushes", "[-number NUMBER] [-limit N]", "the pushes that could not be brought to sleeping devices, oldest first", program.adminPushes},
+		{"retry-push", "PLACE", "wake the device once more that a push of that list did not reach", program.adminRetryPush},
+		{"drop-push", "PLACE", "take a push off that list", program.adminDropPush},
 		{"undrain", "NODE", "put a drained node back into service", program.adminUndrain},
 	}
 }
@@ -40,7 +43,7 @@ NUMBER is in any form that people write, with + in front or with -region; - read
 it from standard input, so that it does not stand in the list of processes. In
 its place, -account ACCOUNT names an account. NODE is an incarnation or a name,
 as "nodes" shows them, or self. DEVICE is a number, as "lookup" shows them, and
-SESSION a name, as "sessions" does.
+SESSION a name, as "sessions" does; PLACE a number, as "pushes" shows them.
 
 Flags of those that ask a server:
   -config FILE      where the server's settings are, for its address and token

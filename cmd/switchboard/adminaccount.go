@@ -81,10 +81,10 @@ func (p program) printAccount(a admin.Account) error {
 		return nil
 	}
 	fmt.Fprintln(p.stdout)
-	t := p.table("DEVICE", "NAME", "CREATED", "WAITING", "NODE", "STATE", "SINCE")
+	t := p.table("DEVICE", "NAME", "CREATED", "WAITING", "NODE", "STATE", "SINCE", "WOKEN BY")
 	for _, d := range a.Devices {
 		s := cmp.Or(d.Session, &admin.Session{State: "away"})
-		t.row(d.Device, plain(d.Name), moment(d.Created), d.Waiting, cmp.Or(s.Node, "-"), s.State, moment(s.Since))
+		t.row(d.Device, plain(d.Name), moment(d.Created), d.Waiting, dash(s.Node), s.State, moment(s.Since), dash(d.Push))
 	}
 	return t.Flush()
 }

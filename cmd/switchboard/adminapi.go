@@ -16,6 +16,7 @@ import (
 	"switchboard/signaling"
 	"switchboard/signaling/admin"
 	"switchboard/signaling/mailbox"
+	"switchboard/signaling/push"
 )
 
 // AdminConfig is the listener of the operators' API.
@@ -65,7 +66,7 @@ func (n *node) listenAdmin() (err error) {
 }
 
 // openAdmin puts the operators' API behind its listener.
-func (n *node) openAdmin(d *stores, server *signaling.Server) error {
+func (n *node) openAdmin(d *stores, server *signaling.Server, queue *push.Queue) error {
 	if n.adminLn == nil {
 		return nil
 	}
@@ -73,13 +74,17 @@ func (n *node) openAdmin(d *stores, server *signaling.Server) error {
 	if err != nil {
 		return fmt.Errorf("admin.token_file: %w", err)
 	}
-	api, err := admin.New(admin.Deps{
+	deps := admin.Deps{
 		Numbers: d.directory, People: d.directory, Presence: d.directory, Fleet: fleet{d.directory}, Sessions: server,
 		Waiting: func(ctx context.Context, a directory.Account, dev directory.Device) (int, error) {
 			return d.mailboxes.Count(ctx, mailbox.Box{Account: string(a), Device: uint32(dev)})
 		},
 		Remove: d.authenticator.RemoveDevice, Relays: n.adminRelays, Tokens: tokens, Log: n.log, Registerer: n.metrics,
-	})
+	}
+	if queue != nil {
+		deps.Pushes = pushes{queue, d.directory}
+	}
+	api, err := admin.New(deps)
 	if err != nil {
 		return err
 	}

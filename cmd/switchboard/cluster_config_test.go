@@ -13,11 +13,16 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"switchboard/signaling/client"
+	"switchboard/signaling/protocol"
+	"switchboard/signaling/push/pushtest"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -36,6 +41,8 @@ func TestSampleCluster(t *testing.T) {
 	c.Development = true // codes to a file, the secret made
 	c.HTTP.Listen, c.Ops.Listen, c.Admin.Listen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	c.HTTP.TLS, c.Auth.Webhook.URL, c.Auth.Webhook.SecretFile = TLSConfig{}, "", ""
+	hook := pushtest.Start(t, http.StatusBadRequest)
+	c.Push.Webhook.URL, c.Push.Webhook.SecretFile = hook.URL, filepath.Join(files.dir, "nats.nk")
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +55,22 @@ func TestSampleCluster(t *testing.T) {
 	}
 	talk(t, a, b)
 	at(t, n, p).must([]string{"connected"}, "lookup", alice) // counts what waits
+	checkPushes(t, a, b, at(t, n, p), hook)
 	checkDenied(t, c)
+}
+
+// checkPushes has a push stored, tried, kept and dropped.
+func checkPushes(t *testing.T, a, b *client.Client, o *operator, hook *pushtest.Service) {
+	t.Helper()
+	if err := b.SetPush(t.Context(), &protocol.PushTarget{Kind: protocol.PushWebhook, Token: "app"}); err != nil {
+		t.Fatal(err)
+	}
+	b.Close()
+	eventually(t, func() bool { _, out, _ := o.run("lookup", bob); return strings.Contains(out, "online   no") })
+	send(t, a, bob, "wake up")
+	hook.Await()
+	eventually(t, func() bool { _, out, _ := o.run("pushes"); return strings.Contains(out, "answered 400") })
+	o.must([]string{"dropped"}, "drop-push", "1")
 }
 
 // checkDenied tries with the node's own key what only a node that was broken
@@ -75,6 +97,9 @@ func checkDenied(t *testing.T, c Config) {
 		"read the default inbox":       func() error { _, err := nc.SubscribeSync("_INBOX.>"); return err },
 		"read all":                     func() error { _, err := nc.SubscribeSync(">"); return err },
 		"read mailboxes as they fill":  func() error { _, err := nc.SubscribeSync("inbox.>"); return err },
+		"read pushes as they come":     func() error { _, err := nc.SubscribeSync("push.>"); return err },
+		"follow pushes on its own":     func() error { return nc.Publish("$JS.API.CONSUMER.CREATE.PUSH.mine", nil) },
+		"remove the queue's consumer":  func() error { return nc.Publish("$JS.API.CONSUMER.DELETE.PUSH.push", nil) },
 		"speak to the system's events": func() error { return nc.Publish("$SYS.REQ.SERVER.PING", nil) },
 	} {
 		if err := try(); err != nil {

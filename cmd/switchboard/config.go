@@ -22,6 +22,7 @@ import (
 	"switchboard/signaling/auth"
 	"switchboard/signaling/callstore"
 	"switchboard/signaling/mailbox"
+	"switchboard/signaling/push"
 	"switchboard/signaling/region"
 )
 
@@ -61,6 +62,7 @@ type Config struct {
 	Signaling signaling.Config `yaml:"signaling"`
 	Mailbox   mailbox.Config   `yaml:"mailbox"`
 	Calls     callstore.Config `yaml:"calls"`
+	Push      push.Config      `yaml:"push"`
 }
 
 // LogConfig says what is logged and how.
@@ -111,6 +113,7 @@ func Default() Config {
 		Signaling: signaling.Default(),
 		Mailbox:   mailbox.Default(),
 		Calls:     callstore.Default(),
+		Push:      push.Default(),
 	}
 }
 
@@ -165,6 +168,7 @@ func (c Config) Validate() error {
 		inSection("signaling", c.Signaling.Validate()),
 		inSection("mailbox", c.Mailbox.Validate()),
 		inSection("calls", c.Calls.Validate()),
+		inSection("push", c.Push.Validate()),
 	)
 }
 
@@ -186,6 +190,7 @@ func (c Config) implied() Config {
 		c.Auth.Sender = "log"
 	}
 	c.Relay.Development = c.Relay.Development || c.Development
+	c.Push.Development = c.Development
 	c.NATS.Dir = filepath.Join(c.DataDir, "nats")
 	c.Node = c.NodeName()
 	c.SecretFile = c.SecretPath()

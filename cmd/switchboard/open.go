@@ -75,10 +75,18 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 	if err != nil {
 		return err
 	}
-	server, err := signaling.New(n.config.Signaling, signaling.Deps{
+	pushes, err := n.openPushes(ctx, &d, s)
+	if err != nil {
+		return err
+	}
+	deps := signaling.Deps{
 		Numbers: d.directory, People: d.directory, Watcher: d.directory, Bindings: d.directory, Nodes: d.directory, Mailboxes: d.mailboxes, Records: d.calls,
 		Auth: d.authenticator, Relays: n.relays, Regions: n.openRegions(d.directory, geo), Log: n.log, Registerer: n.metrics, Version: codeVersion(),
-	})
+	}
+	if pushes != nil {
+		deps.Pushes = pushes
+	}
+	server, err := signaling.New(n.config.Signaling, deps)
 	if err != nil {
 		return err
 	}
@@ -117,11 +125,12 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 		d.directory.SetDraining(on || n.draining.Load()) // a node that stops is not put back
 		n.log.Info("an operator takes the node out of service, or puts it back", "out", on)
 	})
-	return n.openAdmin(&d, server)
+	return n.openAdmin(&d, server, pushes)
 }
 
 // stores are what signaling keeps its state in.
 type stores struct {
+	nats          *natsnode.Node
 	directory     *directory.Directory
 	mailboxes     *mailbox.Store
 	calls, codes  *callstore.Store
@@ -136,7 +145,7 @@ func (n *node) openStores(ctx context.Context, s secrets) (stores, error) {
 	n.closers = append(n.closers, nats.Close)
 	n.health.require("nats", nats.Ready)
 
-	var d stores
+	d := stores{nats: nats}
 	dc := n.config.Directory
 	dc.Secret, dc.Node, dc.Region, dc.Replicas = s.master.Key(forNumbers), n.config.Node, n.config.Region, nats.Replicas()
 	dc.URL, dc.Version = n.config.HTTP.PublicURL, codeVersion()

@@ -33,6 +33,7 @@ const (
 	forTokens  purpose = "switchboard device tokens v1"
 	forCodes   purpose = "switchboard one-time codes v1"
 	forRelays  purpose = "switchboard relay credentials v1"
+	forPushes  purpose = "switchboard Web Push VAPID v1"
 )
 
 // Key derives the 32 byte key for p.

@@ -55,6 +55,7 @@ func TestKeys(t *testing.T) {
 		forTokens:  "728803fbdcfda4f3741530b971409435c72fef93fd058902af04eecf3211d5bd",
 		forCodes:   "4219223bc75067f24b7a8643a87a40f49030f92fe0ecb1a21757405238d52aa7",
 		forRelays:  "088192564e2e4971411e183f28f6342dcdbc9c21f22d2ca7013f0de7fbe78dfd",
+		forPushes:  "c89f6dc2572bc412e21da035e34560da0fb2b51a84b9fe63112843c0513ed3f7",
 	} {
 		if got := fmt.Sprintf("%x", s.Key(p)); got != want {
 			t.Errorf("key for %q is %s, want %s", p, got, want)

@@ -2,6 +2,7 @@ package directorytest
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -21,6 +22,8 @@ type Directory interface {
 	UpdateDevice(ctx context.Context, a directory.Account, dev directory.Device, change func(*directory.DeviceRecord) error) (directory.DeviceRecord, error)
 	RemoveDevice(ctx context.Context, a directory.Account, dev directory.Device) error
 	DeviceSeen(ctx context.Context, a directory.Account, dev directory.Device, at time.Time) error
+	SetPush(ctx context.Context, a directory.Account, dev directory.Device, target json.RawMessage) error
+	DropPush(ctx context.Context, a directory.Account, dev directory.Device, target json.RawMessage) error
 	DeviceMissed(ctx context.Context, a directory.Account, dev directory.Device, at time.Time) error
 	DeviceToldMissed(ctx context.Context, a directory.Account, dev directory.Device, at time.Time) error
 	IdleDevices(ctx context.Context, since time.Time, every time.Duration, f func(context.Context, directory.DeviceRecord) error) (bool, error)
@@ -77,6 +80,7 @@ func run(t *testing.T, open func(tb testing.TB) Nodes, lags bool) {
 		{"too many devices", tooManyDevices},
 		{"idle devices", idleDevices},
 		{"missed", missed},
+		{"push targets", pushTargets},
 		{"update", update},
 		{"update race", updateRace},
 		{"fence", fence},

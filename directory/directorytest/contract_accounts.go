@@ -3,6 +3,7 @@ package directorytest
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"testing"
 
@@ -177,7 +178,7 @@ func update(t *testing.T, w world) {
 		r.Name, r.Device, r.External = "y", 7, "other"
 		return nil
 	}))(t)
-	if got := must(w.node("n2", nil).DeviceOf(ctx, acct, dev))(t); got.Name != "y" || got != rec {
+	if got := must(w.node("n2", nil).DeviceOf(ctx, acct, dev))(t); got.Name != "y" || !reflect.DeepEqual(got, rec) {
 		t.Errorf("returned %+v, kept %+v", rec, got)
 	}
 	if rec.Device != dev || rec.External != "ext" {

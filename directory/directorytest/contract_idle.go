@@ -2,6 +2,7 @@ package directorytest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"testing"
@@ -85,6 +86,35 @@ func missed(t *testing.T, w world) {
 		is(step.want)
 	}
 	if err := d.DeviceMissed(ctx, acct, 9, at); err != nil {
+		t.Errorf("a device that is not there: %v", err)
+	}
+}
+
+// pushTargets keeps how a device is woken, and takes it back if it is still that.
+func pushTargets(t *testing.T, w world) {
+	ctx, d := t.Context(), w.node("n1", nil)
+	acct := must(d.Register(ctx, number(t, 1)))(t).Account
+	dev := must(d.AddDevice(ctx, acct, "phone", ""))(t).Device
+	one, two := json.RawMessage(`{"kind":"webhook","token":"one"}`), json.RawMessage(`{"kind":"webhook","token":"two"}`)
+	is := func(want json.RawMessage) {
+		t.Helper()
+		if r := must(d.DeviceOf(ctx, acct, dev))(t); string(r.Push) != string(want) {
+			t.Errorf("push target is %s, want %s", r.Push, want)
+		}
+	}
+	for _, step := range []struct {
+		do     func(context.Context, directory.Account, directory.Device, json.RawMessage) error
+		target json.RawMessage
+		want   json.RawMessage
+	}{
+		{d.SetPush, one, one}, {d.SetPush, two, two}, {d.DropPush, one, two}, {d.DropPush, two, nil}, {d.SetPush, one, one}, {d.SetPush, nil, nil},
+	} {
+		if err := step.do(ctx, acct, dev, step.target); err != nil {
+			t.Fatal(err)
+		}
+		is(step.want)
+	}
+	if err := d.DropPush(ctx, acct, 9, one); err != nil {
 		t.Errorf("a device that is not there: %v", err)
 	}
 }

@@ -104,7 +104,8 @@ func (c LeafConfig) remote() (*server.RemoteLeafOpts, error) {
 	if err != nil || u.Host == "" || !strings.HasPrefix(u.Scheme, "nats") && u.Scheme != "tls" {
 		return nil, errors.New("leaf: must be the address of the cluster's leafnodes listener, such as nats://n1:7422 or tls://n1:7422")
 	}
-	r := &server.RemoteLeafOpts{URLs: []*url.URL{u}, Credentials: c.CredsFile}
+	// What is stored in the cluster meanwhile is not stored here once more.
+	r := &server.RemoteLeafOpts{URLs: []*url.URL{u}, Credentials: c.CredsFile, DenyImports: []string{"$KV.>", "inbox.>", "push.>", "pushdead.>"}}
 	if c.NKeyFile != "" {
 		seed, err := os.ReadFile(c.NKeyFile)
 		if err != nil {

@@ -48,7 +48,7 @@ type SessionControl interface {
 	DrainNode(ctx context.Context, node string, on bool) error
 }
 
-// Deps are what an [API] works with. All but Registerer are required.
+// Deps are what an [API] works with. All but Pushes and Registerer are required.
 type Deps struct {
 	Numbers  Numbers
 	People   People
@@ -61,6 +61,7 @@ type Deps struct {
 	Remove func(ctx context.Context, a directory.Account, d directory.Device) error
 	// Relays lists those that devices are told of.
 	Relays     func() []Relay
+	Pushes     Pushes // may be nil: where no device is woken
 	Tokens     *Tokens
 	Log        *slog.Logger
 	Registerer prometheus.Registerer

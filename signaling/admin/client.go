@@ -98,6 +98,35 @@ func (c *Client) Relays(ctx context.Context) (Relays, error) {
 	return call[Relays](ctx, c, "relays", nil)
 }
 
+// DeadPushes returns a page of the pushes that could not be brought, of one account
+// or, if it is empty, of all; after is the Next of the page before, or 0. A limit of
+// 0 is the server's own.
+func (c *Client) DeadPushes(ctx context.Context, a directory.Account, after, limit int) (DeadPushes, error) {
+	q := url.Values{}
+	if a != "" {
+		q.Set("account", string(a))
+	}
+	if after > 0 {
+		q.Set("after", strconv.Itoa(after))
+	}
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	return call[DeadPushes](ctx, c, "deadPushes", q)
+}
+
+// RetryPush wakes the device once more that a push did not reach.
+func (c *Client) RetryPush(ctx context.Context, place int) error {
+	_, err := call[Done](ctx, c, "retryPush", nil, strconv.Itoa(place))
+	return err
+}
+
+// DropPush takes a push off the list of those that could not be brought.
+func (c *Client) DropPush(ctx context.Context, place int) error {
+	_, err := call[Done](ctx, c, "dropPush", nil, strconv.Itoa(place))
+	return err
+}
+
 // call asks for an operation. What is sent is a query, if it is one, or else
 // the body; args fill the path.
 func call[Out any](ctx context.Context, c *Client, id string, send any, args ...string) (out Out, err error) {

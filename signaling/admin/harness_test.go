@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +23,7 @@ import (
 	"switchboard/directory/e164"
 	"switchboard/signaling"
 	"switchboard/signaling/admin/admintest"
+	"switchboard/signaling/push"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,6 +39,7 @@ type office struct {
 	t        testing.TB
 	dir      *directorytest.Fake
 	sessions *sessions
+	pushes   *pushes
 	nodes    []Node
 	listing  func() // called when the nodes are listed
 	removed  []directory.Device
@@ -55,7 +59,7 @@ type office struct {
 func open(t testing.TB) *office {
 	t.Helper()
 	world := directorytest.NewWorld()
-	o := &office{t: t, dir: world.Node("n1-a"), sessions: &sessions{pages: map[string][]signaling.SessionInfo{}}, log: &lockedBuffer{}}
+	o := &office{t: t, dir: world.Node("n1-a"), sessions: &sessions{pages: map[string][]signaling.SessionInfo{}}, pushes: &pushes{}, log: &lockedBuffer{}}
 	o.nodes = []Node{
 		{Incarnation: "n1-a", Node: "n1", Region: "eu", Started: time.Now(), Self: true},
 		{Incarnation: "n2-b", Node: "n2", Region: "eu", Started: time.Now()},
@@ -72,6 +76,7 @@ func open(t testing.TB) *office {
 			o.removed = append(o.removed, d)
 			return o.fail
 		},
+		Pushes: o.pushes,
 		Relays: func() []Relay {
 			return []Relay{{URLs: []string{"turn:192.0.2.1:3478"}, Here: true, Allocations: new(2)}, {URLs: []string{"stun:192.0.2.2:3478"}}}
 		},
@@ -210,6 +215,50 @@ func (s *sessions) DrainNode(_ context.Context, node string, on bool) error {
 	}
 	s.drained[node] = on
 	return s.fail
+}
+
+// pushes are those that could not be brought, at the places that they have in
+// the list, from 1; what is taken off leaves a gap.
+type pushes struct {
+	dead   []push.Dead
+	woken  []push.Device
+	asleep bool // no device can be woken
+	fail   error
+}
+
+func (p *pushes) Dead(_ context.Context, account string, after uint64, limit int) (all []push.Dead, err error) {
+	for _, d := range p.dead {
+		if d.Seq > after && len(all) < limit && (account == "" || d.Account == account) {
+			all = append(all, d)
+		}
+	}
+	return all, p.fail
+}
+
+func (p *pushes) DeadAt(_ context.Context, seq uint64) (push.Dead, error) {
+	for _, d := range p.dead {
+		if d.Seq == seq {
+			return d, p.fail
+		}
+	}
+	return push.Dead{}, cmp.Or(p.fail, push.ErrNoPush)
+}
+
+func (p *pushes) DropDead(_ context.Context, seq uint64) error {
+	n := len(p.dead)
+	p.dead = slices.DeleteFunc(p.dead, func(d push.Dead) bool { return d.Seq == seq })
+	if p.fail == nil && len(p.dead) == n {
+		return push.ErrNoPush
+	}
+	return p.fail
+}
+
+func (p *pushes) Wake(_ context.Context, d push.Device, w push.Wake) (bool, error) {
+	if p.fail != nil || p.asleep {
+		return false, p.fail
+	}
+	p.woken = append(p.woken, d)
+	return true, nil
 }
 
 func tokenFile(t testing.TB, text string) string {

@@ -87,7 +87,7 @@ func (a *API) devices(ctx context.Context, account directory.Account) ([]Device,
 	for i, d := range records {
 		g.Go(func() error {
 			waiting, err := a.deps.Waiting(ctx, account, d.Device)
-			devices[i] = Device{Device: d.Device, Name: d.Name, Created: d.Created, Waiting: waiting}
+			devices[i] = Device{Device: d.Device, Name: d.Name, Created: d.Created, Waiting: waiting, Push: wayOf(d)}
 			return err
 		})
 	}

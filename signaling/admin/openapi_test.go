@@ -85,6 +85,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 // some bad requests, against the description; the checker of the office does.
 func TestEveryOperation(t *testing.T) {
 	o := open(t)
+	o.pushes.dead = deadPushesOf(o.account)
 	account := Base + "/accounts/" + string(o.account)
 	for _, call := range []struct{ method, path, body string }{
 		{"GET", Base + "/openapi.json", ""},
@@ -99,6 +100,9 @@ func TestEveryOperation(t *testing.T) {
 		{"POST", Base + "/nodes/self/drain", ""},
 		{"POST", Base + "/nodes/self/undrain", ""},
 		{"GET", Base + "/relays", ""},
+		{"GET", Base + "/pushes/dead?limit=2", ""},
+		{"POST", Base + "/pushes/dead/1/retry", ""},
+		{"DELETE", Base + "/pushes/dead/2", ""},
 	} {
 		if resp, body := o.raw(call.method, call.path, call.body, nil); resp.StatusCode != 200 {
 			t.Errorf("%s %s: %d %s", call.method, call.path, resp.StatusCode, body)

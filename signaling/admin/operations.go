@@ -93,4 +93,19 @@ var operations = []operation{
 		method: http.MethodGet, path: "/relays", id: "relays",
 		summary: "List the STUN and TURN servers that the node tells devices of",
 	}, (*API).relays),
+	does(operation{
+		method: http.MethodGet, path: "/pushes/dead", id: "deadPushes",
+		summary: "List the pushes that could not be brought, oldest first, page by page; they are kept for a week",
+		errors:  []protocol.Code{protocol.CodeUnsupported},
+	}, (*API).deadPushes),
+	does(operation{
+		method: http.MethodPost, path: "/pushes/dead/{place}/retry", id: "retryPush",
+		summary: "Wake the device once more, in the way that it has named by now, and take the push off the list. For texts alone: calls are over",
+		errors:  []protocol.Code{protocol.CodeUnsupported, protocol.CodeNotFound, protocol.CodeConflict},
+	}, (*API).retryPush),
+	does(operation{
+		method: http.MethodDelete, path: "/pushes/dead/{place}", id: "dropPush",
+		summary: "Take a push off the list",
+		errors:  []protocol.Code{protocol.CodeUnsupported, protocol.CodeNotFound},
+	}, (*API).dropPush),
 }

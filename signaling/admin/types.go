@@ -36,6 +36,7 @@ type Device struct {
 	Name    string           `json:"name" doc:"what its owner calls it"`
 	Created time.Time        `json:"created"`
 	Waiting int              `json:"waiting" min:"0" doc:"items in its mailbox"`
+	Push    string           `json:"push,omitempty" enum:"webhook webpush" doc:"how it is woken while it is away; absent if it is not"`
 	Session *Session         `json:"session,omitempty" doc:"absent while the device is not connected anywhere"`
 }
 
@@ -89,6 +90,27 @@ type Relays struct {
 	Relays []Relay `json:"relays"`
 }
 
+// DeadPush is a push that could not be brought.
+type DeadPush struct {
+	Place   int               `json:"place" min:"1" doc:"its place in the list"`
+	ID      string            `json:"id" doc:"what the service that was asked knows it by"`
+	Reason  string            `json:"reason" enum:"message ring stop unknown" doc:"unknown is what this version of the server cannot read"`
+	Account directory.Account `json:"account,omitempty"`
+	Device  directory.Device  `json:"device,omitempty"`
+	Kind    string            `json:"kind" enum:"webhook webpush unknown"`
+	Service string            `json:"service,omitempty" doc:"the push service's host, of Web Push"`
+	Made    time.Time         `json:"made"`
+	Tried   int               `json:"tried" min:"0" doc:"how often"`
+	Ended   time.Time         `json:"ended" doc:"when it was given up"`
+	Why     string            `json:"why"`
+}
+
+// DeadPushes is a page of them, oldest first.
+type DeadPushes struct {
+	Pushes []DeadPush `json:"pushes"`
+	Next   int        `json:"next,omitempty" min:"1" doc:"what to give as after for the next page; absent on the last"`
+}
+
 // Done answers a change.
 type Done struct {
 	Done bool `json:"done" doc:"always true"`
@@ -129,4 +151,14 @@ type nodeSessionsRequest struct {
 	Node  string `path:"node" json:"-" max:"96" doc:"the node's incarnation, or its name if only one node has it, or self"`
 	After string `query:"after" json:"-" max:"64" doc:"next of the page before"`
 	Limit int    `query:"limit" json:"-" min:"1" max:"500" default:"100"`
+}
+
+type deadPushesRequest struct {
+	Account directory.Account `query:"account" json:"-" doc:"only those of this account"`
+	After   int               `query:"after" json:"-" min:"0" max:"9007199254740991" doc:"next of the page before"`
+	Limit   int               `query:"limit" json:"-" min:"1" max:"500" default:"100"`
+}
+
+type deadPushRequest struct {
+	Place int `path:"place" json:"-" min:"1" max:"9007199254740991" doc:"its place in the list"`
 }

@@ -13,6 +13,8 @@ const (
 	// ReachFor is how long a call without any device of the callee waits for
 	// one to connect.
 	ReachFor = 5 * time.Second
+	// WakeFor is how long it waits if sleeping devices are being woken.
+	WakeFor = 25 * time.Second
 	// RingFor is how long devices ring.
 	RingFor = 45 * time.Second
 	// ConnectFor is how long media may take after an answer. Then comes one
@@ -108,12 +110,13 @@ type Invite struct {
 	Caller  Party
 	Callee  string   // account
 	Devices []uint32 // of the callee, that can be rung now
+	Woken   bool     // others of the callee are about to connect
 	Media   []protocol.Media
 	SDP     string
 }
 
 // New makes a call in state trying and rings the devices. Without devices it
-// waits [ReachFor] for one to join.
+// waits [ReachFor] for one to join, [WakeFor] if some have been woken.
 func New(in Invite, now time.Time) (Call, []Action) {
 	c := Call{
 		V: Version, ID: in.ID, State: protocol.Trying,
@@ -128,7 +131,11 @@ func New(in Invite, now time.Time) (Call, []Action) {
 			acts = append(acts, Ring{d})
 		}
 	}
-	if len(c.Legs) == 0 {
+	switch {
+	case len(c.Legs) > 0:
+	case in.Woken:
+		acts = append(acts, StartTimer{TimerReach, WakeFor})
+	default:
 		acts = append(acts, StartTimer{TimerReach, ReachFor})
 	}
 	return c, acts

@@ -246,6 +246,14 @@ func (c *Client) PublishKeys(ctx context.Context, keys string) error {
 	return c.ask(ctx, asking{body: &protocol.KeysSet{Keys: keys}})
 }
 
+// SetPush says how this device is woken while it is not connected; nil takes that
+// back. The ways that the server has are in [protocol.Welcome]. A target of another
+// kind is an error with [protocol.CodeUnsupported], a malformed one with
+// [protocol.CodeInvalid].
+func (c *Client) SetPush(ctx context.Context, target *protocol.PushTarget) error {
+	return c.ask(ctx, asking{body: &protocol.PushSet{Target: target}})
+}
+
 // Read tells a sender that his texts have been read, up to and including id.
 func (c *Client) Read(ctx context.Context, sender e164.Number, id string) error {
 	return c.ask(ctx, asking{body: &protocol.MessageRead{To: sender.E164(), ID: id}, intent: true})

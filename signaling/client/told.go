@@ -1,8 +1,9 @@
 package client
 
 import (
-	"switchboard/signaling/protocol"
 	"time"
+
+	"switchboard/signaling/protocol"
 )
 
 // told handles a message that is no answer. It reports false if the client

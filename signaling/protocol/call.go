@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"math"
+
 	"switchboard/directory/e164"
 )
 

@@ -37,6 +37,7 @@ const (
 	TypeMessageSend    Type = "message.send"
 	TypeMessageRead    Type = "message.read"
 	TypeDevicesGet     Type = "devices.get"
+	TypePushSet        Type = "push.set"
 	TypeKeysSet        Type = "keys.set"
 	TypeMailboxItem    Type = "mailbox.item"
 	TypeMailboxAck     Type = "mailbox.ack"
@@ -127,6 +128,7 @@ var Catalog = []Spec{
 	{Type: TypeMessageRead, From: Client, New: func() Body { return new(MessageRead) }, Reply: func() any { return nil }, Summary: "tells a sender that his texts have been read"},
 	{Type: TypeDevicesGet, From: Client, New: func() Body { return new(DevicesGet) }, Reply: func() any { return new(DeviceList) }, Summary: "asks for which devices to encrypt a text, and with which keys"},
 	{Type: TypeKeysSet, From: Client, New: func() Body { return new(KeysSet) }, Reply: func() any { return nil }, Summary: "publishes the keys of this device"},
+	{Type: TypePushSet, From: Client, New: func() Body { return new(PushSet) }, Reply: func() any { return nil }, Summary: "tells how this device is woken while it is away"},
 	{Type: TypeMailboxItem, From: Server, New: func() Body { return new(MailboxItem) }, Summary: "delivers an item of the device's mailbox"},
 	{Type: TypeMailboxAck, From: Client, New: func() Body { return new(MailboxAck) }, Summary: "tells which items are safely with the device"},
 	{Type: TypeMailboxDrained, From: Server, New: func() Body { return new(MailboxDrained) }, Summary: "marks the end of the backlog"},

@@ -187,8 +187,11 @@ func TestValidate(t *testing.T) {
 			"media": call(`,"media":"SECRET-VALUE"`), "path.local": call(`,"media":"connected","path":{"local":"SECRET-VALUE"}`)}},
 		"message.send": {[]string{`{"id":"m","to":"1","body":"hello"}`}, map[string]string{
 			"id": `{"to":"1","body":"x"}`, "to": `{"id":"m","body":"x"}`, "body": `{"id":"m","to":"1"}`, "type": `{"id":"m","to":"1","body":"x","type":"` + long + `"}`}},
-		"devices.get":  {[]string{`{"number":"1"}`}, map[string]string{"number": `{}`}},
-		"keys.set":     {[]string{`{}`, `{"keys":"abc"}`}, map[string]string{"keys": `{"keys":"` + long + `"}`}},
+		"devices.get": {[]string{`{"number":"1"}`}, map[string]string{"number": `{}`}},
+		"keys.set":    {[]string{`{}`, `{"keys":"abc"}`}, map[string]string{"keys": `{"keys":"` + long + `"}`}},
+		"push.set": {[]string{`{}`, `{"target":{"kind":"webhook","token":"abc"}}`}, map[string]string{
+			"target.kind": `{"target":{"kind":"SECRET-VALUE"}}`, "target.token": `{"target":{"kind":"webhook","token":"` + long + `"}}`,
+			"target.endpoint": `{"target":{"kind":"webpush","endpoint":"` + long + `"}}`}},
 		"message.read": {[]string{`{"to":"1","id":"m"}`}, map[string]string{"to": `{"id":"m"}`, "id": `{"to":"1"}`}},
 		"mailbox.ack":  {[]string{`{"seq":1}`}, map[string]string{"seq": `{}`}},
 		"typing":       {[]string{`{"to":"1"}`}, map[string]string{"to": `{}`}},

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"math"
+
 	"switchboard/directory/e164"
 )
 
@@ -75,6 +76,8 @@ type Welcome struct {
 	// Calls are the account's calls that this device takes part in or could
 	// answer now.
 	Calls []CallSnapshot `json:"calls"`
+	// Push is how devices can be woken while they are away; absent if they cannot.
+	Push *PushWays `json:"push,omitempty"`
 	// Region is where this device is best served, as far as the server knows;
 	// empty without regions.
 	Region string `json:"region,omitempty"`

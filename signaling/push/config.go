@@ -47,6 +47,9 @@ func Default() Config {
 	return Config{Workers: 16, Attempts: 8, Timeout: 10 * time.Second}
 }
 
+// On reports whether pushes can leave at all.
+func (c Config) On() bool { return c.Webhook.URL != "" || c.WebPush.Subject != "" }
+
 // Validate reports every key that has a value which cannot be.
 func (c Config) Validate() error {
 	var errs []error

@@ -85,3 +85,45 @@ func (q *Queue) Dead(ctx context.Context, account string, after uint64, limit in
 	}
 	return all, nil
 }
+
+// ErrNoPush says that the list has nothing at a place.
+var ErrNoPush = errors.New("no such push")
+
+// DeadAt returns what is at a place of the list, or [ErrNoPush].
+func (q *Queue) DeadAt(ctx context.Context, seq uint64) (Dead, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var d Dead
+	s, err := q.js.Stream(ctx, streamDead)
+	if err != nil {
+		return d, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	m, err := s.GetMsg(ctx, seq)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return d, ErrNoPush
+	case err != nil:
+		return d, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case json.Unmarshal(m.Data, &d) != nil:
+		return d, ErrNoPush
+	}
+	d.Seq = m.Sequence
+	return d, nil
+}
+
+// DropDead removes what is at a place of the list, or returns [ErrNoPush].
+func (q *Queue) DropDead(ctx context.Context, seq uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	s, err := q.js.Stream(ctx, streamDead)
+	if err == nil {
+		err = s.DeleteMsg(ctx, seq)
+	}
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful):
+		return ErrNoPush
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"switchboard/signaling/auth"
@@ -51,21 +52,22 @@ func (w *webhook) send(ctx context.Context, j job) error {
 	if err != nil {
 		return errNoAnswer // err holds the URL
 	}
-	return verdict(resp)
+	return verdict(resp, http.StatusGone) // 404 may be a fault of the service, which must not cost every device its target
 }
 
 var errNoAnswer = errors.New("no answer")
 
-// verdict reads what a service says to a push.
-func verdict(resp *http.Response) error {
+// verdict reads what a service says to a push. Some codes say that the target leads
+// nowhere.
+func verdict(resp *http.Response, gone ...int) error {
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10)) // so that the connection can be used again
 	switch c := resp.StatusCode; {
 	case c >= 200 && c < 300:
 		return nil
-	case c == http.StatusNotFound, c == http.StatusGone:
+	case slices.Contains(gone, c):
 		return ErrGone
-	case c == http.StatusRequestTimeout, c == http.StatusTooManyRequests, c >= 500:
+	case c == http.StatusNotFound, c == http.StatusRequestTimeout, c == http.StatusTooManyRequests, c >= 500:
 		return fmt.Errorf("answered %d", c)
 	default:
 		return fmt.Errorf("%w: answered %d", ErrRefused, c)

@@ -103,5 +103,5 @@ func (b *browser) send(ctx context.Context, j job) error {
 	case err != nil:
 		return errNoAnswer // err holds the endpoint
 	}
-	return verdict(resp)
+	return verdict(resp, http.StatusNotFound, http.StatusGone) // RFC 8030 §7.3
 }

@@ -73,6 +73,7 @@ export const TYPES = freeze({
   "message.read":         {"from": "client"},
   "devices.get":          {"from": "client", "reply": true},
   "keys.set":             {"from": "client"},
+  "push.set":             {"from": "client"},
   "mailbox.item":         {"from": "server"},
   "mailbox.ack":          {"from": "client"},
   "mailbox.drained":      {"from": "server"},

@@ -119,7 +119,7 @@ func (m *Move) found(ctx context.Context) (made map[string]earlier, other string
 
 // ours reports whether a stream has a name that Switchboard gives.
 func ours(stream string) bool {
-	return strings.HasPrefix(stream, "KV_") || strings.HasPrefix(stream, "INBOX_")
+	return strings.HasPrefix(stream, "KV_") || strings.HasPrefix(stream, "INBOX_") || strings.HasPrefix(stream, "PUSH")
 }
 
 // copyAll has the cluster copy all streams, compares the copies, and marks the
@@ -158,17 +158,26 @@ func (m *Move) copyAll(ctx context.Context, made map[string]earlier) (originals 
 		if before.state != "" && before.from != origin(info) {
 			return nil, fmt.Errorf("%w: %s there is a copy of other data than that in %s", ErrInUse, info.Config.Name, m.Dir)
 		}
-		if before.state == "" {
-			if err := m.mirror(ctx, leaf, info); err != nil {
-				return nil, err
-			}
+		if before.state != "" {
+			continue
+		}
+		begin := m.mirror
+		if isQueue(info.Config) {
+			begin = m.begin
+		}
+		if err := begin(ctx, leaf, info); err != nil {
+			return nil, err
 		}
 	}
 	for _, info := range infos {
 		if made[info.Config.Name].state == done {
 			continue // it has gone on since
 		}
-		if err := m.caughtUp(ctx, leaf, info.Config.Name); err != nil {
+		finish := m.caughtUp
+		if isQueue(info.Config) {
+			finish = m.carry
+		}
+		if err := finish(ctx, leaf, info.Config.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -298,7 +307,7 @@ func (m *Move) promote(ctx context.Context, c jetstream.StreamConfig) error {
 		return fmt.Errorf("promote %s: %w", c.Name, err)
 	}
 	now := s.CachedInfo().Config
-	if now.Mirror == nil {
+	if now.Metadata[stateKey] == done {
 		return nil // in an earlier run
 	}
 	c.Replicas, c.Mirror, c.Placement = now.Replicas, nil, now.Placement
@@ -307,6 +316,10 @@ func (m *Move) promote(ctx context.Context, c jetstream.StreamConfig) error {
 	s, err = m.To.JetStream().UpdateStream(ctx, c)
 	if err != nil {
 		return fmt.Errorf("promote %s: %w", c.Name, m.To.Explain(err))
+	}
+	if isQueue(c) {
+		m.Say("%-12s is in the cluster", c.Name)
+		return nil
 	}
 	if err := s.Purge(ctx, jetstream.WithPurgeSubject(lastSubject(c))); err != nil {
 		m.Say("%-12s one message more than before is left at the end, which does no harm: %v", c.Name, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,6 +21,8 @@ import (
 	"switchboard/directory/natsnode/loopback"
 	"switchboard/signaling/callstore"
 	"switchboard/signaling/mailbox"
+	"switchboard/signaling/push"
+	"switchboard/signaling/push/pushtest"
 )
 
 // TestMain lets servers in this process take their time to tell others that a
@@ -200,10 +203,69 @@ func fill(t *testing.T) old {
 	if o.call, err = s.calls.Create(ctx, "c.call", []byte(`{"v":1}`), time.Hour); err != nil {
 		t.Fatal(err)
 	}
+	fillPushes(t, n, o.accounts)
 	if err := n.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
 	return o
+}
+
+// pushesWait is for how many devices a push waits.
+const pushesWait = 3
+
+func openPushes(t *testing.T, n *natsnode.Node, s *pushtest.Service) *push.Queue {
+	t.Helper()
+	c := push.Default()
+	c.Webhook.URL, c.Webhook.SecretFile, c.Replicas = s.URL, "x", n.Replicas()
+	q, err := push.Open(t.Context(), c, push.Deps{JetStream: n.JetStream(), WebhookSecret: []byte("0123456789abcdef"), Log: directorytest.Log()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// bringPushes works on a queue until all that waits is on its way, n of them.
+func bringPushes(t *testing.T, q *push.Queue, s *pushtest.Service, n int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- q.Run(ctx) }()
+	for range n {
+		s.Await()
+	}
+	s.None(100 * time.Millisecond)
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// fillPushes leaves one push that could not be brought, and some that wait.
+func fillPushes(t *testing.T, n *natsnode.Node, accounts []directory.Account) {
+	t.Helper()
+	s := pushtest.Start(t, http.StatusBadRequest)
+	q := openPushes(t, n, s)
+	put := func(a directory.Account) {
+		err := q.Put(t.Context(), push.Device{Account: string(a), Device: 1}, push.Target{Kind: push.Webhook, Token: "t"}, push.Wake{Reason: push.Message})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(accounts[0])
+	bringPushes(t, q, s, 1)
+	for _, a := range accounts[:pushesWait] {
+		put(a)
+	}
+}
+
+func checkPushes(t *testing.T, n *natsnode.Node) {
+	t.Helper()
+	s := pushtest.Start(t, http.StatusOK)
+	q := openPushes(t, n, s)
+	if dead, err := q.Dead(t.Context(), "", 0, 10); err != nil || len(dead) != 1 || dead[0].Why == "" {
+		t.Errorf("pushes that could not be brought: %v, %v", dead, err)
+	}
+	bringPushes(t, q, s, pushesWait)
 }
 
 func move(t *testing.T, o old, c cluster, to *natsnode.Node) *migrate.Move {
@@ -266,6 +328,7 @@ func check(t *testing.T, o old, n *natsnode.Node) {
 	if _, err := s.dir.Register(ctx, directorytest.Number(t, people)); err != nil {
 		t.Errorf("a new account: %v", err)
 	}
+	checkPushes(t, n)
 	list := n.JetStream().ListStreams(ctx)
 	for info := range list.Info() {
 		if info.Config.Replicas != 3 || info.Config.Mirror != nil {
