@@ -67,7 +67,7 @@ func (h *house) start() {
 	h.cmd.Dir = h.dir
 	h.cmd.Env = append(os.Environ(),
 		"SWITCHBOARD_DEVELOPMENT=true", "SWITCHBOARD_HTTP_LISTEN="+h.addr, "SWITCHBOARD_OPS_LISTEN=localhost:0", "SWITCHBOARD_ADMIN_LISTEN=", "SWITCHBOARD_RELAY_LISTEN=:0",
-		"SWITCHBOARD_RELAY_TLS_LISTEN=:0", "SWITCHBOARD_AUTH_ADDRESS_BURST=100", "SWITCHBOARD_AUTH_CODE_RESEND=1ms")
+		"SWITCHBOARD_RELAY_TLS_LISTEN=:0", "SWITCHBOARD_AUTH_ADDRESS_BURST=100", "SWITCHBOARD_AUTH_CODE_RESEND=1ms", "SWITCHBOARD_PUSH_WEBPUSH_SUBJECT=mailto:operator@example.org")
 	log, err := os.Create(filepath.Join(h.dir, "log"))
 	if err != nil {
 		h.t.Fatal(err)

@@ -152,9 +152,10 @@ export const KINDS = freeze(["message", "delivered", "read", "call"])
  * {@link SwitchboardError.code}: `offline` (not connected and the deadline has
  * passed, or the connection broke), `timeout` (no answer in time), `stopped`
  * (the session has ended for good), `media` (microphone or camera could not be
- * opened), `network` (HTTP did not get through).
+ * opened), `network` (HTTP did not get through), `push` (the browser would not
+ * subscribe to Web Push).
  */
-export const LOCAL_CODES = freeze(["offline", "timeout", "stopped", "media", "network"])
+export const LOCAL_CODES = freeze(["offline", "timeout", "stopped", "media", "network", "push"])
 
 /** @typedef {{urls: string[], username?: string, credential?: string}} ICEServer */
 /** @typedef {{servers: ICEServer[], ttl_ms?: number}} ICE */
@@ -173,6 +174,7 @@ export const LOCAL_CODES = freeze(["offline", "timeout", "stopped", "media", "ne
 /** @typedef {'pending'|'stored'|'delivered'|'read'|'received'|'failed'} TextState */
 /** @typedef {{id: string, out: boolean, body: string, type: string, time: number, state: TextState, error?: string, life?: number, expires?: number, device?: number, payloads?: Payload[], ownPayloads?: Payload[]}} Text */
 /** @typedef {{device: number, body: string}} Payload */
+/** @typedef {{kind: 'webhook'|'webpush', token?: string, endpoint?: string, p256dh?: string, auth?: string}} PushTarget */
 /** @typedef {{number: string, texts: Text[], unread: number, read: string, time: number}} Conversation */
 /** @typedef {{call: string, peer: string, out: boolean, video: boolean, time: number, reason: string, mine: boolean, answered: boolean, duration: number, seen: boolean}} PastCall */
 /** @typedef {{code: string, cat?: string, retry?: boolean, after_ms?: number, msg?: string, info?: Record<string, string>}} WireError */
@@ -710,6 +712,13 @@ class Link {
     } else if (this.state === 'online') {
       this.#probe()
     }
+  }
+
+  /** Lets go of the socket until it is poked. The session stays, for a while. */
+  rest() {
+    if (this.state !== 'online' && this.state !== 'connecting') return
+    this.#drop()
+    this.#to('waiting')
   }
 
   /** Gives the socket up and opens another, with the same session. */
@@ -1497,6 +1506,45 @@ export class Client extends EventTarget {
   /** @returns {Promise<string[]>} the numbers that the account blocks */
   async blocked() { return (await this.#link.request('block.list', {})).numbers }
 
+  // --- being woken while away
+
+  /**
+   * Says how this device is woken for texts and calls while it is not connected;
+   * null takes it back. `welcome.push` says which ways there are. In a browser,
+   * {@link Client.enablePush} does all of it.
+   *
+   * @param {PushTarget|null} target
+   * @returns {Promise<void>} throws a {@link SwitchboardError}: unsupported, invalid
+   */
+  async setPush(target) { await this.#link.request('push.set', target ? { target } : {}) }
+
+  /**
+   * Has this browser woken for texts and calls while no page is open, by Web Push.
+   * Do it from a click the first time, because browsers ask people then, and after
+   * each new session, because subscriptions change. The worker is told by `push`
+   * events; their JSON is described in PROTOCOL.md, *Waking a device that is away*.
+   *
+   * @param {ServiceWorkerRegistration} worker
+   * @returns {Promise<void>} throws a {@link SwitchboardError}: unsupported (server or browser cannot), push (the browser would not)
+   */
+  async enablePush(worker) {
+    const key = this.welcome?.push?.vapid
+    if (!key || !worker.pushManager) throw localError('unsupported', key ? 'This browser cannot be woken.' : 'This server wakes no browsers.')
+    const { endpoint, keys } = await subscribeTo(worker.pushManager, key)
+    await this.setPush({ kind: 'webpush', endpoint, p256dh: keys?.p256dh, auth: keys?.auth })
+  }
+
+  /**
+   * Takes that back, at the server and in the browser.
+   *
+   * @param {ServiceWorkerRegistration} worker
+   * @returns {Promise<void>} throws a {@link SwitchboardError}
+   */
+  async disablePush(worker) {
+    await this.setPush(null)
+    await (await worker.pushManager?.getSubscription())?.unsubscribe().catch(() => {})
+  }
+
   // --- what the server tells
 
   #stateChanged() {
@@ -1710,7 +1758,9 @@ export class Client extends EventTarget {
     on(window, 'pagehide', () => {
       for (const call of this.calls.values()) call.hangup()
       try { this.store.save() } catch { /* nobody is left to tell */ }
+      this.#link.rest() // or a page that the browser keeps would be taken to be here
     })
+    on(window, 'pageshow', (e) => { if (e.persisted) this.#link.poke() })
     this.#refreshTimer = setInterval(() => this.#refreshIfDue(), REFRESH_CHECK)
   }
 
@@ -2491,6 +2541,30 @@ export class Call extends EventTarget {
 
   /** @param {string} type */
   #fire(type) { this.dispatchEvent(new Event(type)) }
+}
+
+// ----------------------------------------------------------------------- push
+
+/** @param {PushManager} manager @param {string} key @returns {Promise<PushSubscriptionJSON>} */
+async function subscribeTo(manager, key) {
+  try {
+    let s = await manager.getSubscription()
+    if (s?.options?.applicationServerKey && base64url(s.options.applicationServerKey) !== key) {
+      await s.unsubscribe() // it was for another server, or for one that has lost its key
+      s = null
+    }
+    s ||= await manager.subscribe({ userVisibleOnly: true, applicationServerKey: key })
+    return s.toJSON()
+  } catch (e) {
+    const { name, message } = /** @type {Error} */ (e)
+    const msg = name === 'NotAllowedError' ? 'The browser was not allowed to show notifications.' : "The browser's push service could not be reached."
+    throw new SwitchboardError({ code: 'push', msg, info: { name, message } })
+  }
+}
+
+/** @param {ArrayBuffer} bytes */
+function base64url(bytes) {
+  return btoa(String.fromCharCode(...new Uint8Array(bytes))).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '')
 }
 
 // ---------------------------------------------------------------------- media

@@ -25,10 +25,11 @@ var files embed.FS
 const SDKPath = "/switchboard.js"
 
 // policy lets the page load what comes with it and nothing else: no inline
-// script or style, no other origin, no frame around it.
+// script or style, no other origin, no frame around it. The only script that it
+// may name itself is its service worker.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; " +
 	"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
-	"require-trusted-types-for 'script'; trusted-types 'none'"
+	"require-trusted-types-for 'script'; trusted-types worker"
 
 // permissions leaves the page what a phone needs.
 const permissions = "camera=(self), microphone=(self), autoplay=(self), screen-wake-lock=(self), " +

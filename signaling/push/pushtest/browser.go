@@ -46,11 +46,17 @@ func Subscribe(t testing.TB, endpoint string) *Browser {
 // believed who sent it (RFC 8292), or a browser could not read it.
 func (b *Browser) Read(r Received, applicationServerKey string) Notice {
 	b.t.Helper()
+	return read(b.t, b.Open(r, applicationServerKey))
+}
+
+// Open does so, and returns what the browser's service worker is told.
+func (b *Browser) Open(r Received, applicationServerKey string) []byte {
+	b.t.Helper()
 	b.believe(r, applicationServerKey)
 	if enc := r.Header.Get("Content-Encoding"); enc != "aes128gcm" {
 		b.t.Errorf("content encoding %q", enc)
 	}
-	return read(b.t, b.decrypt(r.Body))
+	return b.decrypt(r.Body)
 }
 
 // believe checks the signature with the key that the browser subscribed with.

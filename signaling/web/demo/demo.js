@@ -17,6 +17,7 @@ import { Chats, Keypad, Recents } from './lists.js'
 import { Chat } from './chat.js'
 import { CallView } from './callview.js'
 import { Devices } from './devices.js'
+import { Waking } from './waking.js'
 import * as tones from './tones.js'
 
 const params = new URLSearchParams(location.search)
@@ -45,6 +46,7 @@ export class Phone {
     this.chat = new Chat(this)
     this.callView = new CallView(this)
     this.devices = new Devices(() => this.store.device?.token || '')
+    this.waking = new Waking(() => this.client, profile, phoneName)
     this.register = new RegisterView((reply) => this.#registered(reply))
     this.#settings()
     $('banner-retry').onclick = () => this.client.retryNow()
@@ -171,8 +173,10 @@ export class Phone {
 
   #stateChanged() {
     const { state } = this.client
-    if (state === 'online') this.#troubleSince = 0
-    else this.#troubleSince ||= Date.now()
+    if (state === 'online') {
+      this.#troubleSince = 0
+      this.waking.connected()
+    } else this.#troubleSince ||= Date.now()
     clearInterval(this.#bannerTimer)
     if (state !== 'online' && state !== 'stopped') this.#bannerTimer = setInterval(() => this.#banner(), 500)
     this.#banner()
@@ -241,7 +245,7 @@ export class Phone {
     }
     const second = `?phone=${Number(phoneName || 1) + 1 || 2}`
     for (const id of ['second-phone', 'settings-second-phone']) $(id).href = second
-    $('open-settings').onclick = () => { $('settings').showModal(); this.#privacy(); this.devices.render() }
+    $('open-settings').onclick = () => { $('settings').showModal(); this.#privacy(); this.waking.render(); this.devices.render() }
     $('seen-by').onchange = () => this.#privacy({ last_seen: $('seen-by').value })
     $('findable').onchange = () => this.#privacy({ discoverable: $('findable').checked ? 'everyone' : 'nobody' })
     $('read-receipts').onchange = () => this.#privacy({ read_receipts: $('read-receipts').checked ? 'everyone' : 'nobody' })
@@ -274,7 +278,7 @@ export class Phone {
     if (!window.confirm('Remove this phone? Its texts and calls are deleted from this browser.')) return
     this.client.bye()
     show($('stopped'), false)
-    await revoke({ token }).catch(() => {})
+    await Promise.allSettled([revoke({ token }), this.waking.forget()])
     this.store.clear()
     $('phone').hidden = true
     this.register.open()

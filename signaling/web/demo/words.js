@@ -26,7 +26,7 @@ const reasons = {
 const errors = {
   malformed: 'Something is wrong with this page. Please reload it.',
   invalid: 'That cannot be right. Please check what you entered.',
-  unsupported: 'The server is too old for that.',
+  unsupported: 'That cannot be done here.',
   too_large: 'That is too long to be sent.',
   bad_number: 'That is not a phone number.',
   conflict: 'That was sent before with other words.',
@@ -75,7 +75,7 @@ const stops = {
 
 /** @param {any} e @returns {string} */
 export function errorWords(e) {
-  if (e?.code === 'media') return e.message
+  if (e?.code === 'media' || e?.code === 'push') return e.message
   if (e?.code === 'bad_number') return numberTroubles[/** @type {keyof numberTroubles} */ (e.info?.reason)] || errors.bad_number
   if (e?.code === 'bad_code' && e.info?.attempts_left) {
     const n = Number(e.info.attempts_left)
