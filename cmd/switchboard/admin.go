@@ -24,11 +24,11 @@ func adminCommands() []adminCommand {
 		{"end-session", "NUMBER DEVICE | -node NODE SESSION", "end a session, a device's or by its name; the device may connect again", program.adminEndSession},
 		{"remove-device", "-yes NUMBER DEVICE", "remove a device for good: tokens, session, mailbox", program.adminRemoveDevice},
 		{"drain", "[-wait DURATION] NODE", "take a node out of service: its sessions go elsewhere, it idles; -wait until they have gone", program.adminDrain},
-		{"migrate", "-config OLD -to NEW -leaf URL [-dry-run]", "move the data of an embedded NATS to a cluster; no node may run", program.adminMigrate},
+		{"undrain", "NODE", "put a drained node back into service", program.adminUndrain},
 		{"pushes", "[-number NUMBER] [-limit N]", "the pushes that could not be brought to sleeping devices, oldest first", program.adminPushes},
 		{"retry-push", "PLACE", "wake the device once more that a push of that list did not reach", program.adminRetryPush},
 		{"drop-push", "PLACE", "take a push off that list", program.adminDropPush},
-		{"undrain", "NODE", "put a drained node back into service", program.adminUndrain},
+		{"migrate", "-config OLD -to NEW -leaf URL [-dry-run]", "move the data of an embedded NATS to a cluster; no node may run", program.adminMigrate},
 	}
 }
 
