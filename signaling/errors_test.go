@@ -14,9 +14,6 @@ import (
 	"switchboard/signaling/protocol"
 )
 
-// byHTTP are the codes that registration alone gives; package auth provokes them.
-var byHTTP = []protocol.Code{protocol.CodeCode, protocol.CodeCodeExpired, protocol.CodeForbidden}
-
 // scene is where an error is provoked: Alice and Bob are connected, Carol is not
 // known.
 type scene struct {
@@ -46,7 +43,7 @@ func TestEveryError(t *testing.T) {
 	text := func(to string) *protocol.MessageSend {
 		return &protocol.MessageSend{ID: "m1", To: to, Body: private}
 	}
-	provoked := map[protocol.Code]struct {
+	provoked := map[protocol.Code]struct { // and package auth provokes protocol.HTTPCodes
 		prepare func(w *world)
 		do      func(s scene) *protocol.Error
 		info    string
@@ -122,7 +119,7 @@ func TestEveryError(t *testing.T) {
 	}
 	for _, spec := range protocol.Codes {
 		c, there := provoked[spec.Code]
-		if slices.Contains(byHTTP, spec.Code) {
+		if slices.Contains(protocol.HTTPCodes, spec.Code) {
 			continue
 		}
 		if !there {

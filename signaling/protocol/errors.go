@@ -45,6 +45,10 @@ const (
 	CodeInternal    Code = "internal"        // a fault of the server; its log has the cause
 )
 
+// HTTPCodes are those that registration and the account answer with, by HTTP, and
+// no session ever does.
+var HTTPCodes = []Code{CodeCode, CodeCodeExpired, CodeForbidden}
+
 // CodeSpec is what goes with a code.
 type CodeSpec struct {
 	Code     Code

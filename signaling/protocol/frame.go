@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 )
 
 // MaxFrame is the largest frame in bytes that either side accepts. It bounds
@@ -53,7 +54,8 @@ func DecodeFrame(b []byte) (Frame, error) {
 		return Frame{}, NewError(CodeTooLarge, "frame of more than %d bytes", MaxFrame)
 	}
 	var f Frame
-	if err := json.Unmarshal(b, &f); err != nil {
+	// The decoder would put other characters in place of bytes that are none.
+	if !utf8.Valid(b) || json.Unmarshal(b, &f) != nil {
 		return Frame{}, NewError(CodeMalformed, "frame is not a JSON object of this protocol")
 	}
 	switch {
