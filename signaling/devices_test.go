@@ -10,7 +10,8 @@ import (
 func TestPayloads(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		n1, n2 := w.node("n1"), w.node("n2")
-		a1, a2 := n1.connect(w.device(n1, alice)), n2.connect(w.device(n1, alice))
+		token := w.device(n1, alice)
+		a1, a2 := n1.connect(token), n2.connect(w.device(n1, alice))
 		b1, b2 := n1.connect(w.device(n1, bob)), n2.connect(w.device(n1, bob))
 		ok[struct{}](b2, &protocol.KeysSet{Keys: "a key"})
 		list := ok[protocol.DeviceList](a1, &protocol.DevicesGet{Number: bob})
@@ -44,9 +45,28 @@ func TestPayloads(t *testing.T) {
 			t.Errorf("another payload: %+v", e)
 		}
 
+		// A device that has come since gets the text under the same id, and the
+		// others do not get it again.
+		m.Payloads[0].Body = "secret text for one"
+		b3 := n2.connect(w.device(n1, bob))
+		a1 = n2.connect(token)
+		if e := a1.refused(&m); e.Code != protocol.CodeDevices || e.Info["missing"] != "3" {
+			t.Errorf("on a node that does not know the text: %+v", e)
+		}
+		m.Payloads = append(m.Payloads, protocol.Payload{Device: 3, Body: "secret text for three"})
+		ok[protocol.MessageStored](a1, &m)
+		a1 = n1.connect(token) // which knows the text
+		ok[protocol.MessageStored](a1, &m)
+		if it := item(b3, protocol.KindMessage); it.ID != "m1" || it.Body != "secret text for three" {
+			t.Errorf("the device that came later got %+v", it)
+		}
+		for _, p := range []*phone{b1, b2, b3, a2} {
+			nothing[*protocol.MailboxItem](p)
+		}
+
 		m = protocol.MessageSend{ID: "m2", To: bob, Payloads: []protocol.Payload{{Device: 1, Body: "secret text"}, {Device: 7, Body: "secret text"}}}
 		e := a1.refused(&m)
-		if e.Code != protocol.CodeDevices || e.Retry || e.Info["missing"] != "2" || e.Info["extra"] != "7" || e.Info["own_missing"] != "2" || e.Info["own_extra"] != "" {
+		if e.Code != protocol.CodeDevices || e.Retry || e.Info["missing"] != "2,3" || e.Info["extra"] != "7" || e.Info["own_missing"] != "2" || e.Info["own_extra"] != "" {
 			t.Errorf("payloads of other devices: %+v", e)
 		}
 		nothing[*protocol.MailboxItem](b1)

@@ -34,6 +34,12 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 	if err != nil {
 		return nil, err
 	}
+	d := digestOf(to, m)
+	if time, err := s.texts.repeated(ss.account, m.ID, d); err != nil {
+		return nil, err
+	} else if time != 0 {
+		return &protocol.MessageStored{ID: m.ID, To: to, Time: time}, nil
+	}
 	if err := s.pairs.take(pair{ss.account, receiver}, 1); err != nil {
 		s.metrics.limited.WithLabelValues("pairs").Inc()
 		return nil, err
@@ -54,10 +60,6 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 	if err != nil {
 		return nil, err
 	}
-	sum, known := s.texts.sum(ss.account, to, m)
-	if known != "" && known != sum {
-		return nil, errOtherText()
-	}
 	it := protocol.MailboxItem{
 		Kind: protocol.KindMessage, ID: m.ID, From: ss.number, To: to, Time: time.Now().UnixMilli(),
 		ContentType: cmp.Or(m.ContentType, "text/plain"), Body: m.Body, Device: uint32(ss.device),
@@ -67,7 +69,10 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 	}
 	entries := compose(it, ss.account, theirs, own, bodies)
 	for i := range entries {
-		entries[i].Sum, entries[i].TTL = sum, lifeOf(m)
+		entries[i].Sum, entries[i].TTL = d.at(""), lifeOf(m)
+		if bodies != nil {
+			entries[i].Sum = d.at(bodies[i])
+		}
 	}
 	receivers := len(theirs)
 	if r.Blocked { // he must not be able to tell
@@ -80,7 +85,7 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 	if !r.Blocked {
 		s.wakeForText(ctx, receiver, devices)
 	}
-	s.texts.stored(ss.account, m.ID, sum)
+	s.texts.stored(ss.account, m.ID, d, it.Time)
 	s.metrics.messages.Inc()
 	s.met.meet(ss.account, to)
 	return &protocol.MessageStored{ID: m.ID, To: to, Time: it.Time}, nil

@@ -265,7 +265,7 @@ func TestConflict(t *testing.T) {
 			"type": func(m *protocol.MessageSend) { m.ContentType = "text/html" },
 			"life": func(m *protocol.MessageSend) { m.ExpiresMS = 0 },
 		}
-		ok[protocol.MessageStored](a, &first)
+		stored := ok[protocol.MessageStored](a, &first)
 		for _, n := range []*node{n1, n2} { // the one that took it, and another
 			p := n.connect(token)
 			for what, change := range others {
@@ -278,6 +278,10 @@ func TestConflict(t *testing.T) {
 			ok[protocol.MessageStored](p, &first)
 		}
 		a = n1.connect(token)
+		time.Sleep(time.Minute)
+		if again := ok[protocol.MessageStored](a, &first); again.Time != stored.Time {
+			t.Errorf("a repeat was stored at %d, the text at %d", again.Time, stored.Time)
+		}
 		elsewhere := first
 		elsewhere.To = carol
 		if e := a.refused(&elsewhere); e.Code != protocol.CodeConflict {

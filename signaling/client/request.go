@@ -223,7 +223,9 @@ func (c *Client) SendTyped(ctx context.Context, id, to, contentType, body string
 }
 
 // SendMessage is [Client.Send] for whatever a text may have, as a life after which
-// it is of no use.
+// it is of no use, or payloads. After devices_changed send it again with the same
+// id and payloads, but without those of devices that are gone, and with more for
+// those that have come: no device gets it twice.
 func (c *Client) SendMessage(ctx context.Context, m protocol.MessageSend) (protocol.MessageStored, error) {
 	var stored protocol.MessageStored
 	err := c.ask(ctx, asking{body: &m, intent: true, reply: &stored})

@@ -237,3 +237,22 @@ func TestFullStorage(t *testing.T) {
 		t.Errorf("conversations %v", got)
 	}
 }
+
+// A device came between the encryption and the sending: it gets its payload under
+// the same id.
+func TestPayloadsAreGivenAnew(t *testing.T) {
+	st := newStage(t)
+	p := st.connect(nil)
+	st.page.eval(`client.sendText('` + other + `', 'two words', { type: 'application/x-sealed', payloads: [{ device: 1, body: 'xx' }] })`)
+	first := p.want(protocol.TypeMessageSend)
+	p.refuse(first, protocol.NewError(protocol.CodeDevices, "changed").With("missing", "2"))
+	st.page.wait(`store.conversation('` + other + `').texts[0].error === 'devices_changed'`)
+	st.page.eval(`const text = store.conversation('` + other + `').texts[0]
+		client.resend('` + other + `', text.id, { payloads: [...text.payloads, { device: 2, body: 'yy' }], ownPayloads: [{ device: 3, body: 'zz' }] })`)
+	again := sent(t, p.want(protocol.TypeMessageSend))
+	want := &protocol.MessageSend{
+		ID: sent(t, first).ID, To: other, ContentType: "application/x-sealed",
+		Payloads: []protocol.Payload{{Device: 1, Body: "xx"}, {Device: 2, Body: "yy"}}, OwnPayloads: []protocol.Payload{{Device: 3, Body: "zz"}},
+	}
+	same(t, "sent again", want, again)
+}

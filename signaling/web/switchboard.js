@@ -1304,11 +1304,20 @@ export class Client extends EventTarget {
   /** Publishes what others need to encrypt for this device; '' takes it back. @param {string} keys at most 4,096 bytes @returns {Promise<void>} */
   publishKeys(keys) { return this.#link.request('keys.set', { keys }) }
 
-  /** Tries a failed text again, under the same id. @param {string} number @param {string} id */
-  resend(number, id) {
+  /**
+   * Tries a failed text again, under the same id. After `devices_changed` give its
+   * payloads anew: those of before, without the devices that are gone, and with those
+   * that have come.
+   *
+   * @param {string} number
+   * @param {string} id
+   * @param {{payloads?: Payload[], ownPayloads?: Payload[]}} [o]
+   */
+  resend(number, id, { payloads, ownPayloads } = {}) {
     const c = this.store.conversation(number)
     const text = c?.texts.find((t) => t.id === id && t.state === 'failed')
     if (!c || !text) return
+    if (payloads) Object.assign(text, { payloads, ownPayloads })
     text.state = 'pending'
     delete text.error
     this.#changed(c)
