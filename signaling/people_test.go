@@ -148,7 +148,7 @@ func TestBlockedCallerCannotTell(t *testing.T) {
 						t.Errorf("blocked, he heard %v, before %v", got[i], want[i])
 					}
 				}
-				gotItem.Seq, gotItem.ID, gotItem.Time, gotItem.Call.Call = wantItem.Seq, wantItem.ID, wantItem.Time, wantItem.Call.Call
+				gotItem.Seq, gotItem.N, gotItem.ID, gotItem.Time, gotItem.Call.Call = wantItem.Seq, wantItem.N, wantItem.ID, wantItem.Time, wantItem.Call.Call
 				if !reflect.DeepEqual(gotItem, wantItem) {
 					t.Errorf("in his history: %+v, before %+v", gotItem, wantItem)
 				}

@@ -60,6 +60,7 @@ type session struct {
 	away    *time.Timer         // ends the session if no connection comes
 	calls   map[string]struct{} // that the device may believe to take part in; nil if there has been none
 	rest    rest                // while the device is away
+	items   uint64              // of the mailbox that were sent on this connection
 }
 
 // reliable is a numbered frame.
@@ -77,6 +78,7 @@ func (s *session) tell(b protocol.Body) {
 		return
 	}
 	s.follow(b)
+	s.count(b)
 	f := protocol.Frame{}
 	if spec.Reliable {
 		f.S = s.lastS + 1
@@ -100,6 +102,17 @@ func (s *session) tell(b protocol.Body) {
 		s.conn.send(raw)
 	} else {
 		s.missing(b)
+	}
+}
+
+// count counts the items of the mailbox on a connection. It must hold mu.
+func (s *session) count(b protocol.Body) {
+	switch b := b.(type) {
+	case *protocol.MailboxItem:
+		s.items++
+		b.N = s.items
+	case *protocol.MailboxDrained:
+		b.N = s.items
 	}
 }
 
@@ -206,7 +219,7 @@ func (s *session) attach(c *conn, handled uint64, make func(key string) *protoco
 	for _, r := range s.unacked {
 		frames = append(frames, r.b)
 	}
-	s.conn = c
+	s.conn, s.items = c, 0
 	c.send(frames...)
 	return true
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ type link struct {
 	away     *goingAway
 	unacked  int
 	welcomed bool
+	items    uint64 // how many of the mailbox have come
 	better   string // where to move when idle
 
 	// Guarded by mu.
@@ -48,6 +50,9 @@ const (
 	// ackAfter is how many frames are acknowledged at once.
 	ackAfter = 32
 )
+
+// errGap is why a connection is given up on which a frame got lost.
+var errGap = errors.New("client: a frame got lost on the way")
 
 func newLink(c *Client, ws *websocket.Conn) *link {
 	ws.SetReadLimit(protocol.MaxFrame)
@@ -127,6 +132,9 @@ func (l *link) receive(f protocol.Frame) (bool, error) {
 			l.acknowledge(c.lastS)
 			return true, nil // had before
 		}
+		if f.S > c.lastS+1 {
+			return false, errGap
+		}
 		defer func() {
 			c.mu.Lock()
 			c.lastS = f.S
@@ -151,7 +159,24 @@ func (l *link) receive(f protocol.Frame) (bool, error) {
 		return true, nil // of a newer server, perhaps
 	}
 	switch m := body.(type) {
+	case *protocol.MailboxItem:
+		if m.N > 0 && m.N <= l.items {
+			return true, nil // had before
+		}
+		if m.N > l.items+1 {
+			return false, errGap
+		}
+		l.items = m.N
+		return c.item(m), ErrClosed
+	case *protocol.MailboxDrained:
+		if m.N > l.items {
+			return false, errGap
+		}
+		return c.drained(m), ErrClosed
 	case *protocol.Welcome:
+		if l.welcomed {
+			return true, nil // had before
+		}
 		l.mu.Lock()
 		l.beat = time.Duration(m.HeartbeatMS) * time.Millisecond
 		l.mu.Unlock()

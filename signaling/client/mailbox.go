@@ -1,6 +1,8 @@
 package client
 
 import (
+	"time"
+
 	"switchboard/directory/e164"
 	"switchboard/signaling/protocol"
 )
@@ -98,6 +100,15 @@ func (c *Client) item(it *protocol.MailboxItem) bool {
 			c.link.flushKept()
 		}
 	}})
+}
+
+// drained tells the program that it has what has waited.
+func (c *Client) drained(m *protocol.MailboxDrained) bool {
+	var d Drained
+	if m.Missed != 0 {
+		d.Missed = time.UnixMilli(m.Missed)
+	}
+	return c.emit(d)
 }
 
 // Repeats is how many items of the mailbox came again and were not handed to

@@ -1,8 +1,6 @@
 package client
 
 import (
-	"time"
-
 	"switchboard/signaling/protocol"
 )
 
@@ -12,14 +10,6 @@ func (c *Client) told(body protocol.Body) bool {
 	switch m := body.(type) {
 	case *protocol.CallIncoming:
 		return c.incoming(m)
-	case *protocol.MailboxItem:
-		return c.item(m)
-	case *protocol.MailboxDrained:
-		var d Drained
-		if m.Missed != 0 {
-			d.Missed = time.UnixMilli(m.Missed)
-		}
-		return c.emit(d)
 	case *protocol.Typing:
 		if m.From == nil {
 			return true

@@ -13,13 +13,13 @@ const (
 	CloseInternal  CloseCode = 4004 // a fault of the server
 	CloseOperator  CloseCode = 4005 // an operator ended the session; the device may come back
 	CloseNumber    CloseCode = 4006 // the account has another number; welcome says which
+	CloseHello     CloseCode = 4007 // no hello in time
 
 	CloseToken    CloseCode = 4500 // the token is wrong, expired or revoked
 	CloseProtocol CloseCode = 4501 // the client broke the protocol
 	CloseReplaced CloseCode = 4502 // a newer session of the same device
 	CloseBye      CloseCode = 4503 // the client said bye
-	CloseHello    CloseCode = 4504 // no hello in time
-	CloseFlood    CloseCode = 4505 // the client kept on past its limits
+	CloseFlood    CloseCode = 4504 // the client kept on past its limits
 )
 
 // CloseSpec is what goes with a close code.
@@ -38,11 +38,11 @@ var CloseCodes = []CloseSpec{
 	{CloseInternal, "internal"},
 	{CloseOperator, "operator"},
 	{CloseNumber, "number_changed"},
+	{CloseHello, "no_hello"},
 	{CloseToken, "bad_token"},
 	{CloseProtocol, "protocol"},
 	{CloseReplaced, "replaced"},
 	{CloseBye, "bye"},
-	{CloseHello, "no_hello"},
 	{CloseFlood, "flood"},
 }
 

@@ -109,7 +109,10 @@ const (
 // From and ID.
 type MailboxItem struct {
 	// Seq is the item's place in the mailbox: it grows, with gaps.
-	Seq  uint64 `json:"seq"`
+	Seq uint64 `json:"seq"`
+	// N counts the items on a connection, from 1: one that is not the next tells of
+	// one that was lost on the way.
+	N    uint64 `json:"n,omitempty"`
 	Kind Kind   `json:"kind"`
 	ID   string `json:"id"`
 	// From and To are numbers. One of them is the device's own.
@@ -149,6 +152,8 @@ type MailboxAck struct {
 // mailbox, has been sent on this connection.
 type MailboxDrained struct {
 	Seq uint64 `json:"seq"`
+	// N is that of the last item on the connection, 0 if there was none.
+	N uint64 `json:"n,omitempty"`
 	// Missed is since when something did not fit into the mailbox and is not there,
 	// as Unix milliseconds; absent if nothing is missing. Another device of the
 	// account has it.

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -228,4 +229,38 @@ func TestBackoff(t *testing.T) {
 		t.Error("it has given up")
 	}
 	st.page.eval(`client.close()`)
+}
+
+// A frame that gets lost on the way costs the connection, and nothing else; one
+// that comes twice costs nothing.
+func TestLostFrames(t *testing.T) {
+	st := newStage(t)
+	p := st.connect(nil)
+	text := func(seq, n int) fields {
+		return item(seq, protocol.KindMessage, "m"+strconv.Itoa(seq), fields{"n": n, "body": "x"})
+	}
+	bodies := func(want int) {
+		t.Helper()
+		st.page.wait(`happened('text') >= ` + strconv.Itoa(want))
+		if n := value[int](st.page, `happened('text')`); n != want {
+			t.Errorf("%d texts, want %d", n, want)
+		}
+	}
+	p.write(fields{"t": "mailbox.item", "d": text(10, 1)})
+	p.write(fields{"t": "mailbox.item", "d": text(10, 1)}) // twice
+	p.write(fields{"t": "mailbox.item", "d": text(20, 2)})
+	p.find(protocol.TypeMailboxAck)
+	p.write(fields{"t": "mailbox.item", "d": text(40, 4)}) // the third got lost
+	p, _ = st.accept(fields{"resumed": "full", "key": "k2"})
+	bodies(2)
+	p.write(fields{"t": "mailbox.item", "d": text(30, 1)})
+	p.write(fields{"t": "mailbox.item", "d": text(40, 2)})
+	p.write(fields{"t": "mailbox.drained", "d": fields{"seq": 50, "n": 3}}) // and now the last one
+	p, _ = st.accept(fields{"resumed": "full", "key": "k3"})
+	bodies(4)
+
+	p.write(fields{"t": "call.ended", "s": 1, "d": fields{"call": "x", "reason": "hangup"}})
+	p.write(fields{"t": "call.ended", "s": 3, "d": fields{"call": "x", "reason": "hangup"}})
+	_, hello := st.accept(fields{"resumed": "full"})
+	same(t, "resume", &protocol.Resume{Session: "s1", Key: "k3", S: 1}, hello.Resume)
 }

@@ -101,12 +101,12 @@ export const CLOSE_CODES = freeze({
   "4004": "internal",
   "4005": "operator",
   "4006": "number_changed",
+  "4007": "no_hello",
   "4500": "bad_token",
   "4501": "protocol",
   "4502": "replaced",
   "4503": "bye",
-  "4504": "no_hello",
-  "4505": "flood"
+  "4504": "flood"
 })
 
 /** What can be wrong with a request, by category, and whether a retry may help. */
@@ -905,6 +905,7 @@ class Link {
       return
     }
     if (f.s) {
+      if (f.s > this.#lastS + 1) return this.renew() // one got lost on the way
       const repeat = f.s <= this.#lastS
       if (!repeat) this.#lastS = f.s
       this.#ackSoon()
@@ -1077,6 +1078,7 @@ export class Client extends EventTarget {
   #measuring = false
   #mailboxSeq = 0
   #mailboxItems = 0
+  /** How many items have come on this connection. */ #mailboxN = 0
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #mailboxTimer
   /** @type {ReturnType<typeof setTimeout>|undefined} */ #expiryTimer
   /** @type {ReturnType<typeof setInterval>|undefined} */ #refreshTimer
@@ -1565,7 +1567,7 @@ export class Client extends EventTarget {
   #welcomed(d) {
     const first = !this.welcome
     this.welcome = d
-    this.#mailboxSeq = this.#mailboxItems = 0
+    this.#mailboxSeq = this.#mailboxItems = this.#mailboxN = 0
     if (d.number && d.number !== this.number) {
       this.store.saveNumber(d.number)
       this.#fire('number', d.number)
@@ -1635,7 +1637,13 @@ export class Client extends EventTarget {
     'call.state': (d) => this.calls.get(d.call)?.told(d),
     'call.ended': (d) => this.#held.delete(d.call) ? undefined : this.calls.get(d.call)?.ended(d),
     'mailbox.item': (d) => this.#item(d),
-    'mailbox.drained': (d) => { this.#ackMailbox(d.seq); this.drained = true; this.#expireTexts(); this.#fire('drained', { missed: d.missed || 0 }) },
+    'mailbox.drained': (d) => {
+      if (d.n > this.#mailboxN) return this.#link.renew()
+      this.#ackMailbox(d.seq)
+      this.drained = true
+      this.#expireTexts()
+      this.#fire('drained', { missed: d.missed || 0 })
+    },
     'typing': (d) => this.#fire('typing', { number: d.from }),
     'presence': (d) => this.#presence(d),
     'settings': (d) => this.#fire('settings', d),
@@ -1653,6 +1661,9 @@ export class Client extends EventTarget {
 
   /** @param {any} d */
   #item(d) {
+    if (d.n && d.n <= this.#mailboxN) return
+    if (d.n > this.#mailboxN + 1) return this.#link.renew() // one got lost on the way
+    this.#mailboxN = d.n || 0
     if (this.store.firstTime(`${d.kind} ${d.from} ${d.id}`)) this.#handleItem(d)
     this.#mailboxSeq = Math.max(this.#mailboxSeq, d.seq)
     if (++this.#mailboxItems >= MAILBOX_ACK.items) this.#ackMailbox(this.#mailboxSeq)

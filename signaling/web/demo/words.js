@@ -68,7 +68,6 @@ const stops = {
   replaced: ['In use in another tab', 'This phone is open in another tab or window.', 'Use it here'],
   protocol: ['Something went wrong', 'This page and the server do not understand each other. A reload usually helps.', 'Reload'],
   flood: ['Too much at once', 'The server has closed the connection because too much was sent.', 'Connect again'],
-  no_hello: ['Too slow', 'The server has waited in vain for this page.', 'Connect again'],
   bye: ['Signed off', 'This phone is not connected.', 'Connect again'],
   other: ['Disconnected', 'The server has ended the connection.', 'Connect again']
 }
