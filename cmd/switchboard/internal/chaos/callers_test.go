@@ -49,7 +49,7 @@ func (c *chaos) callers(ctx context.Context) {
 }
 
 // callWithin is how long a call may take to be answered, faults included.
-const callWithin = time.Minute
+const callWithin = 2 * time.Minute
 
 // shortCall sets a call up and hangs it up. It must end on both sides, whatever
 // happens meanwhile.

@@ -59,19 +59,20 @@ signaling: {heartbeat: 2s, limits: {messages_burst: 1000}}
 // TestChaos breaks an installation of three NATS servers and three nodes, part
 // by part, while phones text and talk.
 func TestChaos(t *testing.T) {
-	c := &chaos{t: t, ledger: &notes{texts: ledger.New(), rung: map[string]string{}}}
-	settings, frozen := quick, 5*time.Second
+	c := &chaos{t: t, network: newNetwork(), ledger: &notes{texts: ledger.New(), rung: map[string]string{}}}
+	settings, frozen, stopped := quick, 5*time.Second, 8*time.Second
 	// The machines that run tests are shared: a promise in seconds is for the
 	// long form, run by itself.
 	c.patience = 4 * backWithin
 	if *long > 0 {
-		settings, frozen, c.patience = "", 20*time.Second, backWithin // longer than the lease
+		// Longer than the lease, and longer than nodes wait for a sign of life.
+		settings, frozen, stopped, c.patience = "", 20*time.Second, 75*time.Second, backWithin
 	}
 	c.start(settings + second)
 	c.usage()
-	faults := c.faults(frozen)
+	faults := c.faults(frozen, stopped)
 	if *long == 0 {
-		for _, f := range faults[:4] {
+		for _, f := range faults[:6] {
 			c.breakOne(f)
 		}
 	}
@@ -91,6 +92,7 @@ type chaos struct {
 	urls     string // of NATS
 	log      bytes.Buffer
 	ledger   *notes
+	network  *network
 	phones   []*phone      // the tablets at the end
 	patience time.Duration // how soon a phone must be back
 	idle     int           // goroutines of a node that nobody is connected to, at most
@@ -148,9 +150,9 @@ func (c *chaos) start(settings string) {
 	}
 	for i := range phones + tablets {
 		number := fmt.Sprintf("+1415555%04d", 150+i%phones)
-		p, err := register(ctx, c.fleet, c.ledger, number, i < phones)
+		p, err := register(ctx, c.fleet, c.network, c.ledger, number, i < phones)
 		for passing(err) && pause(ctx, time.Second) { // a cluster that has only just elected
-			p, err = register(ctx, c.fleet, c.ledger, number, i < phones)
+			p, err = register(ctx, c.fleet, c.network, c.ledger, number, i < phones)
 		}
 		if err != nil {
 			t.Fatalf("phone %d: %v", i, err)
@@ -189,14 +191,16 @@ func (c *chaos) usage() {
 	}
 }
 
-// faults are those to choose from; the first four are one of each kind.
-func (c *chaos) faults(frozen time.Duration) []fault {
+// faults are those to choose from; the first six are one of each kind.
+func (c *chaos) faults(frozen, stopped time.Duration) []fault {
 	cold := func(what string, p *fleet.Process) fault { return freeze(what, p, frozen) }
 	all := []fault{
 		kill("node1", c.fleet.Nodes[0].Process),
 		ofLeader(c.fleet, c.urls, "INBOX_0", kill),
 		cold("node2", c.fleet.Nodes[1].Process),
 		ofLeader(c.fleet, c.urls, "KV_PRES", cold),
+		c.network.lossy(0.05, frozen),
+		c.network.stopped(stopped),
 	}
 	for _, n := range c.fleet.Nodes {
 		all = append(all, kill(n.Name, n.Process), cold(n.Name, n.Process))
