@@ -73,7 +73,7 @@ CHAOS ?= 10m
 
 .PHONY: chaos
 chaos: ## Break a cluster of 3 + 3, part by part, and check that nothing is lost (CHAOS=10m)
-	@go test -v -count=1 -timeout 0 -run '^TestChaos$$' ./cmd/switchboard/internal/chaos -chaos $(CHAOS)
+	@go test -v -count=1 -timeout 0 -run '^Test(Chaos|PowerCut|PowerCutTells|FullDisk)$$' ./cmd/switchboard/internal/chaos -chaos $(CHAOS)
 
 # Programs that tests use, each with the Debian package that brings it.
 TOOLS := chromium:chromium turnserver:coturn

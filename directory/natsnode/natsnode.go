@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -181,11 +182,33 @@ func (n *Node) Ready() error {
 	if st := n.conn.Status(); st != nats.CONNECTED {
 		return fmt.Errorf("NATS is %s", st)
 	}
-	if n.server != nil && !n.server.JetStreamEnabled() {
-		return errors.New("embedded NATS has given up its files: is the disk full?")
+	if n.server != nil && !healthy(n.server) {
+		return errors.New("embedded NATS has given up its files: is the disk full? Once there is room, start this process anew")
 	}
 	return nil
 }
+
+// healthy asks an embedded server as operators ask those of a cluster: it tells of
+// a stream that could not be written, too, and takes nothing more.
+func healthy(s *server.Server) bool {
+	r, err := http.NewRequest(http.MethodGet, server.HealthzPath, nil)
+	if err != nil {
+		return false
+	}
+	a := answer{header: http.Header{}, status: http.StatusOK}
+	s.HandleHealthz(&a, r)
+	return a.status == http.StatusOK
+}
+
+// answer is the status of one.
+type answer struct {
+	header http.Header
+	status int
+}
+
+func (a *answer) Header() http.Header         { return a.header }
+func (a *answer) Write(b []byte) (int, error) { return len(b), nil }
+func (a *answer) WriteHeader(status int)      { a.status = status }
 
 // Close closes the connection and ends the embedded server. It returns when the
 // files are written, whatever the context says. It may be called again.

@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,7 +28,15 @@ import (
 
 var long = flag.Duration("chaos", 0, "how long to break things; 0 is the short form, one fault of each kind")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(cleaning{m}) }
+
+// cleaning removes the programs in the end.
+type cleaning struct{ m *testing.M }
+
+func (c cleaning) Run() int {
+	defer func() { _ = os.RemoveAll(built.dir) }()
+	return c.m.Run()
+}
 
 const (
 	// phones is how many people there are; tablets of them have a second device,
@@ -112,11 +119,7 @@ func (c *chaos) say(format string, args ...any) {
 
 func (c *chaos) start(settings string) {
 	t := c.t
-	bin := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "switchboard/cmd/switchboard", "github.com/nats-io/nats-server/v2")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	bin := programs(t)
 	began := time.Now()
 	var err error
 	c.fleet, err = fleet.Start(t.Context(), fleet.Config{

@@ -19,7 +19,8 @@ type network struct {
 	// Guarded by mu.
 	mu             sync.Mutex
 	wires          map[*wire]struct{}
-	lose, repeat   float64 // of a frame
+	still          chan struct{} // phones that connect are stopped until it is closed; nil if they are not
+	lose, repeat   float64       // of a frame
 	lost, repeated int
 }
 
@@ -42,9 +43,9 @@ type wire struct {
 func newNetwork() *network { return &network{wires: map[*wire]struct{}{}} }
 
 func (n *network) wrap(c net.Conn) net.Conn {
-	w := &wire{Conn: c, network: n, closed: make(chan struct{}), buf: make([]byte, 16<<10)}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	w := &wire{Conn: c, network: n, closed: make(chan struct{}), buf: make([]byte, 16<<10), held: n.still}
 	n.wires[w] = struct{}{}
 	return w
 }
@@ -217,15 +218,36 @@ func (n *network) stopped(d time.Duration) fault {
 		goOn := make(chan struct{})
 		for i, w := range n.all() {
 			if i%3 == 0 {
-				w.mu.Lock()
-				w.held = goOn
-				w.mu.Unlock()
+				w.hold(goOn)
 			}
 		}
 		pause(ctx, d)
 		close(goOn)
 		return time.Now(), nil
 	}}
+}
+
+func (w *wire) hold(until chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held = until
+}
+
+// hold stops all phones, those that connect anew, too, until goOn is called.
+func (n *network) hold() (goOn func()) {
+	still := make(chan struct{})
+	n.mu.Lock()
+	n.still = still
+	n.mu.Unlock()
+	for _, w := range n.all() {
+		w.hold(still)
+	}
+	return func() {
+		n.mu.Lock()
+		n.still = nil
+		n.mu.Unlock()
+		close(still)
+	}
 }
 
 // The wire loses and repeats whole frames, whatever pieces they come in, and

@@ -4,6 +4,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,10 +23,14 @@ type Config struct {
 	Dir string
 	// NATS and Switchboard are the programs.
 	NATS, Switchboard string
-	// Servers and Nodes are how many of each: of servers 1, 3 or 5.
+	// Servers and Nodes are how many of each: of servers 1, 3 or 5, or 0 for one
+	// node that has NATS inside.
 	Servers, Nodes int
 	// ServerSettings are added to those of every NATS server.
 	ServerSettings string
+	// SyncInterval is how often NATS servers sync what they have stored; empty is
+	// always, which alone keeps their word when the power fails.
+	SyncInterval string
 	// Settings are added to those of every node, as YAML.
 	Settings string
 	// Log receives what the processes say, each line after the name of its
@@ -96,6 +101,9 @@ func (f *Fleet) start(ctx context.Context, c Config, log *lines) error {
 }
 
 func (f *Fleet) startServers(ctx context.Context, c Config, log *lines) (urls string, err error) {
+	if c.Servers == 0 {
+		return "", nil
+	}
 	ports, err := loopback.Ports(3 * c.Servers)
 	if err != nil {
 		return "", err
@@ -139,12 +147,11 @@ func (f *Fleet) Close() error {
 	return errors.Join(errs...)
 }
 
-// serverConfig is that of one of the NATS servers. sync_interval is what makes
-// it keep its word when the power fails.
+// serverConfig is that of one of the NATS servers.
 const serverConfig = `server_name: %s
 listen: 127.0.0.1:%d
 http: 127.0.0.1:%d
-jetstream { store_dir: %q, sync_interval: always }
+jetstream { store_dir: %q, sync_interval: %q }
 cluster { name: switchboard, listen: 127.0.0.1:%d, routes: [%s] }
 ping_interval: 2s
 ping_max: 2
@@ -154,7 +161,7 @@ ping_max: 2
 const aloneConfig = `server_name: %s
 listen: 127.0.0.1:%d
 http: 127.0.0.1:%d
-jetstream { store_dir: %q, sync_interval: always }
+jetstream { store_dir: %q, sync_interval: %q }
 `
 
 func newServer(c Config, log *lines, i int, clients, routes []int, monitor int) (*Process, error) {
@@ -164,9 +171,10 @@ func newServer(c Config, log *lines, i int, clients, routes []int, monitor int) 
 	for _, r := range routes {
 		others = append(others, fmt.Sprintf("nats://127.0.0.1:%d", r))
 	}
-	text := fmt.Sprintf(serverConfig, name, clients[i], monitor, filepath.Join(dir, "data"), routes[i], strings.Join(others, ", "))
+	every := cmp.Or(c.SyncInterval, "always")
+	text := fmt.Sprintf(serverConfig, name, clients[i], monitor, filepath.Join(dir, "data"), every, routes[i], strings.Join(others, ", "))
 	if len(clients) == 1 {
-		text = fmt.Sprintf(aloneConfig, name, clients[i], monitor, filepath.Join(dir, "data"))
+		text = fmt.Sprintf(aloneConfig, name, clients[i], monitor, filepath.Join(dir, "data"), every)
 	}
 	file := filepath.Join(dir, "nats.conf")
 	if err := write(file, text+c.ServerSettings+"\n"); err != nil {
@@ -204,7 +212,7 @@ func newNode(c Config, log *lines, name, urls, secret string) (*Node, error) {
 		Codes: filepath.Join(data, "codes.log"), AdminToken: filepath.Join(data, "admin-token"),
 	}
 	settings := filepath.Join(dir, "switchboard.yaml")
-	err = write(settings, fmt.Sprintf(nodeConfig, name, data, secret, urls, min(3, c.Servers),
+	err = write(settings, fmt.Sprintf(nodeConfig, name, data, secret, urls, max(1, min(3, c.Servers)),
 		ports[0], n.URL, n.Ops, n.Admin, ports[3], c.Settings))
 	if err != nil {
 		return nil, err
