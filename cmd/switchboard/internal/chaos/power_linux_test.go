@@ -19,16 +19,7 @@ func powered(t *testing.T, dir string) *powerdisk.Disk {
 		t.Fatal(err)
 	}
 	d := powerdisk.New()
-	if err := d.Mount(dir); errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
-		t.Skipf("not tested here: a FUSE file system cannot be mounted, which takes root and /dev/fuse: %v", err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Unmount(); err != nil {
-			t.Error(err)
-		}
-	})
+	d.Show(t, dir)
 	return d
 }
 

@@ -1,8 +1,11 @@
 package powerdisk
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
@@ -52,6 +55,22 @@ func (d *Disk) Mount(dir string) error {
 	}
 	d.server = s
 	return nil
+}
+
+// Show is [Disk.Mount] until a test ends. It skips the test where that is not
+// permitted.
+func (d *Disk) Show(t testing.TB, dir string) {
+	t.Helper()
+	if err := d.Mount(dir); errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
+		t.Skipf("not tested here: a FUSE file system cannot be mounted, which takes root and /dev/fuse: %v", err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Unmount(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // Cut cuts the power: from now on nothing is kept. What uses the disk must be

@@ -9,20 +9,11 @@ import (
 	"switchboard/cmd/switchboard/internal/chaos/powerdisk"
 )
 
-// mount shows a new disk, or skips the test where that is not permitted.
+// mount shows a disk.
 func mount(t *testing.T, d *powerdisk.Disk) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	if err := d.Mount(dir); errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
-		t.Skipf("not tested here: a FUSE file system cannot be mounted, which takes root and /dev/fuse: %v", err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Unmount(); err != nil {
-			t.Error(err)
-		}
-	})
+	d.Show(t, dir)
 	return dir
 }
 
