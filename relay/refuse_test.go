@@ -96,21 +96,22 @@ func TestAllocationBelongsToWhoOpenedIt(t *testing.T) {
 // Credentials keep what they opened, until the longest call is over.
 func TestCredentialsThatExpiredDuringTheCall(t *testing.T) {
 	s := start(t, func(c *relay.Config) { c.MaxCall = 2 * time.Minute })
-	minter, err := relay.NewMinter([]relay.Secret{secretOne}, time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// A user's tag changes at midnight, so all are of one moment, or just about.
-	expired := func(ago time.Duration) (c credentials) {
-		c.username, c.password, _ = minter.Mint("call", "alice", time.Now().Add(-ago))
+	minted := time.Now().Add(-160 * time.Second) // all at one moment: a user's tag changes at midnight
+	lasting := func(life time.Duration) (c credentials) {
+		t.Helper()
+		m, err := relay.NewMinter([]relay.Secret{secretOne}, life)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.username, c.password, _ = m.Mint("call", "alice", minted)
 		return c
 	}
-	r := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).allocated(t)
-	r.as = expired(90 * time.Second)
+	r := s.raw(t, "udp", lasting(time.Hour)).allocated(t)
+	r.as = lasting(70 * time.Second)
 	if got := r.do(t, stun.MethodRefresh); got != 0 {
 		t.Errorf("refresh with credentials that expired 90 seconds ago: %d", got)
 	}
-	r.as = expired(150 * time.Second)
+	r.as = lasting(10 * time.Second)
 	if got := r.do(t, stun.MethodRefresh); got != 401 {
 		t.Errorf("refresh with credentials that expired 150 seconds ago: %d, want 401", got)
 	}
