@@ -35,10 +35,10 @@ func (s *Server) messageSend(ctx context.Context, ss *session, m *protocol.Messa
 		return nil, err
 	}
 	d := digestOf(to, m)
-	if time, err := s.texts.repeated(ss.account, m.ID, d); err != nil {
+	if stored, err := s.texts.repeated(ss.account, m.ID, d); err != nil {
 		return nil, err
-	} else if time != 0 {
-		return &protocol.MessageStored{ID: m.ID, To: to, Time: time}, nil
+	} else if stored != 0 {
+		return &protocol.MessageStored{ID: m.ID, To: to, Time: stored}, nil
 	}
 	if err := s.pairs.take(pair{ss.account, receiver}, 1); err != nil {
 		s.metrics.limited.WithLabelValues("pairs").Inc()

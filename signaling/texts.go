@@ -49,6 +49,9 @@ func newTexts() *texts {
 
 func digestOf(to e164.Number, m *protocol.MessageSend) digest {
 	d := digest{text: sumOf(to.E164(), cmp.Or(m.ContentType, "text/plain"), m.Body, strconv.FormatInt(m.ExpiresMS, 10))}
+	if d.all = d.text; len(m.Payloads) == 0 {
+		return d
+	}
 	var devices, bodies []string
 	for _, list := range [][]protocol.Payload{m.Payloads, m.OwnPayloads} {
 		devices, bodies = append(devices, "of"), append(bodies, "of")

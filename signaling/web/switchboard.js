@@ -721,6 +721,9 @@ class Link {
     this.#to('waiting')
   }
 
+  /** Takes the socket for broken, and opens another after the wait that is due then. */
+  broken() { if (this.state === 'online') this.#closed(1006, '') }
+
   /** Gives the socket up and opens another, with the same session. */
   renew() {
     if (this.state !== 'online') return
@@ -905,7 +908,7 @@ class Link {
       return
     }
     if (f.s) {
-      if (f.s > this.#lastS + 1) return this.renew() // one got lost on the way
+      if (f.s > this.#lastS + 1) return this.broken() // one got lost on the way
       const repeat = f.s <= this.#lastS
       if (!repeat) this.#lastS = f.s
       this.#ackSoon()
@@ -1638,7 +1641,7 @@ export class Client extends EventTarget {
     'call.ended': (d) => this.#held.delete(d.call) ? undefined : this.calls.get(d.call)?.ended(d),
     'mailbox.item': (d) => this.#item(d),
     'mailbox.drained': (d) => {
-      if (d.n > this.#mailboxN) return this.#link.renew()
+      if (d.n > this.#mailboxN) return this.#link.broken()
       this.#ackMailbox(d.seq)
       this.drained = true
       this.#expireTexts()
@@ -1662,7 +1665,7 @@ export class Client extends EventTarget {
   /** @param {any} d */
   #item(d) {
     if (d.n && d.n <= this.#mailboxN) return
-    if (d.n > this.#mailboxN + 1) return this.#link.renew() // one got lost on the way
+    if (d.n > this.#mailboxN + 1) return this.#link.broken() // one got lost on the way
     this.#mailboxN = d.n || 0
     if (this.store.firstTime(`${d.kind} ${d.from} ${d.id}`)) this.#handleItem(d)
     this.#mailboxSeq = Math.max(this.#mailboxSeq, d.seq)
