@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string, in io.Reader, stdout, stderr io.Wri
 
 // flags adds those that stand before the command or after it.
 func (e *env) flags(fs *flag.FlagSet) {
-	fs.StringVar(&e.server, "server", e.server, "`URL` of the server, as http://localhost:8080; only register needs it")
+	fs.StringVar(&e.server, "server", e.server, "`URL` of the server, as http://localhost:8080, or of several nodes of one, with commas between; only register needs it")
 	fs.StringVar(&e.profile, "profile", e.profile, "which device to be, a `name` or a path to a file")
 	fs.BoolVar(&e.out.json, "json", e.out.json, "one JSON object a line instead of text")
 }
@@ -159,7 +159,8 @@ usage: softphone [-server URL] [-profile NAME] [-json] COMMAND [flags] ARGUMENTS
 		fmt.Fprintf(&b, "  %-22s %s\n", strings.TrimSpace(c.name+" "+c.args), c.summary)
 	}
 	b.WriteString(`
-  -server URL     of the server, as http://localhost:8080; only register needs it
+  -server URL     of the server, as http://localhost:8080, or of several nodes of one, with
+                  commas between, of which it keeps to one that answers; only register needs it
   -profile NAME   which device to be, a name or a path to a file; default "default"
   -json           one JSON object a line instead of text
 

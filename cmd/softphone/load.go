@@ -17,7 +17,7 @@ import (
 
 func loadFlags(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 	c := load.Default()
-	fs.StringVar(&c.Codes, "codes", "", "`file` into which a development server writes its one-time codes: devices are registered with them")
+	codes := fs.String("codes", "", "`file` into which a development server writes its one-time codes: devices are registered with them; for each of several servers its own, with commas between")
 	fs.StringVar(&c.Tokens, "tokens", "", "`file` of devices, a line each: number, a name from 0, token; what is registered is added to it")
 	fs.StringVar(&c.First, "first", c.First, "`number` of the first account; the others follow")
 	fs.IntVar(&c.Accounts, "accounts", c.Accounts, "how many accounts text each other")
@@ -36,7 +36,10 @@ func loadFlags(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		if e.server == "" {
 			return &exit{exitUsage, errors.New("load needs a server: softphone -server http://localhost:8080 load")}
 		}
-		c.Servers = strings.Split(e.server, ",")
+		c.Servers = servers(e.server)
+		if *codes != "" {
+			c.Codes = strings.Split(*codes, ",")
+		}
 		c.Note = func(text string) { e.out.say("%s", text) }
 		c.Progress = func(p load.Progress) { printProgress(e.out, p) }
 		if err := c.Validate(); err != nil {
@@ -58,7 +61,8 @@ after whatever was acknowledged before it was sent, and as it was sent; and that
 none came that nobody sent. It exits with 9 if a promise was broken. Ctrl-C ends
 the sending; the verdict comes all the same. A second Ctrl-C ends at once.
 
--server takes several URLs, with commas between; devices take them in turn.
+-server takes several URLs, with commas between; devices take them in turn, and go
+on to the next when theirs is gone.
 
 Try it with a server of your own, whose limits are then those for loads:
 

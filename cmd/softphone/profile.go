@@ -16,7 +16,7 @@ import (
 
 // profile is a registered device, kept in a file that only its owner reads.
 type profile struct {
-	Server  string    `json:"server"`
+	Server  string    `json:"server"` // as -server has it
 	Number  string    `json:"number"`
 	Account string    `json:"account"`
 	Device  uint32    `json:"device"`
@@ -92,6 +92,21 @@ func (p *profile) take(r protocol.TokenReply) {
 	p.Expires = time.Now().Add(time.Duration(r.ExpiresMS) * time.Millisecond).UTC()
 }
 
+// servers are the URLs that a -server has.
+func servers(server string) []string { return strings.Split(server, ",") }
+
+// anywhere does something at the first of the URLs of a -server that answers.
+func anywhere(ctx context.Context, server string, do func(server string) error) (err error) {
+	for _, url := range servers(server) {
+		err = do(url)
+		var refused *protocol.Error
+		if err == nil || errors.As(err, &refused) || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
 // refreshBefore is how long before its end a token is exchanged.
 const refreshBefore = 14 * 24 * time.Hour
 
@@ -103,7 +118,11 @@ func (e *env) connect(ctx context.Context, away bool) (*client.Client, *profile,
 		return nil, nil, err
 	}
 	if time.Until(p.Expires) < refreshBefore {
-		r, err := client.Refresh(ctx, p.Server, p.Token)
+		var r protocol.TokenReply
+		err := anywhere(ctx, p.Server, func(server string) (err error) {
+			r, err = client.Refresh(ctx, server, p.Token)
+			return err
+		})
 		if err != nil {
 			return nil, nil, fmt.Errorf("the token could not be refreshed: %w", err)
 		}
@@ -114,6 +133,7 @@ func (e *env) connect(ctx context.Context, away bool) (*client.Client, *profile,
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, errors.New("the server cannot be reached at "+p.Server))
 	defer cancel()
-	c, err := client.Dial(ctx, client.Options{URL: p.Server, Token: p.Token, Name: "softphone/" + version(), Away: away})
+	all := servers(p.Server)
+	c, err := client.Dial(ctx, client.Options{URL: all[0], Others: all[1:], Token: p.Token, Name: "softphone/" + version(), Away: away})
 	return c, p, err
 }

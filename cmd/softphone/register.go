@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"switchboard/signaling/client"
+	"switchboard/signaling/protocol"
 )
 
 func registerFlags(fs *flag.FlagSet) func(context.Context, *env, []string) error {
@@ -27,7 +28,11 @@ func registerFlags(fs *flag.FlagSet) func(context.Context, *env, []string) error
 			return err
 		}
 		read := sizeOf(*codeFile)
-		r, err := client.RequestCode(ctx, e.server, args[0], *region)
+		var r protocol.RegisterReply
+		err = anywhere(ctx, e.server, func(server string) (err error) {
+			r, err = client.RequestCode(ctx, server, args[0], *region)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -43,7 +48,11 @@ func registerFlags(fs *flag.FlagSet) func(context.Context, *env, []string) error
 		if err != nil {
 			return err
 		}
-		t, err := client.Confirm(ctx, e.server, r.Verification, given, *name)
+		var t protocol.TokenReply
+		err = anywhere(ctx, e.server, func(server string) (err error) {
+			t, err = client.Confirm(ctx, server, r.Verification, given, *name)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -113,7 +122,8 @@ func unregisterFlags(*flag.FlagSet) func(context.Context, *env, []string) error 
 		if err != nil {
 			return err
 		}
-		if err := client.Revoke(ctx, p.Server, p.Token); err != nil {
+		err = anywhere(ctx, p.Server, func(server string) error { return client.Revoke(ctx, server, p.Token) })
+		if err != nil {
 			return err
 		}
 		e.out.event("unregistered", "number", p.Number, "device", p.Device)

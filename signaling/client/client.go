@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,6 +72,7 @@ type Client struct {
 	requests map[string]*request
 	order    []string // ids of requests, oldest first; some may be answered
 	calls    map[string]*Call
+	turns    map[protocol.Type]chan struct{} // holds one while a request is tried again that was too many
 	// subscribed are the numbers, in E.164 form, that the program wants to hear of.
 	subscribed map[string]bool
 	glare      glare
@@ -99,8 +99,8 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 	}
 	c := &Client{
 		options: o, events: make(chan Event, eventQueue), ended: make(chan struct{}), first: make(chan struct{}),
-		token: o.Token, requests: map[string]*request{}, calls: map[string]*Call{}, subscribed: map[string]bool{}, box: newMailbox(),
-		route: route{home: o.URL},
+		token: o.Token, requests: map[string]*request{}, calls: map[string]*Call{}, turns: map[protocol.Type]chan struct{}{}, subscribed: map[string]bool{}, box: newMailbox(),
+		route: newRoute(o),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	go c.run()
@@ -167,7 +167,7 @@ func (c *Client) run() {
 	defer c.later.Wait()
 	defer c.failAll()
 	defer c.aside.Wait()
-	bound := c.options.MinBackoff
+	backoff := c.options.backoff()
 	for {
 		began := time.Now()
 		welcomed, err := c.connect()
@@ -175,24 +175,24 @@ func (c *Client) run() {
 			c.cancel(ErrClosed)
 			return
 		}
-		elsewhere := !welcomed && c.route.failed()
 		var end *EndError
-		if errors.As(err, &end) && !elsewhere { // what a node refuses that was only hinted at, the server may not
+		if errors.As(err, &end) && (welcomed || !c.route.hinted()) { // what a node refuses that was only hinted at, the server may not
 			c.cancel(end)
 			return
 		}
-		if time.Since(began) > c.options.MaxBackoff {
-			bound = c.options.MinBackoff
+		if welcomed && time.Since(began) > c.options.MaxBackoff {
+			backoff.reset()
 		}
-		wait := time.Duration(rand.Int64N(int64(bound) + 1))
+		var wait time.Duration
 		var later *goingAway
-		if errors.As(err, &later) {
+		switch {
+		case errors.As(err, &later):
 			wait = min(later.after, maxAway)
+		case errors.Is(err, errMoved), !welcomed && c.route.failed():
+			// There is another place to try at once.
+		default:
+			wait = backoff.next()
 		}
-		if elsewhere || errors.Is(err, errMoved) {
-			wait = 0
-		}
-		bound = min(2*bound, c.options.MaxBackoff)
 		c.mu.Lock()
 		c.trouble = err
 		c.mu.Unlock()
@@ -255,6 +255,9 @@ func (c *Client) connect() (welcomed bool, err error) {
 	l := newLink(c, ws)
 	defer l.close()
 	err = l.serve(c.hello())
+	if l.welcomed {
+		c.route.arrived()
+	}
 	var away *goingAway
 	switch {
 	case l.moving():
@@ -262,6 +265,8 @@ func (c *Client) connect() (welcomed bool, err error) {
 		return true, errMoved
 	case errors.As(err, &away):
 		c.route.leave(away.to)
+	case websocket.IsCloseError(err, int(protocol.CloseLease), int(protocol.CloseInternal)):
+		c.route.leave("")
 	}
 	return l.welcomed, err
 }

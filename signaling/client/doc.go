@@ -28,10 +28,11 @@
 // client whose invite was merged is told so by the reply, and gets the other
 // call once, as [Incoming] with Merged, to be answered without asking anyone.
 //
-// A server with several nodes may name a better one: nearer, or one that takes
-// over when a node stops. The client goes there by itself, when nothing is going
-// on or when it must, and the session and its calls go on; [Options] has Stay to
-// keep it from that.
+// A client may know several nodes of a server, and goes on to the next when one is
+// gone (Others in [Options]). A node may also name a better one: nearer, or one
+// that takes over when it stops. The client goes there by itself, when nothing is
+// going on or when it must, and the session and its calls go on; Stay keeps it
+// from that.
 //
 // A Client owns its goroutines; [Client.Close] ends them and waits. All methods
 // may be called concurrently. Everything that waits is bounded: events, those of

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -15,17 +16,22 @@ import (
 type Options struct {
 	// URL is the server's: https://host or http://host, or the same with wss
 	// and ws.
-	URL   string
-	Token string
+	URL string
+	// Others are further URLs of the same service, as of its other nodes. One
+	// that does not welcome the client, or serves no longer, is followed by the
+	// next, at once and round and round with a wait after each; the one that does
+	// is kept.
+	Others []string
+	Token  string
 	// Name is the program and its version, for operators.
 	Name string
 	// Away asks for a session beside the device's own; see protocol.Hello.
 	Away bool
-	// Stay keeps the client at URL. Otherwise it measures how far the server's
+	// Stay keeps the client at URL and Others. Otherwise it measures how far the server's
 	// regions are, in the background and at most once an hour, and connects to
 	// the node that the server names: one nearer, when nothing is going on, and
 	// the one that takes over when a node stops. Should that not answer, it is
-	// back at URL.
+	// back at those.
 	Stay bool
 	// Dialer makes connections; nil is websocket.DefaultDialer's settings.
 	Dialer *websocket.Dialer
@@ -44,6 +50,12 @@ func (o Options) complete() (Options, error) {
 		return o, err
 	}
 	o.URL = u
+	o.Others = slices.Clone(o.Others)
+	for i, other := range o.Others {
+		if o.Others[i], err = socketURL(other); err != nil {
+			return o, err
+		}
+	}
 	if o.Token == "" {
 		return o, errors.New("client: no token")
 	}

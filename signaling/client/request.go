@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -55,22 +54,67 @@ const refusedFor = 30 * time.Second
 
 // ask makes a request and waits for its answer.
 func (c *Client) ask(ctx context.Context, a asking) error {
-	var until time.Time // from the first refusal on: the request may have waited for a connection
-	for bound := c.options.MinBackoff; ; bound = min(2*bound, c.options.MaxBackoff) {
-		err := c.askOnce(ctx, a)
-		var refused *protocol.Error
-		if !a.intent || !errors.As(err, &refused) || !refused.Retry {
-			return err
-		}
-		if until.IsZero() {
-			until = time.Now().Add(refusedFor)
-		}
-		wait := max(time.Duration(refused.AfterMS)*time.Millisecond, time.Duration(rand.Int64N(int64(bound)+1)))
-		if time.Now().Add(wait).After(until) || !c.waitFor(ctx, wait) {
-			return err
-		}
-		a.number = nil // it keeps the one it has
+	err := c.askOnce(ctx, a)
+	if !a.intent {
+		return err
 	}
+	a.number = nil // it keeps the one it has
+	var until time.Time
+	backoff, queued := c.options.backoff(), false
+	for refused := passing(err); refused != nil; refused = passing(err) {
+		if until.IsZero() {
+			until = time.Now().Add(refusedFor) // from the first refusal on: the request may have waited for a connection
+		}
+		wait := time.Duration(refused.AfterMS) * time.Millisecond
+		if refused.Code != protocol.CodeRate || wait == 0 { // a rate is this client's alone; the rest others meet, too
+			wait += backoff.next()
+		}
+		if time.Now().Add(wait).After(until) {
+			return err
+		}
+		if refused.Code == protocol.CodeRate && !queued {
+			leave, ok := c.queueUp(ctx, a.body.Type())
+			if !ok {
+				return err
+			}
+			defer leave()
+			queued, until = true, time.Now().Add(refusedFor)
+		}
+		if !c.waitFor(ctx, wait) {
+			return err
+		}
+		err = c.askOnce(ctx, a)
+	}
+	return err
+}
+
+// passing returns the refusal that an error is, if the server takes the same
+// request later.
+func passing(err error) *protocol.Error {
+	if e, ok := errors.AsType[*protocol.Error](err); ok && e.Retry {
+		return e
+	}
+	return nil
+}
+
+// queueUp waits until no other request of the type is being tried again: if all
+// that were too many came back together, most would be too many once more. They
+// go in the order in which they were refused.
+func (c *Client) queueUp(ctx context.Context, t protocol.Type) (leave func(), ok bool) {
+	c.mu.Lock()
+	turn := c.turns[t]
+	if turn == nil {
+		turn = make(chan struct{}, 1)
+		c.turns[t] = turn
+	}
+	c.mu.Unlock()
+	select {
+	case turn <- struct{}{}:
+		return func() { <-turn }, true
+	case <-ctx.Done():
+	case <-c.ctx.Done():
+	}
+	return nil, false
 }
 
 func (c *Client) waitFor(ctx context.Context, d time.Duration) bool {

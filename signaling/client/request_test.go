@@ -2,8 +2,10 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +22,7 @@ func (p *peer) refuse(re string, e *protocol.Error) {
 	p.raw(raw)
 }
 
-// An intent that the server refuses for the moment is tried again, as late as
+// An intent that the server refuses for the moment is tried again, not before
 // the server asks, for a while.
 func TestIntentsAreTriedAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {
@@ -35,7 +37,7 @@ func TestIntentsAreTriedAgain(t *testing.T) {
 		first := p.next(protocol.TypeMessageSend)
 		p.refuse(first.ID, protocol.NewError(protocol.CodeRate, "slower").After(3*time.Second))
 		again := p.next(protocol.TypeMessageSend)
-		if d := time.Since(start); d != 3*time.Second || string(again.D) != string(first.D) {
+		if d := time.Since(start); d < 3*time.Second || d > 3250*time.Millisecond || string(again.D) != string(first.D) {
 			t.Errorf("again after %v: %s", d, again.D)
 		}
 		p.ok(again.ID, &protocol.MessageStored{ID: "m1"})
@@ -57,6 +59,77 @@ func TestIntentsAreTriedAgain(t *testing.T) {
 		}
 		if d := time.Since(start); d > refusedFor {
 			t.Errorf("given up after %v", d)
+		}
+	})
+}
+
+// Texts that are too many all arrive, in order and without many more frames, as
+// soon as the server takes them.
+func TestTooManyTexts(t *testing.T) {
+	const texts, every = 200, 200 * time.Millisecond
+	inBubble(t, func(t *testing.T, s *server) {
+		c, p := dial(t, s)
+		start := time.Now()
+		var taken []string
+		frames := 0
+		go func() {
+			free := start // when the next is taken
+			for f := range p.frames {
+				if f.T != protocol.TypeMessageSend {
+					continue
+				}
+				frames++
+				if wait := time.Until(free); wait > 0 {
+					p.refuse(f.ID, protocol.NewError(protocol.CodeRate, "slower").After(wait))
+					continue
+				}
+				var m protocol.MessageSend
+				if err := json.Unmarshal(f.D, &m); err != nil {
+					t.Error(err)
+				}
+				free = time.Now().Add(every)
+				taken = append(taken, m.Body)
+				p.ok(f.ID, &protocol.MessageStored{ID: m.ID})
+			}
+		}()
+		var all sync.WaitGroup
+		for i := range texts {
+			all.Go(func() {
+				if _, err := c.Send(t.Context(), fmt.Sprint("m", i), "+14155550102", fmt.Sprint(i)); err != nil {
+					t.Errorf("text %d: %v", i, err)
+				}
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+		if took := time.Since(start); took > texts*every*11/10 {
+			t.Errorf("took %v", took)
+		}
+		if frames > 3*texts {
+			t.Errorf("%d frames for %d texts", frames, texts)
+		}
+		for i, body := range taken {
+			if body != fmt.Sprint(i) {
+				t.Fatalf("text %s came at place %d", body, i)
+			}
+		}
+	})
+}
+
+// A limit that stays for longer than anybody waits is an error at once.
+func TestLimitForLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		c, p := dial(t, s)
+		go func() {
+			for f := range p.frames {
+				if f.T == protocol.TypeMessageSend {
+					p.refuse(f.ID, protocol.NewError(protocol.CodeRate, "strangers").After(40*time.Minute))
+				}
+			}
+		}()
+		start := time.Now()
+		if _, err := c.Send(t.Context(), "m", "+14155550102", "x"); protocol.CodeOf(err) != protocol.CodeRate || time.Since(start) > 0 {
+			t.Errorf("%v after %v", err, time.Since(start))
 		}
 	})
 }

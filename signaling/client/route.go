@@ -2,6 +2,7 @@ package client
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,23 +20,29 @@ const (
 
 // route is where the client connects. It is owned by run.
 type route struct {
-	home     string    // by the options
+	homes    []string  // by the options, at least one
+	at       int       // which of them, where there is no hint
+	failures int       // how many of them in a row did not welcome the client
 	hint     string    // the node that a server named, or empty
 	followed time.Time // when a hint was followed last
 }
+
+// newRoute is that of complete options.
+func newRoute(o Options) route { return route{homes: append([]string{o.URL}, o.Others...)} }
 
 func (r *route) url() string {
 	if r.hint != "" {
 		return r.hint
 	}
-	return r.home
+	return r.homes[r.at]
 }
 
 // fits returns the socket URL of a hint, or nothing for one that must not be
 // followed: it is no URL of a node, or would carry the token in the clear.
 func (r *route) fits(hint string) string {
 	u, err := socketURL(hint)
-	if err != nil || strings.HasPrefix(r.home, "wss:") && !strings.HasPrefix(u, "wss:") || u == r.url() {
+	secure := slices.ContainsFunc(r.homes, func(home string) bool { return strings.HasPrefix(home, "wss:") })
+	if err != nil || secure && !strings.HasPrefix(u, "wss:") || u == r.url() {
 		return ""
 	}
 	return u
@@ -52,13 +59,26 @@ func (c *Client) better(b *protocol.Better) string {
 // follow takes a hint.
 func (r *route) follow(u string) { r.hint, r.followed = u, time.Now() }
 
-// leave is told that the node stops, and where to go instead, if anywhere.
+// leave is told that the node stops or serves no longer, and where to go instead,
+// if anywhere.
 func (r *route) leave(to string) {
+	if r.hint == "" && to == "" {
+		r.turn()
+	}
 	r.hint = ""
 	if to != "" {
 		r.follow(to)
 	}
 }
+
+// turn goes on to the next home.
+func (r *route) turn() { r.at = (r.at + 1) % len(r.homes) }
+
+// hinted reports whether the client is where a server has sent it.
+func (r *route) hinted() bool { return r.hint != "" }
+
+// arrived is told that a connection was welcomed.
+func (r *route) arrived() { r.failures = 0 }
 
 // rested reports whether the hint of a welcome may be followed.
 func (r *route) rested() bool { return time.Since(r.followed) >= followAgain }
@@ -66,9 +86,13 @@ func (r *route) rested() bool { return time.Since(r.followed) >= followAgain }
 // failed is told that a connection ended before it was welcomed. It reports
 // whether there is another place to try at once.
 func (r *route) failed() bool {
-	hinted := r.hint != ""
-	r.hint = ""
-	return hinted
+	if r.hinted() {
+		r.hint = ""
+		return true
+	}
+	r.turn()
+	r.failures = (r.failures + 1) % len(r.homes)
+	return r.failures > 0
 }
 
 // errMoved is why a connection ended that the client gave up for a better one.

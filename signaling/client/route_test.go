@@ -219,7 +219,7 @@ func TestHintsNotFollowed(t *testing.T) {
 }
 
 func TestNeverFromTLSToNone(t *testing.T) {
-	r := route{home: "wss://server/v1/ws"}
+	r := route{homes: []string{"wss://server/v1/ws"}}
 	for hint, want := range map[string]string{
 		"ws://better": "", "http://better": "", "wss://better": "wss://better/v1/ws", "https://better:8443": "wss://better:8443/v1/ws",
 	} {

@@ -84,9 +84,15 @@ func newStageAt(t *testing.T, path string) *stage {
 
 // address is a further one at which the stage is.
 func (st *stage) address() string {
+	address, _ := st.node()
+	return address
+}
+
+// node is an address that can go away: stop has nobody listen there any more.
+func (st *stage) node() (address string, stop func()) {
 	srv := httptest.NewServer(st.handler)
 	st.t.Cleanup(srv.Close)
-	return strings.TrimPrefix(srv.URL, "http://")
+	return strings.TrimPrefix(srv.URL, "http://"), srv.Close
 }
 
 // load loads the page, as at first or once more.
@@ -98,9 +104,12 @@ func (st *stage) load() {
 		window.store = new sb.Store({profile: 'test'})
 		window.told = []
 		window.client = new sb.Client({store})
-		for (const type of ['call', 'text', 'typing', 'drained', 'trouble', 'presence', 'settings']) {
-			client.addEventListener(type, (e) => told.push({type, detail: e.detail}))
+		window.hear = () => {
+			for (const type of ['call', 'text', 'typing', 'drained', 'trouble', 'presence', 'settings']) {
+				client.addEventListener(type, (e) => told.push({type, detail: e.detail}))
+			}
 		}
+		hear()
 		window.happened = (type) => told.filter((e) => e.type === type).length`)
 }
 

@@ -594,13 +594,21 @@ export class Store {
 
 // ----------------------------------------------------------------------- link
 
-const BACKOFF = freeze({ base: 250, cap: 15_000, stable: 10_000 })
+const BACKOFF = freeze({ base: 250, cap: 15_000, stable: 15_000 })
 const OPEN_TIMEOUT = 10_000
 const REQUEST_TIMEOUT = 10_000
 /** A refusal that asks to wait longer than this is final. */
 const PATIENCE = 2 * 60_000
+/** The longest that a node which stops can keep a client away. */
+const AWAY = 2 * 60_000
+/** Bytes of a frame, as long as no server has said otherwise. */
+const FRAME = 65_536
 const ACK_AFTER = 1000
 const ACK_FRAMES = 32
+/** What an acknowledgement adds to a frame at most. */
+const ACK_BYTES = 24
+/** Close codes of a node that serves no longer: lease_lost and internal. */
+const LEAVE = freeze([4003, 4004])
 /** How many heartbeats may pass without a frame before the server is given up. */
 const SILENCE = 2.5
 /**
@@ -612,6 +620,9 @@ const SILENCE = 2.5
 const FOLLOW = freeze({ again: 5 * 60_000, settle: 2000, look: 1000 })
 /** Measuring regions: how often, how long it is told, after how long a random wait, how often each, how patiently. */
 const MEASURE = freeze({ again: 60 * 60_000, told: 24 * 60 * 60_000, after: 5000, probes: 3, timeout: 3000, regions: 32, most: 60_000 })
+
+/** How many bytes a text has in UTF-8. @param {string} text */
+const sizeOf = (text) => new TextEncoder().encode(text).length
 
 /** @param {number} bytes @returns {string} random, in the alphabet of ids */
 export function randomID(bytes = 16) {
@@ -629,7 +640,8 @@ const backoff = (attempt) => Math.random() * Math.min(BACKOFF.cap, BACKOFF.base 
  * @property {string} type
  * @property {object} d
  * @property {boolean} keep        sent again after a reconnect
- * @property {number} retryUntil   when an error that may be retried is final
+ * @property {number} retryFor     how long errors that may be retried are not final, from the first on
+ * @property {number} retryUntil   when they are; 0 before the first
  * @property {number} tries
  * @property {boolean} sent        on the present connection
  * @property {string} tag          what the owner drops it by
@@ -659,7 +671,11 @@ class Link {
   /** @type {{session: string, key: string}|null} */ #resume = null
   /** The node that a server named, in place of where we connect by ourselves. */ #hint = ''
   #followed = -Infinity
+  /** Which of the server's URLs, where there is no hint. */ #at = 0
+  /** How many of them in a row did not welcome us. */ #failures = 0
+  /** When a node that stops lets us come back, as Date.now() counts. */ #backAt = 0
   #greeted = false
+  #maxFrame = FRAME
   #lastS = 0
   #ackedS = 0
   #unacked = 0
@@ -675,7 +691,7 @@ class Link {
 
   /**
    * @param {object} config
-   * @param {string} config.url
+   * @param {string[]} config.urls  of the server, in the order in which they are tried
    * @param {boolean} config.follow  goes to the nodes that the server names
    * @param {() => boolean} config.idle  whether nobody would notice a change of nodes
    * @param {() => object} config.hello
@@ -739,7 +755,7 @@ class Link {
    * @param {{keep?: boolean, timeout?: number, retryFor?: number, tag?: string}} [o]
    *   keep: an intent, sent again after a reconnect under the same id until it
    *   is answered. timeout: in ms; 0 means never, the default for what is kept.
-   *   retryFor: how long, in ms, errors that allow it are retried.
+   *   retryFor: how long, in ms, errors that allow it are retried, from the first on.
    * @returns {Promise<any>}
    */
   request(type, d, { keep = false, timeout = keep ? 0 : REQUEST_TIMEOUT, retryFor = 0, tag = '' } = {}) {
@@ -748,7 +764,7 @@ class Link {
       if (this.state === 'stopped') return reject(localError('stopped', 'The session has ended.'))
       const id = `${this.#prefix}-${++this.#requests}`
       /** @type {Pending} */
-      const p = { id, type, d, keep, retryUntil: Date.now() + retryFor, tries: 0, sent: false, tag, deadline: undefined, again: undefined, resolve, reject }
+      const p = { id, type, d, keep, retryFor, retryUntil: 0, tries: 0, sent: false, tag, deadline: undefined, again: undefined, resolve, reject }
       if (timeout) p.deadline = setTimeout(() => this.#settle(p, localError(this.state === 'online' ? 'timeout' : 'offline', 'The server did not answer in time.', true)), timeout)
       this.#pending.set(id, p)
       this.#try(p)
@@ -797,7 +813,17 @@ class Link {
 
   // --- which node
 
-  #address() { return this.#hint || this.#config.url }
+  #address() { return this.#hint || this.#config.urls[this.#at] }
+
+  /** Goes on to the next of the server's URLs. */
+  #turn() { this.#at = (this.#at + 1) % this.#config.urls.length }
+
+  /** Notes that a URL did not welcome us. @returns {boolean} whether there is another to try before there is a wait */
+  #failed() {
+    this.#turn()
+    this.#failures = (this.#failures + 1) % this.#config.urls.length
+    return this.#failures > 0
+  }
 
   /** Where a hint leads; '' if it must not be followed. @param {any} better */
   #leadsTo(better) {
@@ -809,7 +835,7 @@ class Link {
       return ''
     }
     const secure = u.protocol === 'wss:' || u.protocol === 'https:'
-    if (!secure && (this.#config.url.startsWith('wss:') || !['ws:', 'http:'].includes(u.protocol))) return ''
+    if (!secure && (this.#config.urls.some((url) => url.startsWith('wss:')) || !['ws:', 'http:'].includes(u.protocol))) return ''
     if (!u.host || u.pathname.length > 1 || u.search) return ''
     const to = `${secure ? 'wss' : 'ws'}://${u.host}${SOCKET_PATH}`
     return to === this.#address() ? '' : to
@@ -868,7 +894,10 @@ class Link {
     const last = { code, name, error: this.#cause }
     if (code >= 4500 && code < 5000) return this.#end(last)
     this.last = last
-    const delay = backoff(this.#attempt++)
+    if (!this.#greeted && this.#failed()) return this.#open()
+    if (this.#greeted && LEAVE.includes(code)) this.#turn()
+    const delay = Math.max(this.#backAt - Date.now(), backoff(this.#attempt++))
+    this.#backAt = 0
     this.nextAttempt = Date.now() + delay
     this.#arm('reconnect', delay, () => this.#open())
     this.#to('waiting')
@@ -929,6 +958,8 @@ class Link {
     if (d.resumed !== 'full') this.#lastS = 0
     this.#ackedS = this.#lastS
     this.#unacked = 0
+    this.#failures = this.#backAt = 0
+    this.#maxFrame = d.limits?.frame || FRAME
     this.#resume = { session: d.session, key: d.key }
     this.#heartbeat = d.heartbeat_ms || this.#heartbeat
     this.last = null
@@ -947,11 +978,14 @@ class Link {
   /** @param {{after_ms?: number, better?: any}} d */
   #goingAway({ after_ms = 0, better }) {
     const to = this.#leadsTo(better)
+    const after = Math.min(after_ms, AWAY)
     this.#clear('move')
+    if (!this.#hint && !to) this.#turn()
     this.#hint = ''
     if (to) this.#follow(to)
-    this.#arm('leave', after_ms, () => this.renew())
-    this.#config.onFrame('going_away', { after_ms })
+    this.#backAt = Date.now() + after
+    this.#arm('leave', after, () => this.renew())
+    this.#config.onFrame('going_away', { after_ms: after })
   }
 
   /** @param {any} f */
@@ -963,9 +997,12 @@ class Link {
     }
     if (f.t === 'ok') return this.#settle(p, f.d || {})
     const e = new SwitchboardError(f.d || { code: 'internal' })
-    if (!e.retry || e.afterMS > PATIENCE || Date.now() >= p.retryUntil) return this.#settle(p, e)
+    const now = Date.now()
+    p.retryUntil ||= now + p.retryFor // it may have waited for a connection before
+    const wait = e.afterMS + (e.code === 'rate_limited' && e.afterMS ? 0 : backoff(p.tries)) // a rate is this client's alone; the rest others meet, too
+    if (!e.retry || wait > PATIENCE || now + wait > p.retryUntil) return this.#settle(p, e)
     p.sent = false
-    p.again = setTimeout(() => this.#try(p), e.afterMS || 250 + backoff(p.tries))
+    p.again = setTimeout(() => this.#try(p), wait)
   }
 
   /** @param {Pending} p @param {any} result */
@@ -981,9 +1018,12 @@ class Link {
   #try(p) {
     if (this.state !== 'online' || p.sent || !this.#pending.has(p.id)) return
     clearTimeout(p.again)
+    const f = { t: p.type, id: p.id, d: p.d }
+    // The server would close the connection for it, time and again.
+    if (sizeOf(JSON.stringify(f)) + ACK_BYTES > this.#maxFrame) return this.#settle(p, new SwitchboardError({ code: 'too_large', cat: 'request', msg: 'That is too much for the server.' }))
     p.sent = true
     p.tries++
-    this.#transmit({ t: p.type, id: p.id, d: p.d })
+    this.#transmit(f)
   }
 
   /** @param {{t: string, id?: string, a?: number, d?: object}} f */
@@ -1076,7 +1116,7 @@ export class Client extends EventTarget {
   relayOnly = false
 
   #link
-  #base
+  /** @type {string[]} */ #bases
   #follows
   #measuring = false
   #mailboxSeq = 0
@@ -1096,7 +1136,8 @@ export class Client extends EventTarget {
   /**
    * @param {object} [o]
    * @param {Store} [o.store] holds the device; register first
-   * @param {string} [o.base] where the server is, such as https://sb.example; default: where the page came from
+   * @param {string|string[]} [o.base] where the server is, such as https://sb.example; default: where the page came from. Of several, as its nodes have,
+   *   one that does not answer, or serves no longer, is followed by the next; the one that does is kept
    * @param {boolean} [o.relayOnly] never tell a peer an address of one's own
    * @param {boolean} [o.away] fetch the mailbox, but do not ring here
    * @param {string} [o.name] of the program, for operators
@@ -1108,10 +1149,10 @@ export class Client extends EventTarget {
     this.store = store
     this.relayOnly = relayOnly
     this.media = media
-    this.#base = base
+    this.#bases = [base].flat()
     this.#follows = follow && !away
     this.#link = new Link({
-      url: socketURL(base),
+      urls: this.#bases.map(socketURL),
       follow: follow && !away,
       idle: () => !this.calls.size,
       hello: () => ({ token: this.store.device?.token || '', client: name.slice(0, 64), ...(away && { away: true }), ...this.#roundTrips() }),
@@ -1286,7 +1327,7 @@ export class Client extends EventTarget {
    */
   sendText(to, body, { type = 'text/plain', life, payloads, ownPayloads } = {}) {
     const limit = this.welcome?.limits?.message || 32 << 10
-    if (new TextEncoder().encode(body).length > limit) throw new SwitchboardError({ code: 'too_large', cat: 'request', msg: 'The text is too long.' })
+    if (sizeOf(body) > limit) throw new SwitchboardError({ code: 'too_large', cat: 'request', msg: 'The text is too long.' })
     const c = this.store.open(to)
     /** @type {Text} */
     const text = { id: randomID(), out: true, body, type, time: Date.now(), state: 'pending', ...(life && { life }), ...(payloads && { payloads, ownPayloads }) }
@@ -1798,11 +1839,29 @@ export class Client extends EventTarget {
     const device = this.store.device
     if (!device || Date.now() < (device.obtained + device.expires) / 2) return
     try {
-      this.store.saveDevice(await refresh({ token: device.token, base: this.#base }))
+      this.store.saveDevice(await this.#anywhere((base) => refresh({ token: device.token, base })))
       this.#fire('token')
     } catch (e) {
       this.#fire('trouble', e) // the socket will say whether the token still serves
     }
+  }
+
+  /**
+   * Does something at the first of the server's URLs that can be reached.
+   *
+   * @template T
+   * @param {(base: string) => Promise<T>} f
+   * @returns {Promise<T>}
+   */
+  async #anywhere(f) {
+    for (const [i, base] of this.#bases.entries()) {
+      try {
+        return await f(base)
+      } catch (e) {
+        if (i === this.#bases.length - 1 || /** @type {SwitchboardError} */ (e).code !== 'network') throw e
+      }
+    }
+    throw localError('network', 'There is no server.', true)
   }
 
   /** @param {string} type @param {unknown} [detail] */
@@ -1815,7 +1874,7 @@ function batches(numbers) {
   const parts = []
   let bytes = 0
   for (const n of numbers) {
-    const size = new TextEncoder().encode(n).length
+    const size = sizeOf(n)
     const part = parts.at(-1)
     if (part && part.length < CONTACTS_BATCH.numbers && bytes + size <= CONTACTS_BATCH.bytes) {
       part.push(n)

@@ -24,7 +24,9 @@ type device struct {
 	ledger  ledger.Device
 	token   string
 	server  string
-	away    bool // at first
+	codes   string   // the file that the server writes codes into
+	others  []string // servers, in the order in which it goes on to them
+	away    bool     // at first
 	stalled bool
 	client  *client.Client // nil until it connects
 	drained chan struct{}  // closed when its first backlog has come
@@ -71,7 +73,7 @@ const connectWithin = time.Minute
 func (l *load) dial(ctx context.Context, d *device) error {
 	ctx, cancel := context.WithTimeout(ctx, connectWithin)
 	defer cancel()
-	c, err := client.Dial(ctx, client.Options{URL: d.server, Token: d.token, Name: "softphone load", Stay: true, Dialer: d.dialer(), MaxBackoff: 5 * time.Second})
+	c, err := client.Dial(ctx, client.Options{URL: d.server, Others: d.others, Token: d.token, Name: "softphone load", Stay: true, Dialer: d.dialer(), MaxBackoff: 5 * time.Second})
 	if err != nil {
 		return err
 	}

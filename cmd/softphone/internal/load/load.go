@@ -20,11 +20,13 @@ import (
 
 // Config is what to do. All but Codes or Tokens has a default in [Default].
 type Config struct {
-	// Servers are URLs of nodes of one installation; devices take them in turn.
+	// Servers are URLs of nodes of one installation; devices take them in turn, and
+	// go on to the next when theirs is gone.
 	Servers []string
-	// Codes is the file into which a development server writes one-time codes;
-	// with it devices are registered that Tokens does not have.
-	Codes string
+	// Codes are the files into which development servers write one-time codes, one
+	// for each of Servers or one for all; with them devices are registered that
+	// Tokens does not have.
+	Codes []string
 	// Tokens is a file of devices: a line each, with number, name and token. What
 	// is registered is added to it. Empty for none.
 	Tokens string
@@ -72,7 +74,8 @@ func (c *Config) Validate() error {
 		}
 	}
 	need(len(c.Servers) > 0, "a server is needed")
-	need(c.Codes != "" || c.Tokens != "", "a file of codes or of tokens is needed")
+	need(len(c.Codes) > 0 || c.Tokens != "", "a file of codes or of tokens is needed")
+	need(len(c.Codes) <= 1 || len(c.Codes) == len(c.Servers), "there must be one file of codes, or one for each server")
 	need(c.Accounts >= 2 && c.Accounts <= 100_000, "accounts must be between 2 and 100000")
 	need(c.Devices >= 1 && c.Devices <= 8, "devices must be between 1 and 8")
 	need(c.Rate > 0 && c.Rate <= 100_000, "the rate must be above 0 and at most 100000")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,7 +35,11 @@ func (l *load) register(ctx context.Context) error {
 	}
 	var without []*device
 	for i := range l.Accounts * l.Devices {
-		d := &device{account: i / l.Devices, server: l.Servers[i%len(l.Servers)], drained: make(chan struct{})}
+		at := i % len(l.Servers)
+		d := &device{account: i / l.Devices, server: l.Servers[at], others: slices.Concat(l.Servers[at+1:], l.Servers[:at]), drained: make(chan struct{})}
+		if len(l.Codes) > 0 {
+			d.codes = l.Codes[at%len(l.Codes)]
+		}
 		d.number = fmt.Sprintf("+%d", n+int64(d.account))
 		d.ledger = ledger.Device{Account: d.number, Name: strconv.Itoa(i % l.Devices)}
 		d.token = had[d.ledger]
@@ -47,7 +52,7 @@ func (l *load) register(ctx context.Context) error {
 	if len(without) == 0 {
 		return nil
 	}
-	if l.Codes == "" {
+	if len(l.Codes) == 0 {
 		return fmt.Errorf("%d devices have no token, and no file of codes is given to register them", len(without))
 	}
 	l.Note(fmt.Sprintf("%d devices are registered", len(without)))
@@ -87,7 +92,7 @@ const maxWait = 90 * time.Second
 
 func (l *load) newDevice(ctx context.Context, d *device) (string, error) {
 	size := int64(0)
-	if info, err := os.Stat(l.Codes); err == nil {
+	if info, err := os.Stat(d.codes); err == nil {
 		size = info.Size()
 	}
 	var asked protocol.RegisterReply
@@ -98,7 +103,7 @@ func (l *load) newDevice(ctx context.Context, d *device) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	code, err := awaitCode(ctx, l.Codes, size, d.number)
+	code, err := awaitCode(ctx, d.codes, size, d.number)
 	if err != nil {
 		return "", err
 	}
