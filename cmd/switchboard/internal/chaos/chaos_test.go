@@ -52,15 +52,18 @@ const (
 // electWithin is what an election of NATS may add to it.
 const electWithin = 10 * time.Second
 
-// second lets a number get a second device at once.
-const second = `
+// people lets a number get a second device at once, and a phone that was stopped
+// send at once what its owner wrote all the same.
+const people = `
 auth: {code_resend: 0s}
+signaling: {limits: {messages_burst: 1000, pair_messages_burst: 1000}}
 `
 
 // quick has a short form see in seconds what takes longer by default.
 const quick = `
 directory: {lease_ttl: 3s, renew_every: 500ms}
-signaling: {heartbeat: 2s, limits: {messages_burst: 1000}}
+signaling: {heartbeat: 2s, limits: {messages_burst: 1000, pair_messages_burst: 1000}}
+auth: {code_resend: 0s}
 `
 
 // TestChaos breaks an installation of three NATS servers and three nodes, part
@@ -73,9 +76,9 @@ func TestChaos(t *testing.T) {
 	c.patience = 4 * backWithin
 	if *long > 0 {
 		// Longer than the lease, and longer than nodes wait for a sign of life.
-		settings, frozen, stopped, c.patience = "", 20*time.Second, 75*time.Second, backWithin
+		settings, frozen, stopped, c.patience = people, 20*time.Second, 75*time.Second, backWithin
 	}
-	c.start(settings + second)
+	c.start(settings)
 	c.usage()
 	faults := c.faults(frozen, stopped)
 	if *long == 0 {
