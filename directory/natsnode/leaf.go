@@ -66,10 +66,10 @@ func (n *Node) attach(ctx context.Context, c LeafConfig, log *slog.Logger) (err 
 	o.ServerName, o.JetStreamDomain = "switchboard-embedded", LeafDomain
 	o.LeafNode.Remotes = []*server.RemoteLeafOpts{remote}
 	o.LeafNode.ReconnectInterval = time.Second
-	if n.server, err = startServer(o, log); err != nil {
+	if n.inside, err = embed(o, log); err != nil {
 		return err
 	}
-	if n.conn, err = nats.Connect("", nats.InProcessServer(n.server)); err != nil {
+	if n.conn, err = nats.Connect("", nats.InProcessServer(n.inside)); err != nil {
 		return fmt.Errorf("connect to embedded NATS: %w", err)
 	}
 	if n.js, err = jetstream.NewWithDomain(n.conn, LeafDomain); err != nil {
@@ -79,7 +79,7 @@ func (n *Node) attach(ctx context.Context, c LeafConfig, log *slog.Logger) (err 
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for n.server.NumLeafNodes() == 0 {
+	for n.inside.current().NumLeafNodes() == 0 {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

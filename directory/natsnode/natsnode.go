@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -28,8 +27,8 @@ import (
 type Node struct {
 	config  Config
 	options []nats.Option
-	server  *server.Server // nil with a cluster
-	lock    *os.File       // held on Dir
+	inside  *embedded // nil with a cluster
+	lock    *os.File  // held on Dir
 	conn    *nats.Conn
 	js      jetstream.JetStream
 	close   func() error // once
@@ -37,9 +36,6 @@ type Node struct {
 
 // ErrInUse says that another process has the data directory.
 var ErrInUse = errors.New("the data directory is in use by another process")
-
-// startWithin bounds how long the embedded server may take to load its files.
-const startWithin = time.Minute
 
 // Open starts the embedded server, or connects to the cluster, and returns
 // when JetStream answers, or with ctx's error. What the cluster refuses is told
@@ -94,10 +90,10 @@ func (n *Node) embed(c Config, opts *[]nats.Option, log *slog.Logger) error {
 		return fmt.Errorf("nats: %w; nats.url says which, in the settings of the nodes that use it; %s has more",
 			ErrMoved, filepath.Join(c.Dir, movedFile))
 	}
-	if n.server, err = startServer(serverOptions(c.Dir), log); err != nil {
+	if n.inside, err = embed(serverOptions(c.Dir), log); err != nil {
 		return err
 	}
-	*opts = append(*opts, nats.InProcessServer(n.server))
+	*opts = append(*opts, nats.InProcessServer(n.inside))
 	return nil
 }
 
@@ -106,21 +102,6 @@ func serverOptions(dir string) *server.Options {
 		ServerName: "switchboard", DontListen: true, JetStream: true, StoreDir: dir,
 		SyncAlways: true, NoSigs: true, JetStreamMaxMemory: 4 << 30, JetStreamMaxStore: 1 << 42,
 	}
-}
-
-// startServer starts an embedded server and returns when it can be used. Even
-// with an error, one that is not nil has been started.
-func startServer(o *server.Options, log *slog.Logger) (*server.Server, error) {
-	s, err := server.NewServer(o)
-	if err != nil {
-		return nil, fmt.Errorf("embedded NATS: %w", err)
-	}
-	s.SetLoggerV2(serverLog{log}, false, false, false)
-	go s.Start() // ends with Shutdown, which Close waits for
-	if !s.ReadyForConnections(startWithin) {
-		return s, errors.New("embedded NATS: not ready in time")
-	}
-	return s, nil
 }
 
 // lockDir keeps a second process from writing the same files.
@@ -176,39 +157,17 @@ func (n *Node) Replicas() int {
 	return n.config.Replicas
 }
 
-// Ready tells why NATS cannot be used at the moment, or nil. An embedded
-// server that found its disk full stays unusable until the process starts anew.
+// Ready tells why NATS cannot be used at the moment, or nil. An embedded server
+// that has found its disk full is usable again soon after there is room.
 func (n *Node) Ready() error {
 	if st := n.conn.Status(); st != nats.CONNECTED {
 		return fmt.Errorf("NATS is %s", st)
 	}
-	if n.server != nil && !healthy(n.server) {
-		return errors.New("embedded NATS has given up its files: is the disk full? Once there is room, start this process anew")
+	if n.inside != nil && !n.inside.healthy() {
+		return errors.New("embedded NATS has given up its files: is the disk full? It is started anew once there is room")
 	}
 	return nil
 }
-
-// healthy asks an embedded server as operators ask those of a cluster: it tells of
-// a stream that could not be written, too, and takes nothing more.
-func healthy(s *server.Server) bool {
-	r, err := http.NewRequest(http.MethodGet, server.HealthzPath, nil)
-	if err != nil {
-		return false
-	}
-	a := answer{header: http.Header{}, status: http.StatusOK}
-	s.HandleHealthz(&a, r)
-	return a.status == http.StatusOK
-}
-
-// answer is the status of one.
-type answer struct {
-	header http.Header
-	status int
-}
-
-func (a *answer) Header() http.Header         { return a.header }
-func (a *answer) Write(b []byte) (int, error) { return len(b), nil }
-func (a *answer) WriteHeader(status int)      { a.status = status }
 
 // Close closes the connection and ends the embedded server. It returns when the
 // files are written, whatever the context says. It may be called again.
@@ -218,30 +177,11 @@ func (n *Node) end() error {
 	if n.conn != nil {
 		n.conn.Close()
 	}
-	if n.server != nil {
-		n.server.Shutdown()
-		n.server.WaitForShutdown()
+	if n.inside != nil {
+		n.inside.close()
 	}
 	if n.lock != nil {
 		return n.lock.Close() // lets go of the lock
 	}
 	return nil
 }
-
-// serverLog passes the embedded server's log on.
-type serverLog struct{ log *slog.Logger }
-
-func (l serverLog) Noticef(format string, v ...any) {
-	l.log.Debug("NATS", "says", fmt.Sprintf(format, v...))
-}
-func (l serverLog) Warnf(format string, v ...any) {
-	l.log.Debug("NATS", "warns", fmt.Sprintf(format, v...))
-}
-func (l serverLog) Fatalf(format string, v ...any) {
-	l.log.Error("NATS", "fails", fmt.Sprintf(format, v...))
-}
-func (l serverLog) Errorf(format string, v ...any) {
-	l.log.Error("NATS", "fails", fmt.Sprintf(format, v...))
-}
-func (l serverLog) Debugf(string, ...any) {}
-func (l serverLog) Tracef(string, ...any) {}

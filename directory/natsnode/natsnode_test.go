@@ -86,14 +86,36 @@ func TestEmbeddedIsSyncedAndClosed(t *testing.T) {
 	}
 }
 
-// A server that finds its disk full gives up JetStream and nothing else.
-func TestReadyTellsOfLostFiles(t *testing.T) {
+// A server that finds its disk full gives up its files, and is started anew while
+// there is room: connections come back, with what was stored.
+func TestFilesGivenUp(t *testing.T) {
+	t.Parallel()
 	n := open(t, t.TempDir())
+	other, err := n.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	kv, err := n.JetStream().CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "B"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.PutString(t.Context(), "k", "v"); err != nil {
+		t.Fatal(err)
+	}
 	if err := natsnode.Server(n).DisableJetStream(); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.Ready(); err == nil || !strings.Contains(err.Error(), "disk") {
 		t.Errorf("ready without JetStream: %v", err)
+	}
+	for deadline := time.Now().Add(time.Minute); n.Ready() != nil || !other.IsConnected(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not ready again: %v", n.Ready())
+		}
+	}
+	if e, err := kv.Get(t.Context(), "k"); err != nil || string(e.Value()) != "v" {
+		t.Errorf("afterwards: %v, %v", e, err)
 	}
 }
 
