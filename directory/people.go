@@ -32,7 +32,20 @@ type Settings struct {
 	// ReadReceipts is who learns when the account's owner has read his texts:
 	// [Everyone], the default, or [Nobody]. Who tells nobody is told by nobody.
 	ReadReceipts Audience `json:"read_receipts,omitempty"`
+	// Relayed is with whom the account's calls go through relays alone;
+	// [RelayedStrangers] by default.
+	Relayed Relayed `json:"relayed,omitempty"`
 }
+
+// Relayed says with whom an account's calls go through relays alone, so that the
+// other side does not learn its addresses.
+type Relayed string
+
+const (
+	RelayedNobody    Relayed = "nobody"
+	RelayedStrangers Relayed = "strangers" // those who are not contacts, until the call is answered
+	RelayedEveryone  Relayed = "everyone"
+)
 
 // Relation is what an account thinks of another.
 type Relation struct {

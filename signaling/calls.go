@@ -177,8 +177,11 @@ func (k *calls) handle(ctx context.Context, ss *session, body protocol.Body) (an
 		}
 		return nil, err
 	}
-	if body.Type() == protocol.TypeCallAnswer {
+	switch body.(type) {
+	case *protocol.CallAnswer:
 		k.srv.met.meet(ss.account, r.From)
+	case *protocol.CallPrepare:
+		return &protocol.CallPreparing{Call: id, State: r.State, Prepared: r.Prepared == uint32(ss.device)}, nil
 	}
 	if spec, _ := protocol.Lookup(body.Type()); spec.Reply == nil {
 		return nil, nil
@@ -194,6 +197,8 @@ func leaves(body protocol.Body) bool {
 func callOf(body protocol.Body) string {
 	switch m := body.(type) {
 	case *protocol.CallRinging:
+		return m.Call
+	case *protocol.CallPrepare:
 		return m.Call
 	case *protocol.CallAnswer:
 		return m.Call
@@ -225,7 +230,7 @@ func eventOf(body protocol.Body, role protocol.Role, device uint32) (call.Event,
 	case *protocol.CallDescribe:
 		return call.Describe{By: role, Device: device, CallDescribe: *m}, nil
 	case *protocol.CallReport:
-		return call.Report{By: role, Device: device, Media: m.Media, Path: m.Path}, nil
+		return call.Report{By: role, Device: device, CallReport: *m}, nil
 	case *protocol.CallCancel:
 		if role == protocol.Caller {
 			return call.Cancel{}, nil
@@ -236,7 +241,9 @@ func eventOf(body protocol.Body, role protocol.Role, device uint32) (call.Event,
 	}
 	switch m := body.(type) {
 	case *protocol.CallRinging:
-		return call.RingingOn{Device: device}, nil
+		return call.RingingOn{Device: device, Waiting: m.Waiting}, nil
+	case *protocol.CallPrepare:
+		return call.Prepare{Device: device, SDP: m.SDP}, nil
 	case *protocol.CallAnswer:
 		return call.Answer{Device: device, SDP: m.SDP}, nil
 	case *protocol.CallReject:
@@ -270,7 +277,9 @@ func (k *calls) perform(ctx context.Context, r *record, acts []call.Action) {
 		case call.Ring:
 			k.ring(ctx, r, a.Device, false)
 		case call.TellRinging:
-			k.tellCaller(ctx, r, &protocol.CallRinging{Call: r.ID})
+			k.tellCaller(ctx, r, &protocol.CallRinging{Call: r.ID, Waiting: a.Waiting})
+		case call.TellPrepared:
+			k.tellCaller(ctx, r, &protocol.CallPrepared{Call: r.ID, SDP: a.SDP})
 		case call.TellAnswered:
 			k.quiet(r)
 			k.srv.metrics.answerSeconds.Observe(r.Answered.Sub(r.Created).Seconds())
@@ -331,7 +340,7 @@ func (k *calls) ring(ctx context.Context, r *record, device uint32, merged bool)
 	k.srv.tell(ctx, a, d, &protocol.CallIncoming{
 		Call: r.ID, From: r.From, Media: r.Media, SDP: r.A.SDP,
 		AgeMS: time.Since(r.Created).Milliseconds(), RingMS: call.RingFor.Milliseconds(),
-		ICE: k.srv.Relays.For(r.ID, a), Merged: merged,
+		ICE: k.ice(r, protocol.Callee), Merged: merged,
 	})
 	for i := range r.A.Candidates {
 		k.srv.tell(ctx, a, d, &r.A.Candidates[i])

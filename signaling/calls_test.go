@@ -111,6 +111,8 @@ func TestCallCarriesDescriptionsAndCandidates(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		n := w.node("n1")
 		a, b := n.connect(w.device(n, alice)), n.connect(w.device(n, bob))
+		knows(t, a, bob)
+		knows(t, b, alice)
 		in := ringing(t, a, b, "c1", bob)
 		if in.SDP != offerSDP || in.From.E164() != alice || in.RingMS != 45_000 || in.ICE.Servers[0].Username != "c1" {
 			t.Errorf("incoming = %+v", in)

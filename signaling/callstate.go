@@ -162,7 +162,7 @@ func (k *calls) snapshots(ss *session) ([]protocol.CallSnapshot, error) {
 	}
 	for _, r := range all {
 		if role, ok := r.Involves(string(ss.account), uint32(ss.device)); ok && r.GoesOnFor(role, uint32(ss.device)) {
-			list = append(list, k.snapshot(&r, role, ss.account))
+			list = append(list, k.snapshot(&r, role))
 		}
 	}
 	return list, nil
@@ -197,7 +197,7 @@ func (k *calls) sync(ctx context.Context, ss *session, id string) (any, error) {
 	if !ok {
 		return nil, call.ErrStranger
 	}
-	snap := k.snapshot(&r, role, ss.account)
+	snap := k.snapshot(&r, role)
 	if r.State == protocol.Ended && role == protocol.Callee {
 		snap.Reason = r.ReasonFor(uint32(ss.device))
 	} else if !r.GoesOnFor(role, uint32(ss.device)) {
@@ -206,7 +206,7 @@ func (k *calls) sync(ctx context.Context, ss *session, id string) (any, error) {
 	return &snap, nil
 }
 
-func (k *calls) snapshot(r *record, role protocol.Role, account directory.Account) protocol.CallSnapshot {
+func (k *calls) snapshot(r *record, role protocol.Role) protocol.CallSnapshot {
 	mine, theirs, peer := &r.A, &r.B, r.To
 	if role == protocol.Callee {
 		mine, theirs, peer = &r.B, &r.A, r.From
@@ -215,6 +215,6 @@ func (k *calls) snapshot(r *record, role protocol.Role, account directory.Accoun
 		Call: r.ID, State: r.State, Peer: peer, Role: role, Media: r.Media,
 		AgeMS: time.Since(r.Created).Milliseconds(), RingMS: call.RingFor.Milliseconds(),
 		SDP: theirs.SDP, Kind: theirs.Kind, N: theirs.N, Sent: mine.N,
-		Candidates: theirs.Candidates, ICE: k.srv.Relays.For(r.ID, account), Reason: r.Reason,
+		Candidates: theirs.Candidates, ICE: k.ice(r, role), Reason: r.Reason,
 	}
 }

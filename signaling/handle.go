@@ -84,7 +84,7 @@ func (s *Server) do(ss *session, body protocol.Body) (any, error) {
 	case *protocol.Ack:
 		return nil, nil
 	case *protocol.ICEGet:
-		return s.iceGet(ss, m)
+		return s.iceGet(ctx, ss, m)
 	case *protocol.PresenceGet:
 		return s.presenceGet(ctx, ss, m)
 	case *protocol.PresenceSubscribe:
@@ -109,7 +109,7 @@ func (s *Server) do(ss *session, body protocol.Body) (any, error) {
 		return s.invite(ctx, ss, m)
 	case *protocol.CallSync:
 		return s.calls.sync(ctx, ss, m.Call)
-	case *protocol.CallRinging, *protocol.CallAnswer, *protocol.CallReject, *protocol.CallBusy,
+	case *protocol.CallRinging, *protocol.CallPrepare, *protocol.CallAnswer, *protocol.CallReject, *protocol.CallBusy,
 		*protocol.CallCancel, *protocol.CallHangup, *protocol.CallCandidates, *protocol.CallDescribe, *protocol.CallReport:
 		return s.calls.handle(ctx, ss, m)
 	case *protocol.MessageSend:
@@ -213,12 +213,4 @@ func (s *Server) allowLookup(ss *session) error {
 // dialled reads a number as the session's owner would write it.
 func (ss *session) dialled(text string) (e164.Number, error) {
 	return e164.Parse(text, ss.number.Region())
-}
-
-func (s *Server) iceGet(ss *session, m *protocol.ICEGet) (any, error) {
-	if err := s.allowLookup(ss); err != nil {
-		return nil, err
-	}
-	ice := s.Relays.For(m.Call, ss.account)
-	return &ice, nil
 }

@@ -41,7 +41,11 @@ func (s *Server) invite(ctx context.Context, ss *session, m *protocol.CallInvite
 	if err := s.approach(ctx, ss, to, r); err != nil {
 		return nil, err
 	}
-	reply, err := s.calls.begin(ctx, ss, m, to, callee, r.Blocked)
+	own, err := s.opinion(ctx, ss, to, callee)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := s.calls.begin(ctx, ss, m, to, callee, own, r)
 	if err == nil {
 		s.met.meet(ss.account, to)
 	}
@@ -53,12 +57,15 @@ func (s *Server) invite(ctx context.Context, ss *session, m *protocol.CallInvite
 // The record comes before the pair, so that whoever finds the pair taken finds
 // the call, too. Devices are looked for a second time once the call stands in
 // the callee's list: one that binds after that finds it there.
-func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, to e164.Number, callee directory.Account, blocked bool) (any, error) {
+//
+// own is what the caller thinks of the callee, theirs the opposite.
+func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, to e164.Number, callee directory.Account, own, theirs directory.Relation) (any, error) {
 	devices, err := k.ringable(ctx, callee)
 	if err != nil {
 		return nil, err
 	}
 	r := record{From: ss.number, To: to}
+	blocked := theirs.Blocked
 	if blocked {
 		r.Shield, callee, devices = callee, "", shielded(devices)
 		k.srv.metrics.blocked.Inc()
@@ -70,6 +77,7 @@ func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, 
 	r.Call, acts = call.New(call.Invite{
 		ID: m.Call, Caller: call.Party{Account: string(ss.account), Device: uint32(ss.device)},
 		Callee: string(callee), Devices: devices, Woken: len(r.Woken) > 0, Media: m.Media, SDP: m.SDP,
+		HideCaller: hiding(own, theirs), HideCallee: hiding(theirs, own),
 	}, now())
 	data, ttl, err := r.encode()
 	if err != nil {
@@ -155,7 +163,7 @@ func (k *calls) repeated(ctx context.Context, ss *session, m *protocol.CallInvit
 		return nil, err
 	}
 	same := r.Caller == call.Party{Account: string(ss.account), Device: uint32(ss.device)} &&
-		r.To == to && slices.Equal(r.Media, m.Media) && (r.A.N > 0 || r.A.SDP == m.SDP)
+		r.To == to && slices.Equal(r.Media, m.Media) && (r.A.N > 0 || r.A.Same(m.SDP))
 	if !same {
 		return nil, protocol.NewError(protocol.CodeConflict, "the id belongs to another call")
 	}

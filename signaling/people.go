@@ -107,6 +107,9 @@ func (s *Server) settingsSet(ctx context.Context, ss *session, m *protocol.Setti
 		if m.ReadReceipts != "" {
 			c.ReadReceipts = directory.Audience(m.ReadReceipts)
 		}
+		if m.Relayed != "" {
+			c.Relayed = directory.Relayed(m.Relayed)
+		}
 		return nil
 	})
 	if err != nil {
@@ -124,6 +127,7 @@ func settingsOf(c directory.Settings) *protocol.Settings {
 		LastSeen:     cmp.Or(protocol.Audience(c.LastSeen), protocol.Contacts),
 		Discoverable: cmp.Or(protocol.Audience(c.Discoverable), protocol.Everyone),
 		ReadReceipts: cmp.Or(protocol.Audience(c.ReadReceipts), protocol.Everyone),
+		Relayed:      cmp.Or(protocol.Relayed(c.Relayed), protocol.RelayedStrangers),
 	}
 }
 

@@ -22,18 +22,18 @@ func TestSettings(t *testing.T) {
 		first := n1.connect(w.device(n1, alice))
 		second := n2.connect(w.device(n1, alice))
 		other := n2.connect(w.device(n1, bob))
-		if got := ok[protocol.Settings](first, &protocol.SettingsGet{}); got != (protocol.Settings{LastSeen: protocol.Contacts, Discoverable: protocol.Everyone, ReadReceipts: protocol.Everyone}) {
+		if got := ok[protocol.Settings](first, &protocol.SettingsGet{}); got != (protocol.Settings{LastSeen: protocol.Contacts, Discoverable: protocol.Everyone, ReadReceipts: protocol.Everyone, Relayed: protocol.RelayedStrangers}) {
 			t.Errorf("settings at first = %+v", got)
 		}
-		want := protocol.Settings{LastSeen: protocol.Nobody, Discoverable: protocol.Everyone, ReadReceipts: protocol.Everyone}
+		want := protocol.Settings{LastSeen: protocol.Nobody, Discoverable: protocol.Everyone, ReadReceipts: protocol.Everyone, Relayed: protocol.RelayedStrangers}
 		if got := ok[protocol.Settings](first, &protocol.SettingsSet{LastSeen: protocol.Nobody}); got != want {
 			t.Errorf("settings = %+v, want %+v", got, want)
 		}
 		if got := expect[*protocol.SettingsChanged](second); protocol.Settings(*got) != want {
 			t.Errorf("the other device was told %+v", got)
 		}
-		want.Discoverable, want.ReadReceipts = protocol.Nobody, protocol.Nobody
-		if got := ok[protocol.Settings](second, &protocol.SettingsSet{Discoverable: protocol.Nobody, ReadReceipts: protocol.Nobody}); got != want {
+		want.Discoverable, want.ReadReceipts, want.Relayed = protocol.Nobody, protocol.Nobody, protocol.RelayedEveryone
+		if got := ok[protocol.Settings](second, &protocol.SettingsSet{Discoverable: protocol.Nobody, ReadReceipts: protocol.Nobody, Relayed: protocol.RelayedEveryone}); got != want {
 			t.Errorf("settings = %+v, want %+v", got, want)
 		}
 		if got := expect[*protocol.SettingsChanged](first); protocol.Settings(*got) != want {

@@ -63,6 +63,9 @@ func (k *calls) retellOne(ss *session, r *record) {
 		case theirs.N == 0 && theirs.Kind == "answer":
 			ss.tell(&protocol.CallAnswered{Call: r.ID, SDP: theirs.SDP})
 		}
+		if r.Alerting() && theirs.Kind == "pranswer" {
+			ss.tell(&protocol.CallPrepared{Call: r.ID, SDP: theirs.SDP})
+		}
 	}
 	if theirs.N > 0 {
 		ss.tell(&protocol.CallDescribe{Call: r.ID, N: theirs.N, Kind: theirs.Kind, SDP: theirs.SDP})

@@ -279,14 +279,20 @@ func (p *phone) connection(s webrtc.PeerConnectionState) {
 			p.times.connected = time.Now()
 		}
 		path := p.path()
-		p.request("report", func(ctx context.Context) error { return p.call.Report(ctx, protocol.MediaConnected, path) })
+		p.request("report", func(ctx context.Context) error {
+			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaConnected, Path: path})
+		})
 	case webrtc.PeerConnectionStateDisconnected:
 		p.out.event("media lost")
 		p.restartAt = time.After(p.restartAfter())
-		p.request("report", func(ctx context.Context) error { return p.call.Report(ctx, protocol.MediaDisconnected, nil) })
+		p.request("report", func(ctx context.Context) error {
+			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaDisconnected})
+		})
 	case webrtc.PeerConnectionStateFailed:
 		p.restartAt = time.After(p.restartAfter() - restartAfterCaller)
-		p.request("report", func(ctx context.Context) error { return p.call.Report(ctx, protocol.MediaFailed, nil) })
+		p.request("report", func(ctx context.Context) error {
+			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaFailed})
+		})
 	}
 }
 

@@ -74,7 +74,7 @@ func (p program) printAccount(a admin.Account) error {
 	default:
 		fmt.Fprintln(p.stdout, "online   no")
 	}
-	fmt.Fprintf(p.stdout, "shown    online and last seen to %s; found by %s; read receipts to %s\n", a.Settings.LastSeen, a.Settings.Discoverable, a.Settings.ReadReceipts)
+	fmt.Fprintf(p.stdout, "shown    online and last seen to %s; found by %s; read receipts to %s; relayed with %s\n", a.Settings.LastSeen, a.Settings.Discoverable, a.Settings.ReadReceipts, a.Settings.Relayed)
 	fmt.Fprintf(p.stdout, "knows    %d numbers, blocks %d\n", a.Contacts, a.Blocks)
 	if len(a.Devices) == 0 {
 		fmt.Fprintln(p.stdout, "devices  none")

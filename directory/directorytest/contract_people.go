@@ -142,7 +142,7 @@ func settings(t *testing.T, w world) {
 		t.Errorf("refused change: %v", err)
 	}
 	for _, want := range []directory.Settings{
-		{LastSeen: directory.Everyone}, {LastSeen: directory.Everyone, Discoverable: directory.Nobody}, {}, {Discoverable: directory.Nobody}, {Discoverable: directory.Everyone}, {ReadReceipts: directory.Nobody},
+		{LastSeen: directory.Everyone}, {LastSeen: directory.Everyone, Discoverable: directory.Nobody}, {}, {Discoverable: directory.Nobody}, {Discoverable: directory.Everyone}, {ReadReceipts: directory.Nobody}, {Relayed: directory.RelayedEveryone},
 	} {
 		got, err := d.UpdateSettings(ctx, owner, func(s *directory.Settings) error { *s = want; return nil })
 		if err != nil || got != want {

@@ -22,7 +22,7 @@ func TestLookup(t *testing.T) {
 		if a.Account != o.account || a.Number.E164() != alice || !a.Online || len(a.Devices) != 1 {
 			t.Fatalf("account %+v", a)
 		}
-		if a.Settings != (Settings{LastSeen: "contacts", Discoverable: "everyone", ReadReceipts: "everyone"}) {
+		if a.Settings != (Settings{LastSeen: "contacts", Discoverable: "everyone", ReadReceipts: "everyone", Relayed: "strangers"}) {
 			t.Errorf("settings %+v", a.Settings)
 		}
 		if a.Contacts != 1 || a.Blocks != 0 {

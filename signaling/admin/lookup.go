@@ -41,6 +41,7 @@ func (a *API) account(ctx context.Context, r accountRequest) (Account, error) {
 		LastSeen:     string(cmp.Or(record.Settings.LastSeen, directory.Contacts)),
 		Discoverable: string(cmp.Or(record.Settings.Discoverable, directory.Everyone)),
 		ReadReceipts: string(cmp.Or(record.Settings.ReadReceipts, directory.Everyone)),
+		Relayed:      string(cmp.Or(record.Settings.Relayed, directory.RelayedStrangers)),
 	}}
 	var sessions []Session
 	g, ctx := errgroup.WithContext(ctx)

@@ -28,6 +28,7 @@ type Settings struct {
 	LastSeen     string `json:"last_seen" enum:"everyone contacts nobody" doc:"who sees whether the account is online, and when it was"`
 	Discoverable string `json:"discoverable" enum:"everyone nobody" doc:"who finds the account by its number"`
 	ReadReceipts string `json:"read_receipts" enum:"everyone nobody" doc:"who learns when its owner has read a text"`
+	Relayed      string `json:"relayed" enum:"nobody strangers everyone" doc:"with whom its calls go through relays alone; with strangers, until they are answered"`
 }
 
 // Device is a device of an account.

@@ -15,11 +15,13 @@ type (
 	// candidate that the caller has sent so far.
 	Ring struct{ Device uint32 }
 	// TellRinging sends call.ringing to the caller.
-	TellRinging struct{}
+	TellRinging struct{ Waiting bool }
+	// TellPrepared sends call.prepared to the caller.
+	TellPrepared struct{ SDP string }
 	// TellAnswered sends call.answered to the caller.
 	TellAnswered struct{ SDP string }
 	// TellCandidates sends call.candidates to the caller, to the device that
-	// answered, or while it rings to a device that could.
+	// answered, or while it rings to one that could.
 	TellCandidates struct {
 		To     protocol.Role
 		Device uint32 // of the callee
@@ -49,13 +51,17 @@ type (
 	}
 	// StopTimer stops a timer, if it runs.
 	StopTimer struct{ Timer Timer }
-	// Conclude is the last action of every call: write it into people's
+	// Conclude is the last action of the end of every call: write it into people's
 	// histories, count it, let go of what it holds.
 	Conclude struct{}
+	// Record writes the call down for operators, once both sides had the time to
+	// tell their last figures.
+	Record struct{}
 )
 
 func (Ring) action()            {}
 func (TellRinging) action()     {}
+func (TellPrepared) action()    {}
 func (TellAnswered) action()    {}
 func (TellCandidates) action()  {}
 func (TellDescription) action() {}
@@ -64,3 +70,4 @@ func (TellEnded) action()       {}
 func (StartTimer) action()      {}
 func (StopTimer) action()       {}
 func (Conclude) action()        {}
+func (Record) action()          {}

@@ -24,6 +24,9 @@ const (
 	ReconnectFor = 60 * time.Second
 	// ReconnectBothFor is how long, once it is lost on both.
 	ReconnectBothFor = 90 * time.Second
+	// RecordAfter is how long after its end a call is written down for operators:
+	// both sides tell their last figures meanwhile.
+	RecordAfter = 5 * time.Second
 )
 
 // MaxLegs is the most devices of a callee that one call rings.
@@ -40,13 +43,21 @@ type Call struct {
 	Media  []protocol.Media `json:"media"`
 	// Legs are the callee's devices that were told of the call.
 	Legs []Leg `json:"legs,omitempty"`
-	// A is the caller's side, B that of the device that answered.
+	// Prepared is the device whose pre-answer the caller has, 0 if none. It stays.
+	Prepared uint32 `json:"prepared,omitempty"`
+	// A is the caller's side, B that of the device that answered, or before of
+	// the one that is prepared.
 	A Side `json:"a"`
 	B Side `json:"b"`
+	// Due are the timers that run: none twice, and none but [TimerRecord] once the
+	// call has ended.
+	Due []Due `json:"due,omitempty"`
 	// Restarted: the one restart with relays alone has been asked for.
-	Restarted bool            `json:"restarted,omitempty"`
-	Reason    protocol.Reason `json:"reason,omitempty"` // once ended
-	EndedBy   protocol.Role   `json:"ended_by,omitempty"`
+	Restarted bool `json:"restarted,omitempty"`
+	// Moves is how often media was to leave a relay that was drained or died.
+	Moves   int             `json:"moves,omitempty"`
+	Reason  protocol.Reason `json:"reason,omitempty"` // once ended
+	EndedBy protocol.Role   `json:"ended_by,omitempty"`
 
 	// When things happened; zero if they did not. Created <= the others <= Ended.
 	Created   time.Time `json:"created"`
@@ -86,22 +97,33 @@ const (
 func (l Leg) in() bool { return l.State != LegBusy && l.State != LegOut }
 
 // Side is what one side of the call has said. Invariant: Count is the number
-// of candidates in Candidates, at most [protocol.MaxCandidates].
+// of candidates in Candidates and Held, at most [protocol.MaxCandidates].
 type Side struct {
 	// Media is the last report, "" before the first.
 	Media protocol.MediaState `json:"media,omitempty"`
 	Path  *protocol.Path      `json:"path,omitempty"`
+	// Quality is the last that was reported; FirstMediaMS the first.
+	Quality      *protocol.Quality `json:"quality,omitempty"`
+	FirstMediaMS *int64            `json:"first_media_ms,omitempty"`
 	// N, Kind and SDP are the side's newest description; N is 0 for the
-	// invite's offer and the answer to it.
+	// invite's offer and the answer to it. Kind is "pranswer" for the answer of a
+	// device that is prepared. It stands here as the other side may have it.
 	N    int    `json:"n,omitempty"`
 	Kind string `json:"kind,omitempty"`
 	SDP  string `json:"sdp,omitempty"`
-	// Gen is the ICE generation of Candidates; CandN the highest number seen
-	// in it.
-	Gen        string                    `json:"gen,omitempty"`
-	CandN      int                       `json:"cand_n,omitempty"`
-	Count      int                       `json:"count,omitempty"`
+	// Hide keeps the side's addresses from the other. Static.
+	Hide Hide `json:"hide,omitempty"`
+	// Gen is the ICE generation of what follows; CandN the highest number that the
+	// side has sent in it.
+	Gen   string `json:"gen,omitempty"`
+	CandN int    `json:"cand_n,omitempty"`
+	Count int    `json:"count,omitempty"`
+	// Candidates are those that the other side may have, numbered for it from 1.
 	Candidates []protocol.CallCandidates `json:"candidates,omitempty"`
+	// Held are those that it may have once the call is answered. HeldEnd: they
+	// are the last of their generation.
+	Held    []protocol.Candidate `json:"held,omitempty"`
+	HeldEnd bool                 `json:"held_end,omitempty"`
 }
 
 // Invite is what a call begins with.
@@ -113,6 +135,8 @@ type Invite struct {
 	Woken   bool     // others of the callee are about to connect
 	Media   []protocol.Media
 	SDP     string
+	// HideCaller and HideCallee keep the addresses of one side from the other.
+	HideCaller, HideCallee Hide
 }
 
 // New makes a call in state trying and rings the devices. Without devices it
@@ -122,9 +146,11 @@ func New(in Invite, now time.Time) (Call, []Action) {
 		V: Version, ID: in.ID, State: protocol.Trying,
 		Caller: in.Caller, Callee: Party{Account: in.Callee},
 		Media: slices.Clone(in.Media), Created: now,
-		A: Side{Kind: "offer", SDP: in.SDP},
+		A: Side{Kind: "offer", Hide: in.HideCaller},
+		B: Side{Hide: in.HideCallee},
 	}
-	acts := []Action{StartTimer{TimerRing, RingFor}}
+	c.A.SDP = c.describeAs(&c.A, in.SDP)
+	acts := []Action{c.start(TimerRing, RingFor, now)}
 	for _, d := range in.Devices {
 		if len(c.Legs) < MaxLegs && c.leg(d) < 0 {
 			c.Legs = append(c.Legs, Leg{d, LegInvited})
@@ -134,9 +160,9 @@ func New(in Invite, now time.Time) (Call, []Action) {
 	switch {
 	case len(c.Legs) > 0:
 	case in.Woken:
-		acts = append(acts, StartTimer{TimerReach, WakeFor})
+		acts = append(acts, c.start(TimerReach, WakeFor, now))
 	default:
-		acts = append(acts, StartTimer{TimerReach, ReachFor})
+		acts = append(acts, c.start(TimerReach, ReachFor, now))
 	}
 	return c, acts
 }

@@ -10,7 +10,15 @@ type (
 	// Join: a device of the callee has connected while the call rings.
 	Join struct{ Device uint32 }
 	// RingingOn: a device of the callee says that it rings.
-	RingingOn struct{ Device uint32 }
+	RingingOn struct {
+		Device  uint32
+		Waiting bool // it is in another call
+	}
+	// Prepare: a device of the callee that rings says what it will answer with.
+	Prepare struct {
+		Device uint32
+		SDP    string
+	}
 	// Answer: a device of the callee answers.
 	Answer struct {
 		Device uint32
@@ -44,19 +52,21 @@ type (
 		Device uint32
 		protocol.CallDescribe
 	}
-	// Report: a side tells how its media is.
+	// Report: a side tells how its media is. Call is not read.
 	Report struct {
 		By     protocol.Role
 		Device uint32
-		Media  protocol.MediaState
-		Path   *protocol.Path
+		protocol.CallReport
 	}
+	// RelayLost: the relay at a host:port is being drained, or has died.
+	RelayLost struct{ Server string }
 	// Timeout: a timer that an action started has run out.
 	Timeout struct{ Timer Timer }
 )
 
 func (Join) event()       {}
 func (RingingOn) event()  {}
+func (Prepare) event()    {}
 func (Answer) event()     {}
 func (Reject) event()     {}
 func (Busy) event()       {}
@@ -66,12 +76,13 @@ func (Supersede) event()  {}
 func (Candidates) event() {}
 func (Describe) event()   {}
 func (Report) event()     {}
+func (RelayLost) event()  {}
 func (Timeout) event()    {}
 
 // Events holds one event of each kind, for tests that range over all.
 var Events = []Event{
-	Join{}, RingingOn{}, Answer{}, Reject{}, Busy{}, Cancel{}, Hangup{}, Supersede{},
-	Candidates{}, Describe{}, Report{}, Timeout{},
+	Join{}, RingingOn{}, Prepare{}, Answer{}, Reject{}, Busy{}, Cancel{}, Hangup{}, Supersede{},
+	Candidates{}, Describe{}, Report{}, RelayLost{}, Timeout{},
 }
 
 // Timer names a timer of a call. Starting one that runs starts it anew.
@@ -82,7 +93,8 @@ const (
 	TimerRing      Timer = "ring"      // nobody has answered yet
 	TimerConnect   Timer = "connect"   // media not up yet
 	TimerReconnect Timer = "reconnect" // media lost
+	TimerRecord    Timer = "record"    // over; both sides may tell their last figures
 )
 
 // Timers lists every timer.
-var Timers = []Timer{TimerReach, TimerRing, TimerConnect, TimerReconnect}
+var Timers = []Timer{TimerReach, TimerRing, TimerConnect, TimerReconnect, TimerRecord}

@@ -3,7 +3,9 @@ package call
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,12 +23,16 @@ func FuzzNext(f *testing.F) {
 		}
 		w := newWatch(t)
 		all := []uint32{one, two, 13}
-		c, acts := New(Invite{ID: "c", Caller: Party{"alice", caller}, Callee: "bob", Devices: all[:data[0]%4], Media: []protocol.Media{protocol.Audio}, SDP: offer}, start)
+		hide := []Hide{HideNothing, HideRinging, HideAlways}
+		c, acts := New(Invite{
+			ID: "c", Caller: Party{"alice", caller}, Callee: "bob", Devices: all[:data[0]%4], Media: []protocol.Media{protocol.Audio}, SDP: offer,
+			HideCaller: hide[data[0]/4%3], HideCallee: hide[data[0]/12%3],
+		}, start)
 		w.saw(c, acts)
 		for i, b := range data[1:] {
 			h := happenings[int(b)%len(happenings)]
 			before := mustJSON(t, c)
-			n, acts, err := c.Next(h.event, start.Add(time.Duration(i)*time.Second))
+			n, acts, err := c.Next(h.event, start.Add(time.Duration(i)*40*time.Second))
 			if got := mustJSON(t, c); got != before {
 				t.Fatalf("%s changed its receiver", h.name)
 			}
@@ -40,7 +46,7 @@ func FuzzNext(f *testing.F) {
 				}
 				continue
 			}
-			if c.State == protocol.Ended && (n.State != protocol.Ended || len(acts) != 0) {
+			if c.State == protocol.Ended && (n.State != protocol.Ended || !w.mayFollow(acts)) {
 				t.Fatalf("%s after the end: %s, %v", h.name, n.State, acts)
 			}
 			w.saw(n, acts)
@@ -57,6 +63,13 @@ type watch struct {
 	timers    map[Timer]bool
 	winner    uint32
 	concluded bool
+	recorded  bool
+}
+
+// mayFollow reports whether a call that has ended may have these actions: it is
+// recorded once.
+func (w *watch) mayFollow(acts []Action) bool {
+	return len(acts) == 0 || len(acts) == 1 && acts[0] == Record{} && !w.recorded
 }
 
 func newWatch(t *testing.T) *watch {
@@ -66,7 +79,7 @@ func newWatch(t *testing.T) *watch {
 func (w *watch) saw(c Call, acts []Action) {
 	w.t.Helper()
 	for i, a := range acts {
-		if w.concluded {
+		if w.concluded && a != (Record{}) {
 			w.t.Fatalf("%T after the call was concluded", a)
 		}
 		switch a := a.(type) {
@@ -90,6 +103,9 @@ func (w *watch) saw(c Call, acts []Action) {
 			w.timers[a.Timer] = true
 		case StopTimer:
 			delete(w.timers, a.Timer)
+		case Record:
+			w.recorded = true
+			delete(w.timers, TimerRecord)
 		case Conclude:
 			if w.concluded = true; i != len(acts)-1 {
 				w.t.Fatal("conclude is not the last action")
@@ -111,7 +127,7 @@ func (w *watch) record(c Call) {
 		w.t.Fatalf("concluded %v in state %s", w.concluded, c.State)
 	}
 	if w.concluded {
-		if len(w.timers) != 0 {
+		if len(w.timers) > 1 || len(w.timers) == 1 && !w.timers[TimerRecord] {
 			w.t.Fatalf("timers left: %v", w.timers)
 		}
 		if len(w.ended) != len(w.told)+1 {
@@ -121,10 +137,24 @@ func (w *watch) record(c Call) {
 			w.t.Fatalf("ended without a reason or a time: %+v", c)
 		}
 	}
+	if len(c.Due) != len(w.timers) {
+		w.t.Fatalf("the record has timers %v, of which %v were started", c.Due, w.timers)
+	}
+	for _, d := range c.Due {
+		if !w.timers[d.Timer] {
+			w.t.Fatalf("timer %s was never started", d.Timer)
+		}
+	}
 	for _, s := range []Side{c.A, c.B} {
-		n := 0
-		for _, b := range s.Candidates {
+		n := len(s.Held)
+		for i, b := range s.Candidates {
+			if b.N != i+1 {
+				w.t.Fatalf("message %d of candidates is numbered %d", i+1, b.N)
+			}
 			n += len(b.Candidates)
+		}
+		if c.hides(&s) && strings.Contains(s.SDP+fmt.Sprint(s.Candidates), "192.0.2.") {
+			w.t.Fatal("an address is shown that is to be hidden")
 		}
 		if n != s.Count || n > protocol.MaxCandidates {
 			w.t.Fatalf("%d candidates, counted %d", n, s.Count)

@@ -15,7 +15,7 @@ import (
 // [ErrStranger] or [ErrTooMany].
 func (c Call) Next(e Event, now time.Time) (Call, []Action, error) {
 	n := c
-	n.Legs = slices.Clone(c.Legs)
+	n.Legs, n.Due = slices.Clone(c.Legs), slices.Clone(c.Due)
 	acts, err := n.apply(e, now)
 	if err != nil {
 		return c, nil, err
@@ -28,13 +28,15 @@ func (c *Call) apply(e Event, now time.Time) ([]Action, error) {
 		return nil, err
 	}
 	if c.State == protocol.Ended {
-		return c.applyEnded(e)
+		return c.applyEnded(e, now)
 	}
 	switch e := e.(type) {
 	case Join:
 		return c.join(e)
 	case RingingOn:
 		return c.ringingOn(e, now)
+	case Prepare:
+		return c.prepare(e)
 	case Answer:
 		return c.answer(e, now)
 	case Reject:
@@ -56,6 +58,8 @@ func (c *Call) apply(e Event, now time.Time) ([]Action, error) {
 		return c.describe(e)
 	case Report:
 		return c.report(e, now)
+	case RelayLost:
+		return c.relayLost(e), nil
 	case Timeout:
 		return c.timeout(e.Timer, now)
 	}
@@ -68,6 +72,8 @@ func (c *Call) admit(e Event) error {
 	role, device := protocol.Callee, uint32(0)
 	switch e := e.(type) {
 	case RingingOn:
+		device = e.Device
+	case Prepare:
 		device = e.Device
 	case Answer:
 		device = e.Device
@@ -120,9 +126,18 @@ func overFor(e Event, why protocol.Reason) error {
 
 // applyEnded: what a device may still ask of a call that is over is what it
 // may not have heard of yet.
-func (c *Call) applyEnded(e Event) ([]Action, error) {
+func (c *Call) applyEnded(e Event, now time.Time) ([]Action, error) {
 	switch e := e.(type) {
-	case Hangup, Cancel, Supersede, Timeout, Report:
+	case Hangup, Cancel, Supersede, RelayLost:
+		return nil, nil
+	case Report:
+		c.noteFigures(e)
+		return nil, nil
+	case Timeout:
+		if e.Timer == TimerRecord && c.expired(TimerRecord, now) {
+			c.drop(TimerRecord)
+			return []Action{Record{}}, nil
+		}
 		return nil, nil
 	case Answer:
 		return nil, &StateError{c.State, c.ReasonFor(e.Device)}
@@ -141,13 +156,8 @@ func (c *Call) join(e Join) ([]Action, error) {
 	if c.leg(e.Device) >= 0 || len(c.Legs) == MaxLegs {
 		return nil, nil
 	}
-	first := len(c.Legs) == 0
 	c.Legs = append(c.Legs, Leg{e.Device, LegInvited})
-	acts := []Action{Ring(e)}
-	if first {
-		acts = append(acts, StopTimer{TimerReach})
-	}
-	return acts, nil
+	return append([]Action{Ring(e)}, c.stop(TimerReach)...), nil
 }
 
 func (c *Call) ringingOn(e RingingOn, now time.Time) ([]Action, error) {
@@ -163,20 +173,46 @@ func (c *Call) ringingOn(e RingingOn, now time.Time) ([]Action, error) {
 		return nil, nil
 	}
 	c.State, c.Rung = protocol.Ringing, now
-	return []Action{TellRinging{}}, nil
+	return []Action{TellRinging{e.Waiting}}, nil
+}
+
+// prepare keeps the first pre-answer. A second would need a second peer
+// connection at the caller, to whom it says nothing yet.
+func (c *Call) prepare(e Prepare) ([]Action, error) {
+	if !c.Alerting() {
+		return nil, c.wrongState()
+	}
+	if c.Prepared != 0 {
+		return nil, nil
+	}
+	c.Prepared = e.Device
+	c.B = Side{Kind: "pranswer", Hide: c.B.Hide}
+	c.B.SDP = c.describeAs(&c.B, e.SDP)
+	return []Action{TellPrepared{c.B.SDP}}, nil
 }
 
 func (c *Call) answer(e Answer, now time.Time) ([]Action, error) {
 	if !c.Alerting() {
-		if c.Callee.Device == e.Device && (c.B.N > 0 || c.B.SDP == e.SDP) {
+		if c.Callee.Device == e.Device && (c.B.N > 0 || c.B.Same(e.SDP)) {
 			return nil, nil // the answer was repeated
 		}
 		return nil, c.wrongState()
 	}
 	c.State, c.Answered = protocol.Connecting, now
 	c.Callee.Device = e.Device
-	c.B = Side{Kind: "answer", SDP: e.SDP}
-	acts := []Action{StopTimer{TimerRing}, StartTimer{TimerConnect, ConnectFor}, TellAnswered{e.SDP}}
+	if e.Device == c.Prepared && c.B.Same(e.SDP) {
+		c.B.Kind = "answer"
+	} else {
+		c.B = Side{Kind: "answer", Hide: c.B.Hide}
+		c.B.SDP = c.describeAs(&c.B, e.SDP)
+	}
+	acts := append(c.stop(TimerRing), c.start(TimerConnect, ConnectFor, now), TellAnswered{c.B.SDP})
+	for _, b := range c.release(&c.A) {
+		acts = append(acts, TellCandidates{protocol.Callee, e.Device, b})
+	}
+	for _, b := range c.release(&c.B) {
+		acts = append(acts, TellCandidates{protocol.Caller, 0, b})
+	}
 	for i, l := range c.Legs {
 		switch {
 		case l.Device == e.Device:
@@ -233,7 +269,7 @@ func (c *Call) hangup(e Hangup, now time.Time) ([]Action, error) {
 // end ends the call: nobody who was told of it is left out, and nobody is told
 // twice.
 func (c *Call) end(why protocol.Reason, by protocol.Role, now time.Time) []Action {
-	acts := c.stopTimers()
+	acts := c.stop(Timers...)
 	c.State, c.Reason, c.EndedBy, c.Ended = protocol.Ended, why, by, now
 	acts = append(acts, TellEnded{protocol.Caller, c.Caller.Device, why, by == protocol.Caller})
 	for i, l := range c.Legs {
@@ -245,27 +281,11 @@ func (c *Call) end(why protocol.Reason, by protocol.Role, now time.Time) []Actio
 		}
 		acts = append(acts, TellEnded{protocol.Callee, l.Device, c.ReasonFor(l.Device), by == protocol.Callee})
 	}
-	return append(acts, Conclude{})
-}
-
-func (c *Call) stopTimers() []Action {
-	switch c.State {
-	case protocol.Connecting:
-		return []Action{StopTimer{TimerConnect}}
-	case protocol.Reconnecting:
-		return []Action{StopTimer{TimerReconnect}}
-	case protocol.Active:
-		return nil
-	}
-	acts := []Action{StopTimer{TimerRing}}
-	if len(c.Legs) == 0 {
-		acts = append(acts, StopTimer{TimerReach})
-	}
-	return acts
+	return append(acts, c.start(TimerRecord, RecordAfter, now), Conclude{})
 }
 
 func (c *Call) candidates(e Candidates) ([]Action, error) {
-	if c.Alerting() && e.By == protocol.Callee {
+	if c.Alerting() && e.By == protocol.Callee && e.Device != c.Prepared {
 		return nil, c.wrongState()
 	}
 	s := c.side(e.By)
@@ -274,7 +294,7 @@ func (c *Call) candidates(e Candidates) ([]Action, error) {
 		return nil, nil // of a generation that is over, or not this side's
 	}
 	if batch.Gen != s.Gen {
-		s.Gen, s.CandN, s.Count, s.Candidates = batch.Gen, 0, 0, nil
+		s.begin(batch.Gen)
 	}
 	if batch.N <= s.CandN {
 		return nil, nil
@@ -282,18 +302,36 @@ func (c *Call) candidates(e Candidates) ([]Action, error) {
 	if s.Count+len(batch.Candidates) > protocol.MaxCandidates {
 		return nil, ErrTooMany
 	}
-	s.CandN, s.Count = batch.N, s.Count+len(batch.Candidates)
-	s.Candidates = append(slices.Clip(s.Candidates), batch)
-	if !c.Alerting() {
-		return []Action{TellCandidates{other(e.By), c.Callee.Device, batch}}, nil
-	}
+	before := s.known()
+	out := c.pass(s, batch.Candidates, batch.End)
+	s.CandN, s.Count = batch.N, s.Count+s.known()-before
 	var acts []Action
-	for _, l := range c.Legs {
-		if l.in() {
-			acts = append(acts, TellCandidates{protocol.Callee, l.Device, batch})
+	for _, b := range out {
+		if !c.Alerting() || e.By == protocol.Callee {
+			acts = append(acts, TellCandidates{other(e.By), c.Callee.Device, b})
+			continue
+		}
+		for _, l := range c.Legs {
+			if l.in() {
+				acts = append(acts, TellCandidates{protocol.Callee, l.Device, b})
+			}
 		}
 	}
 	return acts, nil
+}
+
+// begin begins an ICE generation.
+func (s *Side) begin(gen string) {
+	s.Gen, s.CandN, s.Count, s.Candidates, s.Held, s.HeldEnd = gen, 0, 0, nil, nil, false
+}
+
+// known counts the candidates that the other side has or will have.
+func (s *Side) known() int {
+	n := len(s.Held)
+	for _, b := range s.Candidates {
+		n += len(b.Candidates)
+	}
+	return n
 }
 
 func (c *Call) describe(e Describe) ([]Action, error) {
@@ -307,6 +345,7 @@ func (c *Call) describe(e Describe) ([]Action, error) {
 	}
 	s.N, s.Kind = d.N, d.Kind
 	if d.SDP != "" {
+		d.SDP = c.describeAs(s, d.SDP)
 		s.SDP = d.SDP
 	}
 	return []Action{TellDescription{other(e.By), d}}, nil
@@ -316,6 +355,7 @@ func (c *Call) report(e Report, now time.Time) ([]Action, error) {
 	if c.Alerting() {
 		return nil, c.wrongState()
 	}
+	c.noteFigures(e)
 	s := c.side(e.By)
 	if s.Media == e.Media && e.Path == nil {
 		return nil, nil
@@ -328,15 +368,15 @@ func (c *Call) report(e Report, now time.Time) ([]Action, error) {
 	switch {
 	case c.State == protocol.Connecting && up:
 		c.Connected = now
-		return c.enter(protocol.Active, StopTimer{TimerConnect}), nil
+		return c.enter(protocol.Active, c.stop(TimerConnect)...), nil
 	case c.State == protocol.Connecting && e.Media == protocol.MediaFailed && !c.Restarted:
-		return c.restartRelayed(), nil
+		return c.restartRelayed(now), nil
 	case c.State == protocol.Active && !up:
-		return c.enter(protocol.Reconnecting, StartTimer{TimerReconnect, ReconnectFor}), nil
+		return c.enter(protocol.Reconnecting, c.start(TimerReconnect, ReconnectFor, now)), nil
 	case c.State == protocol.Reconnecting && up:
-		return c.enter(protocol.Active, StopTimer{TimerReconnect}), nil
+		return c.enter(protocol.Active, c.stop(TimerReconnect)...), nil
 	case c.State == protocol.Reconnecting && c.lostOnBoth() && e.Media == protocol.MediaDisconnected:
-		return []Action{StartTimer{TimerReconnect, ReconnectBothFor}}, nil
+		return []Action{c.start(TimerReconnect, ReconnectBothFor, now)}, nil
 	}
 	return nil, nil
 }
@@ -345,38 +385,76 @@ func (c *Call) lostOnBoth() bool {
 	return c.A.Media != protocol.MediaConnected && c.B.Media != protocol.MediaConnected
 }
 
+// noteFigures keeps what a report says of the media, which is for operators.
+func (c *Call) noteFigures(e Report) {
+	if e.By == protocol.Callee && e.Device != c.Callee.Device {
+		return
+	}
+	s := c.side(e.By)
+	if q := e.Quality; q != nil && (s.Quality == nil || q.Received >= s.Quality.Received) {
+		s.Quality = q
+	}
+	if s.FirstMediaMS == nil {
+		s.FirstMediaMS = e.FirstMediaMS
+	}
+}
+
+// relayLost asks the caller to restart ICE if the relay carries the call. The
+// server is forgotten, so that a repeat has no effect.
+func (c *Call) relayLost(e RelayLost) []Action {
+	if !c.Talking() {
+		return nil
+	}
+	lost := false
+	for _, s := range []*Side{&c.A, &c.B} {
+		if s.Path != nil && s.Path.Server == e.Server && e.Server != "" {
+			path := *s.Path
+			path.Server = ""
+			s.Path, lost = &path, true
+		}
+	}
+	if !lost {
+		return nil
+	}
+	c.Moves++
+	return []Action{TellState{protocol.Caller, protocol.CallState{Call: c.ID, State: c.State, Restart: true}}}
+}
+
 // enter changes to a state of a call that has been answered, and tells both.
-func (c *Call) enter(s protocol.State, timer Action) []Action {
+func (c *Call) enter(s protocol.State, timer ...Action) []Action {
 	c.State = s
 	st := protocol.CallState{Call: c.ID, State: s}
-	return []Action{timer, TellState{protocol.Caller, st}, TellState{protocol.Callee, st}}
+	return append(timer, TellState{protocol.Caller, st}, TellState{protocol.Callee, st})
 }
 
 // restartRelayed asks, once, for ICE to be restarted with relays alone. The
 // caller makes the offer, so that only one side does.
-func (c *Call) restartRelayed() []Action {
+func (c *Call) restartRelayed(now time.Time) []Action {
 	c.Restarted = true
 	ask := protocol.CallState{Call: c.ID, State: c.State, Restart: true, RelayOnly: true}
 	follow := protocol.CallState{Call: c.ID, State: c.State, RelayOnly: true}
 	return []Action{
-		StartTimer{TimerConnect, ConnectFor},
+		c.start(TimerConnect, ConnectFor, now),
 		TellState{protocol.Caller, ask}, TellState{protocol.Callee, follow},
 	}
 }
 
-// timeout acts on a timer that belongs to the state; one that has been
-// overtaken by an event has no effect.
+// timeout acts on a timer that has run out. Which timers run follows from the
+// state, so that the timer alone says what to do.
 func (c *Call) timeout(t Timer, now time.Time) ([]Action, error) {
+	if !c.expired(t, now) {
+		return nil, nil
+	}
 	switch {
-	case t == TimerReach && c.Alerting() && len(c.Legs) == 0:
+	case t == TimerReach:
 		return c.end(protocol.ReasonUnreachable, "", now), nil
-	case t == TimerRing && c.Alerting():
+	case t == TimerRing:
 		return c.end(protocol.ReasonNoAnswer, "", now), nil
-	case t == TimerConnect && c.State == protocol.Connecting && !c.Restarted:
-		return c.restartRelayed(), nil
-	case t == TimerConnect && c.State == protocol.Connecting:
+	case t == TimerConnect && !c.Restarted:
+		return c.restartRelayed(now), nil
+	case t == TimerConnect:
 		return c.end(protocol.ReasonICEFailed, "", now), nil
-	case t == TimerReconnect && c.State == protocol.Reconnecting:
+	case t == TimerReconnect:
 		return c.end(protocol.ReasonConnectionLost, "", now), nil
 	}
 	return nil, nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,13 +59,24 @@ func play(t *testing.T, text string) string {
 		}
 		if f[0] == "invite" {
 			var acts []Action
-			c, acts = New(Invite{ID: "c", Caller: Party{"alice", caller}, Callee: "bob", Devices: devices(t, f[1:]), Media: []protocol.Media{protocol.Audio}, SDP: offer}, now)
+			in := Invite{ID: "c", Caller: Party{"alice", caller}, Callee: "bob", Media: []protocol.Media{protocol.Audio}, SDP: offer}
+			if i := slices.Index(f, "among-strangers"); i >= 0 {
+				in.HideCaller, in.HideCallee, f = HideRinging, HideRinging, slices.Delete(f, i, i+1)
+			}
+			in.Devices = devices(t, f[1:])
+			c, acts = New(in, now)
 			fmt.Fprintf(&b, "  → %s\n", c.State)
 			writeActions(&b, acts)
 			continue
 		}
 		before := c
-		n, acts, err := c.Next(storyEvent(t, f), now)
+		e := storyEvent(t, f)
+		if timeout, ok := e.(Timeout); ok && len(f) == 2 { // "early" is before it is due
+			if at := due(c, timeout.Timer); at.After(now) {
+				now = at
+			}
+		}
+		n, acts, err := c.Next(e, now)
 		switch {
 		case err != nil:
 			fmt.Fprintf(&b, "  refused: %v\n", err)
@@ -77,6 +89,16 @@ func play(t *testing.T, text string) string {
 		c = n
 	}
 	return b.String()
+}
+
+// due is when a timer runs out, the zero time if it does not run.
+func due(c Call, name Timer) time.Time {
+	for _, d := range c.Due {
+		if d.Timer == name {
+			return d.At
+		}
+	}
+	return time.Time{}
 }
 
 func writeActions(b *strings.Builder, acts []Action) {
@@ -106,8 +128,11 @@ func device(t *testing.T, word string) uint32 {
 // storyEvent reads "one answers", "caller hangs-up", "timer ring".
 func storyEvent(t *testing.T, f []string) Event {
 	t.Helper()
-	if f[0] == "timer" {
+	switch f[0] {
+	case "timer":
 		return Timeout{Timer(f[1])}
+	case "relay-lost":
+		return RelayLost{relayAt}
 	}
 	d := device(t, f[0])
 	by := protocol.Callee
@@ -116,7 +141,7 @@ func storyEvent(t *testing.T, f []string) Event {
 	}
 	gen := map[protocol.Role]string{protocol.Caller: "AAAA", protocol.Callee: "BBBB"}[by]
 	n := 1
-	if len(f) > 2 {
+	if len(f) > 2 && f[1] != "rings" {
 		if _, err := fmt.Sscan(f[2], &n); err != nil {
 			t.Fatal(err)
 		}
@@ -125,9 +150,13 @@ func storyEvent(t *testing.T, f []string) Event {
 	case "joins":
 		return Join{d}
 	case "rings":
-		return RingingOn{d}
+		return RingingOn{Device: d, Waiting: len(f) > 2}
+	case "prepares":
+		return Prepare{d, answer}
 	case "answers":
 		return Answer{d, answer}
+	case "answers-otherwise":
+		return Answer{d, "v=0\na=ice-ufrag:DDDD"}
 	case "rejects":
 		return Reject{d}
 	case "is-busy":
@@ -145,7 +174,17 @@ func storyEvent(t *testing.T, f []string) Event {
 	case "loses-media":
 		return down(by, d)
 	case "fails":
-		return Report{By: by, Device: d, Media: protocol.MediaFailed}
+		return report(by, d, protocol.MediaFailed, nil)
+	case "is-up-by-relay":
+		return relayedUp(by, d)
+	case "finds-relay", "finds-host":
+		line := map[string]string{
+			"finds-relay": "candidate:1 1 udp 41885439 203.0.113.9 50000 typ relay raddr 192.0.2.7 rport 4000",
+			"finds-host":  "candidate:2 1 udp 2122260223 192.0.2.7 4000 typ host",
+		}[f[1]]
+		e := candidates(by, d, gen, n).(Candidates)
+		e.Candidates = []protocol.Candidate{{Candidate: line}}
+		return e
 	case "calls-anew":
 		return Supersede{}
 	}

@@ -21,8 +21,10 @@ const (
 	two      = 12
 	stranger = 99
 
-	offer  = "v=0\na=ice-ufrag:AAAA"
-	answer = "v=0\na=ice-ufrag:BBBB"
+	offer  = "v=0\na=ice-ufrag:AAAA\nm=audio 4000 UDP/TLS/RTP/SAVPF 0\nc=IN IP4 192.0.2.7\na=candidate:2 1 udp 2122260223 192.0.2.7 4000 typ host"
+	answer = "v=0\na=ice-ufrag:BBBB\nm=audio 4000 UDP/TLS/RTP/SAVPF 0\nc=IN IP4 192.0.2.8"
+
+	relayAt = "relay.example:3478"
 )
 
 // situations are states with what matters beside them: the rows of the table.
@@ -34,25 +36,34 @@ var situations = []struct {
 }{
 	{"trying, nobody there", protocol.Trying, nil},
 	{"trying", protocol.Trying, []Event{Join{one}, Join{two}}},
-	{"ringing", protocol.Ringing, []Event{Join{one}, Join{two}, RingingOn{one}}},
-	{"ringing, one busy", protocol.Ringing, []Event{Join{one}, Join{two}, RingingOn{one}, Busy{two}}},
+	{"ringing", protocol.Ringing, []Event{Join{one}, Join{two}, RingingOn{Device: one}}},
+	{"ringing, one busy", protocol.Ringing, []Event{Join{one}, Join{two}, RingingOn{Device: one}, Busy{two}}},
 	{"connecting", protocol.Connecting, []Event{Join{one}, Join{two}, Answer{one, answer}}},
 	{"connecting by relays", protocol.Connecting, []Event{Join{one}, Join{two}, Answer{one, answer}, Timeout{TimerConnect}}},
 	{"active", protocol.Active, []Event{Join{one}, Join{two}, Answer{one, answer}, up(protocol.Caller, caller), up(protocol.Callee, one)}},
 	{"reconnecting", protocol.Reconnecting, []Event{Join{one}, Join{two}, Answer{one, answer}, up(protocol.Caller, caller), up(protocol.Callee, one), down(protocol.Caller, caller)}},
+	{"ringing, one prepared", protocol.Ringing, []Event{Join{one}, Join{two}, RingingOn{Device: one}, Prepare{one, answer}}},
+	{"active by a relay", protocol.Active, []Event{Join{one}, Join{two}, Answer{one, answer}, up(protocol.Caller, caller), relayedUp(protocol.Callee, one)}},
 	{"ended by hang-up", protocol.Ended, []Event{Join{one}, Join{two}, Answer{one, answer}, Hangup{protocol.Caller, caller, ""}}},
 	{"ended by decline", protocol.Ended, []Event{Join{one}, Join{two}, Reject{one}}},
+	{"ended and recorded", protocol.Ended, []Event{Join{one}, Join{two}, Reject{one}, Timeout{TimerRecord}}},
 }
 
 func up(by protocol.Role, d uint32) Event {
-	return Report{By: by, Device: d, Media: protocol.MediaConnected, Path: &protocol.Path{Local: "host", Remote: "host", Protocol: "udp"}}
+	return report(by, d, protocol.MediaConnected, &protocol.Path{Local: "host", Remote: "host", Protocol: "udp"})
+}
+func relayedUp(by protocol.Role, d uint32) Event {
+	return report(by, d, protocol.MediaConnected, &protocol.Path{Local: "relay", Remote: "host", Protocol: "udp", Relay: "udp", Server: relayAt})
 }
 func down(by protocol.Role, d uint32) Event {
-	return Report{By: by, Device: d, Media: protocol.MediaDisconnected}
+	return report(by, d, protocol.MediaDisconnected, nil)
+}
+func report(by protocol.Role, d uint32, m protocol.MediaState, p *protocol.Path) Event {
+	return Report{By: by, Device: d, CallReport: protocol.CallReport{Call: "c", Media: m, Path: p}}
 }
 
 func candidates(by protocol.Role, d uint32, gen string, n int) Event {
-	return Candidates{By: by, Device: d, CallCandidates: protocol.CallCandidates{Call: "c", Gen: gen, N: n, Candidates: []protocol.Candidate{{Candidate: "x"}}}}
+	return Candidates{By: by, Device: d, CallCandidates: protocol.CallCandidates{Call: "c", Gen: gen, N: n, Candidates: []protocol.Candidate{{Candidate: "candidate:2 1 udp 2122260223 192.0.2.7 4000 typ host"}}}}
 }
 
 func describe(by protocol.Role, d uint32, n int) Event {
@@ -65,9 +76,13 @@ var happenings = []struct {
 	event Event
 }{
 	{"a device joins", Join{13}},
-	{"one rings", RingingOn{one}},
-	{"two rings", RingingOn{two}},
-	{"stranger rings", RingingOn{stranger}},
+	{"one rings", RingingOn{Device: one}},
+	{"two rings", RingingOn{Device: two}},
+	{"stranger rings", RingingOn{Device: stranger}},
+	{"two rings beside another call", RingingOn{two, true}},
+	{"one prepares", Prepare{one, answer}},
+	{"two prepares", Prepare{two, answer}},
+	{"stranger prepares", Prepare{stranger, answer}},
 	{"one answers", Answer{one, answer}},
 	{"one answers otherwise", Answer{one, "v=0 other"}},
 	{"two answers", Answer{two, answer}},
@@ -93,23 +108,48 @@ var happenings = []struct {
 	{"one is up", up(protocol.Callee, one)},
 	{"caller loses media", down(protocol.Caller, caller)},
 	{"one loses media", down(protocol.Callee, one)},
-	{"one fails", Report{By: protocol.Callee, Device: one, Media: protocol.MediaFailed}},
+	{"one fails", report(protocol.Callee, one, protocol.MediaFailed, nil)},
+	{"one tells figures", figures(protocol.Callee, one)},
+	{"the relay is lost", RelayLost{relayAt}},
+	{"another relay is lost", RelayLost{"other.example:3478"}},
 	{"reach times out", Timeout{TimerReach}},
 	{"ring times out", Timeout{TimerRing}},
 	{"connect times out", Timeout{TimerConnect}},
 	{"reconnect times out", Timeout{TimerReconnect}},
+	{"record times out", Timeout{TimerRecord}},
 }
 
+func figures(by protocol.Role, d uint32) Event {
+	ms := int64(70)
+	return Report{By: by, Device: d, CallReport: protocol.CallReport{
+		Call: "c", Media: protocol.MediaConnected, Quality: &protocol.Quality{Received: 1000, Lost: 3, JitterMS: 2, RTTMS: 40}, FirstMediaMS: &ms,
+	}}
+}
+
+// begin plays events a second after the invite. Timers run out when they are due.
 func begin(t testing.TB, events ...Event) Call {
 	t.Helper()
 	c, _ := New(Invite{ID: "c", Caller: Party{"alice", caller}, Callee: "bob", Media: []protocol.Media{protocol.Audio}, SDP: offer}, start)
 	for _, e := range events {
+		now := start.Add(time.Second)
+		if timeout, ok := e.(Timeout); ok {
+			now = dueAt(t, c, timeout.Timer)
+		}
 		var err error
-		if c, _, err = c.Next(e, start.Add(time.Second)); err != nil {
+		if c, _, err = c.Next(e, now); err != nil {
 			t.Fatalf("%T%v: %v", e, e, err)
 		}
 	}
 	return c
+}
+
+func dueAt(t testing.TB, c Call, name Timer) time.Time {
+	t.Helper()
+	at := due(c, name)
+	if at.IsZero() {
+		t.Fatalf("timer %s does not run in state %s", name, c.State)
+	}
+	return at
 }
 
 // TestTable holds what becomes of every situation by everything that can
@@ -128,7 +168,7 @@ func TestTable(t *testing.T) {
 		for _, h := range happenings {
 			seenEvents[reflect.TypeOf(h.event).Name()] = true
 			before := fmt.Sprintf("%+v", c)
-			n, acts, err := c.Next(h.event, start.Add(time.Minute))
+			n, acts, err := c.Next(h.event, start.Add(time.Hour))
 			if after := fmt.Sprintf("%+v", c); after != before {
 				t.Errorf("%s, %s: Next changed its receiver", s.name, h.name)
 			}
@@ -186,7 +226,12 @@ func actionWord(a Action) string {
 	case Ring:
 		return fmt.Sprintf("ring device %d", a.Device)
 	case TellRinging:
+		if a.Waiting {
+			return "tell caller it rings beside another call"
+		}
 		return "tell caller it rings"
+	case TellPrepared:
+		return "tell caller the pre-answer"
 	case TellAnswered:
 		return "tell caller the answer"
 	case TellCandidates:
@@ -214,6 +259,8 @@ func actionWord(a Action) string {
 		return fmt.Sprintf("stop %s", a.Timer)
 	case Conclude:
 		return "conclude"
+	case Record:
+		return "record"
 	}
 	return fmt.Sprintf("%T", a)
 }

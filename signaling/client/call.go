@@ -28,6 +28,7 @@ type Call struct {
 	ice       protocol.ICE
 	ring      time.Duration // how much longer it rings, from received
 	rang      bool          // that it rings has been told
+	prepared  bool          // the pre-answer has been told
 	answered  bool          // the answer has been told
 	described int           // the newest N of the other side that has been told
 	gen       string        // and the newest candidates
@@ -78,6 +79,19 @@ var ErrCallOver = errors.New("client: the call is over")
 
 // Ringing tells the caller that this device rings.
 func (k *Call) Ringing() { k.client.tell(&protocol.CallRinging{Call: k.ID}) }
+
+// Waiting tells the caller that this device rings beside another call.
+func (k *Call) Waiting() { k.client.tell(&protocol.CallRinging{Call: k.ID, Waiting: true}) }
+
+// Prepare sends the description that this device will answer with, so that ICE and
+// DTLS are set up while it rings. It reports whether this is the device that may;
+// then candidates may be sent, and no media before the answer. Refusals are those of
+// [Call.Answer].
+func (k *Call) Prepare(ctx context.Context, sdp string) (bool, error) {
+	var reply protocol.CallPreparing
+	err := k.client.ask(ctx, asking{body: &protocol.CallPrepare{Call: k.ID, SDP: sdp}, intent: true, reply: &reply})
+	return reply.Prepared, err
+}
 
 // Answer takes the call. Candidates may be sent once it has returned. The error
 // holds a [*protocol.Error] if it was refused: call_ended and call_state say
@@ -130,16 +144,28 @@ func (k *Call) SendCandidates(ctx context.Context, gen string, candidates []prot
 // rollback. The error holds a [*protocol.Error] if it was refused: call_state
 // before an answer, call_ended, call_unknown.
 func (k *Call) Describe(ctx context.Context, kind, sdp string, restart bool) error {
-	m := &protocol.CallDescribe{Call: k.ID, Kind: kind, SDP: sdp, Restart: restart}
+	return k.describe(ctx, &protocol.CallDescribe{Call: k.ID, Kind: kind, SDP: sdp, Restart: restart})
+}
+
+// Renew sends the offer of a new peer connection, to be answered by a new one: the
+// caller's, when another device has answered than the one that was prepared.
+// Refusals are those of [Call.Describe].
+func (k *Call) Renew(ctx context.Context, sdp string) error {
+	return k.describe(ctx, &protocol.CallDescribe{Call: k.ID, Kind: "offer", SDP: sdp, Renew: true})
+}
+
+func (k *Call) describe(ctx context.Context, m *protocol.CallDescribe) error {
 	return k.client.ask(ctx, asking{body: m, intent: true, number: func() {
 		k.sentDesc++
 		m.N = k.sentDesc
 	}})
 }
 
-// Report tells how the media is on this side. path may be nil.
-func (k *Call) Report(ctx context.Context, m protocol.MediaState, path *protocol.Path) error {
-	return k.intend(ctx, &protocol.CallReport{Call: k.ID, Media: m, Path: path})
+// Report tells how the media is on this side; Call need not be set. It may be sent
+// for a few seconds after the end, too.
+func (k *Call) Report(ctx context.Context, r protocol.CallReport) error {
+	r.Call = k.ID
+	return k.intend(ctx, &r)
 }
 
 // intend makes a request that is sent again until it is answered.

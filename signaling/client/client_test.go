@@ -631,6 +631,51 @@ func TestInvite(t *testing.T) {
 	})
 }
 
+// A pre-answer is told once, also when it is found in a snapshot.
+func TestPreparedIsTold(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		c, p := dial(t, s)
+		f, done := invite(t, c, p, "c1")
+		p.ok(f.ID, &protocol.CallInvited{Call: "c1", To: number(t, "+14155550102"), State: protocol.Trying})
+		r := <-done
+		p.tell(1, &protocol.CallRinging{Call: "c1", Waiting: true})
+		p.tell(2, &protocol.CallPrepared{Call: "c1", SDP: "v=0 early"})
+		p.tell(3, &protocol.CallPrepared{Call: "c1", SDP: "v=0 early"})
+		p.tell(4, &protocol.CallAnswered{Call: "c1", SDP: "v=0 early"})
+		for _, want := range []CallEvent{Ringing{Waiting: true}, Prepared{"v=0 early"}, Answered{"v=0 early"}} {
+			if e, err := r.k.Next(t.Context()); e != want {
+				t.Errorf("%+v, %v, want %+v", e, err, want)
+			}
+		}
+		k := &Call{ID: "c2", Role: protocol.Caller, client: c}
+		k.queue.init()
+		c.mu.Lock()
+		c.calls["c2"] = k
+		c.mu.Unlock()
+		c.takeUp([]protocol.CallSnapshot{{Call: "c2", Role: protocol.Caller, State: protocol.Ringing, Kind: "pranswer", SDP: "v=0 early"}})
+		for _, want := range []CallEvent{Prepared{"v=0 early"}, Ringing{}} {
+			if e, err := k.Next(t.Context()); e != want {
+				t.Errorf("%+v, %v, want %+v", e, err, want)
+			}
+		}
+	})
+}
+
+func TestPrepare(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		c, p := dial(t, s)
+		p.tell(1, &protocol.CallIncoming{Call: "c1", From: number(t, "+14155550102"), Media: []protocol.Media{protocol.Audio}, SDP: "v=0", RingMS: 45_000})
+		k := wantEvent[Incoming](t, c).Call
+		go func() {
+			f := p.next(protocol.TypeCallPrepare)
+			p.ok(f.ID, &protocol.CallPreparing{Call: "c1", State: protocol.Trying, Prepared: true})
+		}()
+		if prepared, err := k.Prepare(t.Context(), "v=0 early"); !prepared || err != nil {
+			t.Errorf("%v, %v", prepared, err)
+		}
+	})
+}
+
 func TestCloseSaysBye(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {
 		c, p := dial(t, s)

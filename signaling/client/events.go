@@ -62,8 +62,12 @@ func (i Item) Ack() {
 type CallEvent interface{ callEvent() }
 
 type (
-	// Ringing: a device of the callee rings.
-	Ringing struct{}
+	// Ringing: a device of the callee rings, perhaps beside another call.
+	Ringing struct{ Waiting bool }
+	// Prepared: a device of the callee that rings will answer with this description,
+	// which is to be set as the answer now. No media is sent before [Answered]. If
+	// that has another description, see [Call.Renew].
+	Prepared struct{ SDP string }
 	// Answered: a device of the callee has answered with this description.
 	Answered struct{ SDP string }
 	// Candidates: the other side has found candidates.
@@ -78,6 +82,7 @@ type (
 )
 
 func (Ringing) callEvent()     {}
+func (Prepared) callEvent()    {}
 func (Answered) callEvent()    {}
 func (Candidates) callEvent()  {}
 func (Description) callEvent() {}

@@ -38,7 +38,7 @@ var intents = []struct {
 	}},
 	{is: protocol.TypeCallDescribe, intend: func(ctx context.Context, _ *Client, k, _ *Call) error { return k.Describe(ctx, "offer", "v=0", false) }},
 	{is: protocol.TypeCallReport, intend: func(ctx context.Context, _ *Client, k, _ *Call) error {
-		return k.Report(ctx, protocol.MediaConnected, nil)
+		return k.Report(ctx, protocol.CallReport{Media: protocol.MediaConnected})
 	}},
 	{is: protocol.TypeCallCancel, mine: true, intend: func(ctx context.Context, _ *Client, _, k *Call) error { return k.Cancel(ctx) }},
 }

@@ -246,8 +246,14 @@ func (c *Client) tell(b protocol.Body) {
 // that has just been chosen with [NewID]. Without a connection the error is
 // [ErrDisconnected].
 func (c *Client) ICE(ctx context.Context, call string) (protocol.ICE, error) {
+	return c.ICETo(ctx, call, "")
+}
+
+// ICETo does the same before a number is invited, and so tells the policy for
+// that call. The error holds a [*protocol.Error] if the number cannot be.
+func (c *Client) ICETo(ctx context.Context, call, number string) (protocol.ICE, error) {
 	var ice protocol.ICE
-	err := c.ask(ctx, asking{body: &protocol.ICEGet{Call: call}, reply: &ice})
+	err := c.ask(ctx, asking{body: &protocol.ICEGet{Call: call, To: number}, reply: &ice})
 	return ice, err
 }
 

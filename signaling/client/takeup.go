@@ -36,10 +36,13 @@ func (c *Client) takeUpCall(s *protocol.CallSnapshot) {
 			Call: s.Call, From: s.Peer, Media: s.Media, SDP: s.SDP, AgeMS: s.AgeMS, RingMS: s.RingMS, ICE: s.ICE,
 		})
 	} else {
+		if s.Role == protocol.Caller && s.Kind == "pranswer" {
+			c.toCall(s.Call, func(k *Call) CallEvent { return k.tellPrepared(s.SDP) })
+		}
 		c.toCall(s.Call, func(k *Call) CallEvent {
 			switch {
 			case s.Role == protocol.Caller && s.State == protocol.Ringing:
-				return k.tellRinging()
+				return k.tellRinging(false)
 			case s.Role == protocol.Caller && s.N == 0 && s.Kind == "answer":
 				return k.tellAnswer(s.SDP)
 			case s.N > 0:

@@ -20,7 +20,9 @@ func (c *Client) told(body protocol.Body) bool {
 	case *protocol.SettingsChanged:
 		return c.emit(SettingsChanged{protocol.Settings(*m)})
 	case *protocol.CallRinging:
-		c.toCall(m.Call, func(k *Call) CallEvent { return k.tellRinging() })
+		c.toCall(m.Call, func(k *Call) CallEvent { return k.tellRinging(m.Waiting) })
+	case *protocol.CallPrepared:
+		c.toCall(m.Call, func(k *Call) CallEvent { return k.tellPrepared(m.SDP) })
 	case *protocol.CallAnswered:
 		c.toCall(m.Call, func(k *Call) CallEvent { return k.tellAnswer(m.SDP) })
 	case *protocol.CallCandidates:
@@ -58,12 +60,20 @@ func (c *Client) endCall(m protocol.CallEnded) {
 	}
 }
 
-func (k *Call) tellRinging() CallEvent {
+func (k *Call) tellRinging(waiting bool) CallEvent {
 	if k.rang || k.answered {
 		return nil
 	}
 	k.rang = true
-	return Ringing{}
+	return Ringing{waiting}
+}
+
+func (k *Call) tellPrepared(sdp string) CallEvent {
+	if k.prepared || k.answered {
+		return nil
+	}
+	k.prepared = true
+	return Prepared{sdp}
 }
 
 func (k *Call) tellAnswer(sdp string) CallEvent {

@@ -75,6 +75,35 @@ type CallIncoming struct {
 // from the server to the caller when the first one does.
 type CallRinging struct {
 	Call string `json:"call"`
+	// Waiting says that the device is in another call meanwhile (call waiting).
+	Waiting bool `json:"waiting,omitempty"`
+}
+
+// CallPrepare is a pre-answer, of a device that rings: ICE and DTLS are set up
+// while it does, so that media flows at once on answer. No media is sent before.
+// One device of a call may, the first that asks.
+type CallPrepare struct {
+	Call string `json:"call"`
+	// SDP is what the device will answer with.
+	SDP string `json:"sdp"`
+}
+
+// CallPreparing answers a CallPrepare.
+type CallPreparing struct {
+	Call  string `json:"call"`
+	State State  `json:"state"`
+	// Prepared says that this is the device that was chosen. For others nothing
+	// has changed.
+	Prepared bool `json:"prepared,omitempty"`
+}
+
+// CallPrepared brings a pre-answer to the caller, who sets it as the answer to
+// its offer and sends no media yet. If a call is answered with another
+// description than this one, the caller makes a new peer connection and offers it
+// as [CallDescribe.Renew] says.
+type CallPrepared struct {
+	Call string `json:"call"`
+	SDP  string `json:"sdp"`
 }
 
 // CallAnswer answers a call. The first answer wins.
@@ -119,7 +148,8 @@ type CallCandidates struct {
 	Call string `json:"call"`
 	// Gen is the ICE generation: the sender's ice-ufrag.
 	Gen string `json:"gen"`
-	// N numbers the sender's messages of one generation from 1. A repeat of
+	// N numbers the messages of one generation from 1: on the way to the server
+	// the sender's own, on the way from it those that it passes on. A repeat of
 	// the same N is dropped.
 	N          int         `json:"n"`
 	Candidates []Candidate `json:"candidates,omitempty"`
@@ -147,6 +177,9 @@ type CallDescribe struct {
 	SDP  string `json:"sdp,omitempty"`
 	// Restart says that the offer restarts ICE.
 	Restart bool `json:"restart,omitempty"`
+	// Renew says that the offer is of a new peer connection, to which the other
+	// side answers with a new one: with it, ICE and DTLS begin anew.
+	Renew bool `json:"renew,omitempty"`
 }
 
 // CallReport tells how the media is on the sender's side.
@@ -156,7 +189,29 @@ type CallReport struct {
 	Media MediaState `json:"media"`
 	// Path is what carries the media, when it is connected.
 	Path *Path `json:"path,omitempty"`
+	// Quality is what has come of the other side's media so far.
+	Quality *Quality `json:"quality,omitempty"`
+	// FirstMediaMS is from the answer, as this side saw it, to the first media of
+	// the other side.
+	FirstMediaMS *int64 `json:"first_media_ms,omitempty"`
 }
+
+// Quality is how media came to one side: packets of all its streams since the
+// beginning of the call (RFC 3550 §6.4.1), the newest jitter and round trip.
+type Quality struct {
+	Received int64 `json:"received"`
+	Lost     int64 `json:"lost"`
+	JitterMS int64 `json:"jitter_ms"`
+	RTTMS    int64 `json:"rtt_ms"`
+}
+
+// Limits of what a report may say, far beyond what can be: figures are added up
+// over many calls.
+const (
+	MaxPackets  = 1 << 40
+	MaxDelayMS  = 600_000
+	maxServerAt = 255 + 1 + 5 // bytes of host:port
+)
 
 // MediaState is the state of the peer connection on one side.
 type MediaState string
@@ -173,6 +228,9 @@ type Path struct {
 	Remote   string `json:"remote"`          // the same of the other side
 	Protocol string `json:"protocol"`        // udp or tcp, between the two
 	Relay    string `json:"relay,omitempty"` // udp, tcp or tls: from this side to its relay
+	// Server is the host:port, as in its URL, of the TURN server of this side's
+	// relay candidate, if Local is one.
+	Server string `json:"server,omitempty"`
 }
 
 // State is the state of a call.
@@ -249,7 +307,8 @@ type CallSnapshot struct {
 	// AgeMS and RingMS are as in call.incoming.
 	AgeMS  int64 `json:"age_ms"`
 	RingMS int64 `json:"ring_ms"`
-	// SDP and Kind are the other side's newest description.
+	// SDP and Kind are the other side's newest description. Kind is offer, answer
+	// or rollback, or pranswer for a [CallPrepared] in a call that still rings.
 	SDP  string `json:"sdp,omitempty"`
 	Kind string `json:"kind,omitempty"`
 	// N is the number of that description, 0 for the first offer and answer.
@@ -274,6 +333,8 @@ const (
 func (*CallInvite) Type() Type     { return TypeCallInvite }
 func (*CallIncoming) Type() Type   { return TypeCallIncoming }
 func (*CallRinging) Type() Type    { return TypeCallRinging }
+func (*CallPrepare) Type() Type    { return TypeCallPrepare }
+func (*CallPrepared) Type() Type   { return TypeCallPrepared }
 func (*CallAnswer) Type() Type     { return TypeCallAnswer }
 func (*CallAnswered) Type() Type   { return TypeCallAnswered }
 func (*CallReject) Type() Type     { return TypeCallReject }
@@ -316,6 +377,8 @@ func validCall(id string) error {
 	return c.err()
 }
 
+func (m *CallPrepare) Validate() error  { return validDescribed(m.Call, m.SDP) }
+func (m *CallPrepared) Validate() error { return validDescribed(m.Call, m.SDP) }
 func (m *CallAnswer) Validate() error   { return validDescribed(m.Call, m.SDP) }
 func (m *CallAnswered) Validate() error { return validDescribed(m.Call, m.SDP) }
 
@@ -359,6 +422,7 @@ func (m *CallDescribe) Validate() error {
 	c.that("sdp", m.SDP != "" || m.Kind == "rollback", "is missing")
 	c.that("sdp", m.SDP == "" || m.Kind != "rollback", "is given with a rollback")
 	c.that("restart", !m.Restart || m.Kind == "offer", "is given without an offer")
+	c.that("renew", !m.Renew || m.Kind == "offer", "is given without an offer")
 	return c.err()
 }
 
@@ -371,6 +435,16 @@ func (m *CallReport) Validate() error {
 		c.word("path.remote", p.Remote, "host", "srflx", "prflx", "relay")
 		c.word("path.protocol", p.Protocol, "udp", "tcp")
 		c.word("path.relay", p.Relay, "", "udp", "tcp", "tls")
+		c.text("path.server", p.Server, 0, maxServerAt)
+	}
+	if q := m.Quality; q != nil {
+		c.number("quality.received", q.Received, 0, MaxPackets)
+		c.number("quality.lost", q.Lost, 0, MaxPackets)
+		c.number("quality.jitter_ms", q.JitterMS, 0, MaxDelayMS)
+		c.number("quality.rtt_ms", q.RTTMS, 0, MaxDelayMS)
+	}
+	if ms := m.FirstMediaMS; ms != nil {
+		c.number("first_media_ms", *ms, 0, MaxDelayMS)
 	}
 	return c.err()
 }

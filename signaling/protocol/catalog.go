@@ -21,6 +21,8 @@ const (
 	TypeCallInvite     Type = "call.invite"
 	TypeCallIncoming   Type = "call.incoming"
 	TypeCallRinging    Type = "call.ringing"
+	TypeCallPrepare    Type = "call.prepare"
+	TypeCallPrepared   Type = "call.prepared"
 	TypeCallAnswer     Type = "call.answer"
 	TypeCallAnswered   Type = "call.answered"
 	TypeCallReject     Type = "call.reject"
@@ -111,6 +113,8 @@ var Catalog = []Spec{
 	{Type: TypeCallInvite, From: Client, New: func() Body { return new(CallInvite) }, Reply: func() any { return new(CallInvited) }, Summary: "calls a number"},
 	{Type: TypeCallIncoming, From: Server, New: func() Body { return new(CallIncoming) }, Reliable: true, Summary: "rings a device"},
 	{Type: TypeCallRinging, From: Client | Server, New: func() Body { return new(CallRinging) }, Reliable: true, Summary: "tells that a device rings"},
+	{Type: TypeCallPrepare, From: Client, New: func() Body { return new(CallPrepare) }, Reply: func() any { return new(CallPreparing) }, Summary: "offers to set media up while it rings"},
+	{Type: TypeCallPrepared, From: Server, New: func() Body { return new(CallPrepared) }, Reliable: true, Summary: "sets media up with the caller while it rings"},
 	{Type: TypeCallAnswer, From: Client, New: func() Body { return new(CallAnswer) }, Reply: func() any { return new(CallReply) }, Summary: "answers a call that rings"},
 	{Type: TypeCallAnswered, From: Server, New: func() Body { return new(CallAnswered) }, Reliable: true, Summary: "tells the caller that a device has answered"},
 	{Type: TypeCallReject, From: Client, New: func() Body { return new(CallReject) }, Reply: func() any { return new(CallReply) }, Summary: "declines a call for the whole account"},

@@ -68,7 +68,19 @@ type Settings struct {
 	// ReadReceipts is who learns when a text has been read, everyone or nobody.
 	// Who tells nobody is told by nobody.
 	ReadReceipts Audience `json:"read_receipts,omitempty"`
+	// Relayed is with whom calls go through relays alone, so that he does not learn
+	// the account's addresses.
+	Relayed Relayed `json:"relayed,omitempty"`
 }
+
+// Relayed says with whom an account's calls go through relays alone.
+type Relayed string
+
+const (
+	RelayedNobody    Relayed = "nobody"
+	RelayedStrangers Relayed = "strangers" // until the call is answered, with those who are not contacts
+	RelayedEveryone  Relayed = "everyone"  // in the whole call
+)
 
 // SettingsGet asks for the account's settings.
 type SettingsGet struct{}
@@ -180,6 +192,7 @@ func (m *SettingsSet) Validate() error {
 	c.word("last_seen", string(m.LastSeen), "", string(Everyone), string(Contacts), string(Nobody))
 	c.word("discoverable", string(m.Discoverable), "", string(Everyone), string(Nobody))
 	c.word("read_receipts", string(m.ReadReceipts), "", string(Everyone), string(Nobody))
+	c.word("relayed", string(m.Relayed), "", string(RelayedNobody), string(RelayedStrangers), string(RelayedEveryone))
 	return c.err()
 }
 

@@ -125,6 +125,9 @@ type GoingAway struct {
 // may have just chosen.
 type ICEGet struct {
 	Call string `json:"call"`
+	// To is the number that is about to be invited, in any way of writing it, so
+	// that the answer can tell the policy.
+	To string `json:"to,omitempty"`
 }
 
 // ICE is a list of servers in the shape of RTCConfiguration.
@@ -132,7 +135,19 @@ type ICE struct {
 	Servers []ICEServer `json:"servers"`
 	// TTLMS is how long the credentials are good for, 0 if there are none.
 	TTLMS int64 `json:"ttl_ms,omitempty"`
+	// Policy says which candidates this side may use.
+	Policy ICEPolicy `json:"policy,omitempty"`
 }
+
+// ICEPolicy says which candidates a side of a call may use, so that the other
+// does not learn its addresses.
+type ICEPolicy string
+
+const (
+	PolicyAll        ICEPolicy = ""
+	PolicyRelay      ICEPolicy = "relay"       // relay candidates alone, in the whole call
+	PolicyRelayFirst ICEPolicy = "relay_first" // until the call is answered
+)
 
 // ICEServer is an RTCIceServer of WebRTC.
 type ICEServer struct {
@@ -195,5 +210,6 @@ func (m *GoingAway) Validate() error {
 func (m *ICEGet) Validate() error {
 	c := check{}
 	c.id("call", m.Call)
+	c.text("to", m.To, 0, e164.MaxInput)
 	return c.err()
 }

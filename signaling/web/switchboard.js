@@ -57,6 +57,8 @@ export const TYPES = freeze({
   "call.invite":          {"from": "client", "reply": true},
   "call.incoming":        {"from": "server", "reliable": true},
   "call.ringing":         {"from": "both", "reliable": true},
+  "call.prepare":         {"from": "client", "reply": true},
+  "call.prepared":        {"from": "server", "reliable": true},
   "call.answer":          {"from": "client", "reply": true},
   "call.answered":        {"from": "server", "reliable": true},
   "call.reject":          {"from": "client", "reply": true},

@@ -176,7 +176,7 @@ func (p *phone) answer(call *client.Call) {
 	if err != nil {
 		return // the caller's side tells
 	}
-	_ = call.Report(ctx, protocol.MediaConnected, nil)
+	_ = call.Report(ctx, protocol.CallReport{Media: protocol.MediaConnected})
 	p.ledger.mu.Lock()
 	p.ledger.answers++
 	p.ledger.mu.Unlock()
@@ -224,7 +224,7 @@ func (p *phone) call(ctx context.Context, to string) (*client.Call, error) {
 		}
 		switch e := e.(type) {
 		case client.Answered:
-			return call, call.Report(ctx, protocol.MediaConnected, nil)
+			return call, call.Report(ctx, protocol.CallReport{Media: protocol.MediaConnected})
 		case client.Ended:
 			return nil, &callError{id, fmt.Errorf("not answered: %s", e.Reason)}
 		}
