@@ -117,6 +117,7 @@ func TestAdmin(t *testing.T) {
 	o.fails(exitUsage, "SESSION is missing", "end-session", "-node", "one")
 
 	// The other node is drained: its devices go, it is not ready, and takes none.
+	eventually(t, func() bool { _, out, _ := o.run("sessions", "-node", "one"); return strings.Contains(out, account) })
 	o.fails(exitFailed, "still has sessions after 1ns; it goes on draining", "drain", "-wait", "1ns", "one")
 	o.must([]string{`^one-\w+ is out of service and has no sessions`}, "drain", "-wait", "20s", "one")
 	o.must([]string{`^one-\w+ sends its sessions elsewhere`}, "drain", "one")
