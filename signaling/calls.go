@@ -38,7 +38,7 @@ type calls struct {
 	// A call's events are applied and carried out one after the other on this
 	// node, so that devices hear of them in order.
 	locks [64]sync.Mutex
-	// timers of the calls whose last event this node applied.
+	// timers of the calls that this node keeps.
 	timers timers
 }
 
@@ -58,6 +58,9 @@ type record struct {
 	Shield directory.Account `json:"shield,omitempty"`
 	// Woken are the callee's devices that were asleep and have been woken.
 	Woken []uint32 `json:"woken,omitempty"`
+	// Keeper is the incarnation of the node that changed the record last. It keeps
+	// the call's timers.
+	Keeper string `json:"keeper,omitempty"`
 }
 
 func callKey(id string) string { return "c." + id }
@@ -98,7 +101,7 @@ func (k *calls) load(ctx context.Context, id string) (record, []byte, uint64, er
 // carry out what follows, so the record is read again, for a while longer than
 // whoever asked waits.
 func (k *calls) change(ctx context.Context, id string, next func(record) (call.Event, error)) (record, error) {
-	lock := &k.locks[maphash.String(k.seed, id)%uint64(len(k.locks))]
+	lock := k.lock(id)
 	lock.Lock()
 	defer lock.Unlock()
 	var doubt *attempt
@@ -132,6 +135,12 @@ func (k *calls) change(ctx context.Context, id string, next func(record) (call.E
 		if bytes.Equal(data, old) {
 			return r, nil
 		}
+		if own := k.srv.Nodes.Incarnation(); r.Keeper != own {
+			r.Keeper = own
+			if data, ttl, err = r.encode(); err != nil {
+				return r, err
+			}
+		}
 		switch _, err := k.srv.Records.Save(ctx, callKey(id), data, rev, ttl); {
 		case errors.Is(err, callstore.ErrUnavailable):
 			doubt = &attempt{r, data, acts}
@@ -148,6 +157,10 @@ func (k *calls) change(ctx context.Context, id string, next func(record) (call.E
 		return r, nil
 	}
 	return record{}, fmt.Errorf("call changes too fast: %w", callstore.ErrConflict)
+}
+
+func (k *calls) lock(id string) *sync.Mutex {
+	return &k.locks[maphash.String(k.seed, id)%uint64(len(k.locks))]
 }
 
 // attempt is a write of which it is not known whether it was done.
@@ -262,7 +275,7 @@ func (k *calls) timeout(id string, t call.Timer) {
 		_, err := k.change(ctx, id, func(record) (call.Event, error) { return call.Timeout{Timer: t}, nil })
 		if err != nil && !errors.Is(err, callstore.ErrNotFound) {
 			k.srv.log.Warn("call timer not applied", "timer", t, "error", err)
-			k.timers.start(id, t, time.Second)
+			k.timers.again(id, t, time.Second)
 		}
 	})
 }
@@ -272,6 +285,7 @@ func (k *calls) stopTimers() { k.timers.stopAll() }
 // perform carries out actions, in order. Whoever cannot be told finds the
 // state in the record.
 func (k *calls) perform(ctx context.Context, r *record, acts []call.Action) {
+	k.timers.keep(r.ID, r.Due)
 	for _, a := range acts {
 		switch a := a.(type) {
 		case call.Ring:
@@ -294,10 +308,6 @@ func (k *calls) perform(ctx context.Context, r *record, acts []call.Action) {
 			k.tellSide(ctx, r, a.To, a.Device, &protocol.CallEnded{
 				Call: r.ID, Reason: a.Reason, Mine: a.Mine, DurationMS: r.Duration().Milliseconds(),
 			})
-		case call.StartTimer:
-			k.timers.start(r.ID, a.Timer, a.For)
-		case call.StopTimer:
-			k.timers.stop(r.ID, a.Timer)
 		case call.Conclude:
 			if r.Answered.IsZero() {
 				k.quiet(r)

@@ -113,8 +113,8 @@ func (k *calls) current(account directory.Account) ([]record, error) {
 	var missing error
 	for _, id := range ids {
 		r, _, _, err := k.load(ctx, id)
-		if err == nil && overdue(&r) {
-			r, err = k.change(ctx, id, func(r record) (call.Event, error) { return call.Timeout{Timer: timerOf(&r)}, nil })
+		if err == nil && overdue(&r) != "" {
+			r, err = k.change(ctx, id, func(r record) (call.Event, error) { return call.Timeout{Timer: overdue(&r)}, nil })
 		}
 		switch {
 		case errors.Is(err, callstore.ErrNotFound):
@@ -128,24 +128,16 @@ func (k *calls) current(account directory.Account) ([]record, error) {
 	return calls, missing
 }
 
-// overdue reports whether a timer of the call must have been lost with the node
-// that held it.
-func overdue(r *record) bool {
+// overdue returns a timer that should have run out a while ago: nobody keeps the
+// call at the moment. "" is none.
+func overdue(r *record) call.Timer {
 	const slack = 5 * time.Second
-	switch {
-	case r.Alerting():
-		return time.Since(r.Created) > call.RingFor+slack
-	case r.State == protocol.Connecting:
-		return time.Since(r.Answered) > 2*call.ConnectFor+slack
+	for _, d := range r.Due {
+		if d.Timer != call.TimerRecord && time.Since(d.At) > slack {
+			return d.Timer
+		}
 	}
-	return false
-}
-
-func timerOf(r *record) call.Timer {
-	if r.Alerting() {
-		return call.TimerRing
-	}
-	return call.TimerConnect
+	return ""
 }
 
 // snapshots lists the calls that the session's device takes part in or is

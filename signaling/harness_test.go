@@ -116,7 +116,16 @@ func (w *world) node(name string) *node {
 	n.http = &http.Server{Handler: n.server}
 	go n.http.Serve(n.ln)
 	w.t.Cleanup(n.stop)
+	go n.server.Run(w.t.Context())
 	return n
+}
+
+// crash ends a node as a power cut does: it tells nobody, and does nothing more.
+func (n *node) crash() {
+	n.dir.Die()
+	n.server.calls.stopTimers()
+	n.server.cancel()
+	n.ln.Close()
 }
 
 func (n *node) stop() {
@@ -126,9 +135,6 @@ func (n *node) stop() {
 		n.w.t.Errorf("shutdown: %v", err)
 	}
 	n.http.Close()
-	if n := n.server.calls.timers.len(); n > 0 {
-		fmt.Println("timers left", n)
-	}
 }
 
 // device registers a device for a number and returns its token.

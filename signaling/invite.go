@@ -64,7 +64,7 @@ func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, 
 	if err != nil {
 		return nil, err
 	}
-	r := record{From: ss.number, To: to}
+	r := record{From: ss.number, To: to, Keeper: k.srv.Nodes.Incarnation()}
 	blocked := theirs.Blocked
 	if blocked {
 		r.Shield, callee, devices = callee, "", shielded(devices)
@@ -234,7 +234,7 @@ func (k *calls) holder(ctx context.Context, r *record, id string) (merge string,
 		return "", false, nil
 	case err != nil:
 		return "", false, err
-	case !h.Alerting() || overdue(&h):
+	case !h.Alerting() || overdue(&h) != "":
 		return "", false, nil
 	case h.Caller.Account == r.Callee.Account:
 		return h.ID, true, nil // glare

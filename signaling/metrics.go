@@ -17,6 +17,7 @@ type metrics struct {
 	undelivered                      *prometheus.CounterVec
 	subscriptions                    prometheus.Gauge
 	spared, blocked, missed, unwoken prometheus.Counter
+	adopted                          prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -54,7 +55,8 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.missed = counter("missed_items_total", "Texts that did not fit into the mailbox of one device, while another of the account got them.")
 	m.unwoken = counter("pushes_not_queued_total", "Pushes that were due and could not be queued.")
 	m.blocked = counter("blocked_total", "Calls and texts that reached nobody because their receiver blocks the sender.")
-	reg.MustRegister(m.subscriptions, m.spared, m.blocked)
+	m.adopted = counter("calls_adopted_total", "Calls taken over from nodes that have died.")
+	reg.MustRegister(m.subscriptions, m.spared, m.blocked, m.missed, m.unwoken, m.adopted)
 	reg.MustRegister(m.sessions, m.connections, m.opened, m.closed, m.refused, m.limited, m.framesIn, m.framesOut,
 		m.errors, m.bytesIn, m.bytesOut, m.handled, m.invites, m.merged, m.ended, m.paths, m.answerSeconds,
 		m.callSeconds, m.messages, m.delivered, m.undelivered)

@@ -52,6 +52,8 @@ type Bindings interface {
 // Nodes carries requests to other nodes.
 type Nodes interface {
 	Incarnation() string
+	// NodeList lists all that live, this one included.
+	NodeList() []directory.NodeInfo
 	Ask(ctx context.Context, node string, r directory.Request) ([]byte, error)
 }
 
@@ -69,6 +71,8 @@ type Records interface {
 	Load(ctx context.Context, key string) (data []byte, rev uint64, err error)
 	Save(ctx context.Context, key string, data []byte, rev uint64, ttl time.Duration) (uint64, error)
 	Delete(ctx context.Context, key string, rev uint64) error
+	// Keys lists the keys that begin with prefix, which ends with a dot.
+	Keys(ctx context.Context, prefix string) ([]string, error)
 }
 
 // Authenticator tells whose a token is. An error that holds a

@@ -7,14 +7,13 @@ import (
 	"switchboard/signaling/call"
 )
 
-// timers holds the timers of calls. Starting one that runs starts it anew; one
-// that has been stopped or started anew does not fire. The zero value with
-// fire set is ready.
+// timers has the timers of calls run out on this node. What runs, and until when,
+// stands in the record; here is the clock. The zero value with fire set is ready.
 type timers struct {
 	fire func(id string, t call.Timer) // must not block
 
 	mu      sync.Mutex
-	running map[timerKey]*time.Timer
+	running map[timerKey]running
 	stopped bool
 }
 
@@ -23,42 +22,65 @@ type timerKey struct {
 	timer call.Timer
 }
 
-func (t *timers) start(id string, name call.Timer, d time.Duration) {
+type running struct {
+	timer *time.Timer
+	at    time.Time
+}
+
+// keep has exactly those timers of a call run that are due.
+func (t *timers) keep(id string, due []call.Due) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for _, name := range call.Timers {
+		key := timerKey{id, name}
+		var at time.Time
+		for _, d := range due {
+			if d.Timer == name {
+				at = d.At
+			}
+		}
+		switch old, runs := t.running[key]; {
+		case at.IsZero() && runs:
+			old.timer.Stop()
+			delete(t.running, key)
+		case !at.IsZero() && !(runs && old.at.Equal(at)):
+			t.start(key, at)
+		}
+	}
+}
+
+// again has a timer run out a while from now, because what was to be done could
+// not be.
+func (t *timers) again(id string, name call.Timer, d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.start(timerKey{id, name}, time.Now().Add(d))
+}
+
+// start must hold mu.
+func (t *timers) start(key timerKey, at time.Time) {
 	if t.stopped {
 		return
 	}
 	if t.running == nil {
-		t.running = map[timerKey]*time.Timer{}
+		t.running = map[timerKey]running{}
 	}
-	key := timerKey{id, name}
-	if old := t.running[key]; old != nil {
-		old.Stop()
+	if old, runs := t.running[key]; runs {
+		old.timer.Stop()
 	}
 	var timer *time.Timer
-	timer = time.AfterFunc(d, func() {
+	timer = time.AfterFunc(time.Until(at), func() {
 		t.mu.Lock()
-		current := t.running[key] == timer
+		current := t.running[key].timer == timer
 		if current {
 			delete(t.running, key)
 		}
 		t.mu.Unlock()
 		if current {
-			t.fire(id, name)
+			t.fire(key.call, key.timer)
 		}
 	})
-	t.running[key] = timer
-}
-
-func (t *timers) stop(id string, name call.Timer) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	key := timerKey{id, name}
-	if old := t.running[key]; old != nil {
-		old.Stop()
-		delete(t.running, key)
-	}
+	t.running[key] = running{timer, at}
 }
 
 // stopAll stops every timer for good.
@@ -66,8 +88,8 @@ func (t *timers) stopAll() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stopped = true
-	for key, timer := range t.running {
-		timer.Stop()
+	for key, r := range t.running {
+		r.timer.Stop()
 		delete(t.running, key)
 	}
 }

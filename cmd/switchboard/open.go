@@ -106,6 +106,7 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 	n.parts = append(n.parts, part{name: "idle devices", run: func(life context.Context) error {
 		return d.authenticator.RunIdle(life, d.directory, n.log)
 	}})
+	n.parts = append(n.parts, part{name: "calls", run: server.Run})
 	n.health.require("directory", d.directory.Ready)
 	// Sessions go first: their calls need the relay until they have moved.
 	n.atDrain = append([]ending{{"sessions", func(ctx context.Context) error {

@@ -14,6 +14,7 @@ const (
 	opLoad   = "load"
 	opSave   = "save"
 	opDelete = "delete"
+	opKeys   = "keys"
 )
 
 // metrics are the Store's own. The Store is their collector: register it.
@@ -69,6 +70,8 @@ func result(err error) string {
 		return "conflict"
 	case errors.Is(err, ErrTooLarge):
 		return "too_large"
+	case errors.Is(err, ErrTooMany):
+		return "too_many"
 	case errors.Is(err, ErrInvalid):
 		return "invalid"
 	case errors.Is(err, context.Canceled):

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -172,6 +174,38 @@ func (s *Store) lastDirect(ctx context.Context, subject string) (entry, error) {
 		return entry{}, fmt.Errorf("revision: %w", err)
 	}
 	return newEntry(rev, m.Header, m.Data), nil
+}
+
+// page lists subjects from the one at offset on, and how many there are in all.
+func (s *Store) page(ctx context.Context, filter string, offset int) (subjects []string, all int, err error) {
+	q, err := json.Marshal(map[string]any{"subjects_filter": filter, "offset": offset})
+	if err != nil {
+		return nil, 0, err
+	}
+	var a struct {
+		Error *jetstream.APIError `json:"error"`
+		Total int                 `json:"total"`
+		State struct {
+			Subjects map[string]uint64 `json:"subjects"`
+		} `json:"state"`
+	}
+	err = insist(ctx, func() error {
+		m, err := s.request(ctx, "STREAM.INFO.KV_"+s.c.Bucket, q)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(m.Data, &a); err != nil {
+			return fmt.Errorf("decode answer: %w", err)
+		}
+		if a.Error != nil && a.Error.Code == unavailable {
+			return fmt.Errorf("%w: %w", errAgain, a.Error)
+		}
+		return nil
+	})
+	if err == nil && a.Error != nil {
+		err = a.Error
+	}
+	return slices.Collect(maps.Keys(a.State.Subjects)), a.Total, err
 }
 
 type storedMessage struct {

@@ -16,6 +16,8 @@ var (
 	ErrConflict = errors.New("record has changed")
 	// ErrTooLarge tells that the data is larger than [Config.RecordBytes].
 	ErrTooLarge = errors.New("record is too large")
+	// ErrTooMany tells that there are more keys than [MaxKeys].
+	ErrTooMany = errors.New("too many records")
 	// ErrUnavailable tells that NATS is away, or did not answer in time. A
 	// change may have happened.
 	ErrUnavailable = errors.New("call records are unavailable")
@@ -35,6 +37,16 @@ func CheckKey(key string) error {
 		}
 	}
 	return nil
+}
+
+// CheckPrefix tells what is wrong with a prefix of keys, as [ErrInvalid], or nil.
+// It is a key with a dot behind.
+func CheckPrefix(prefix string) error {
+	key, dot := strings.CutSuffix(prefix, ".")
+	if !dot {
+		return fmt.Errorf("%w: the prefix does not end with a dot", ErrInvalid)
+	}
+	return CheckKey(key)
 }
 
 // CheckRecord tells what is wrong with a record under c, as [ErrInvalid] or

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -128,6 +129,40 @@ func (s *Store) Delete(ctx context.Context, key string, rev uint64) (err error) 
 	return wrap("delete call record", err)
 }
 
+// Keys lists the keys that begin with prefix, which ends with a dot, in no order.
+// Records that are gone may be among them for a moment. NATS looks at every key
+// for it: it is for rare occasions, such as the death of a node. It returns
+// [ErrUnavailable], or [ErrTooMany] beyond [MaxKeys].
+func (s *Store) Keys(ctx context.Context, prefix string) (keys []string, err error) {
+	defer s.observe(opKeys)(&err)
+	if err := CheckPrefix(prefix); err != nil {
+		return nil, fmt.Errorf("list call records: %w", err)
+	}
+	ctx, done, err := s.begin(ctx)
+	if err != nil {
+		return nil, wrap("list call records", err)
+	}
+	defer done()
+	for {
+		page, all, err := s.page(ctx, s.subject(prefix)+">", len(keys))
+		if err != nil {
+			return nil, wrap("list call records", err)
+		}
+		for _, subject := range page {
+			keys = append(keys, strings.TrimPrefix(subject, s.subject("")))
+		}
+		switch {
+		case len(page) == 0 || len(keys) >= all:
+			return keys, nil
+		case len(keys) > MaxKeys:
+			return nil, fmt.Errorf("list call records: %w", ErrTooMany)
+		}
+	}
+}
+
+// MaxKeys bounds what [Store.Keys] returns.
+const MaxKeys = 1 << 20
+
 // replace puts m in the place of revision rev. Revision 0 is nobody's.
 func (s *Store) replace(ctx context.Context, m *nats.Msg, rev uint64) (uint64, error) {
 	if rev == 0 {
@@ -159,7 +194,7 @@ func wrap(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, known := range []error{ErrExists, ErrNotFound, ErrConflict, ErrTooLarge, ErrUnavailable, context.Canceled} {
+	for _, known := range []error{ErrExists, ErrNotFound, ErrConflict, ErrTooLarge, ErrTooMany, ErrUnavailable, context.Canceled} {
 		if errors.Is(err, known) {
 			return fmt.Errorf("%s: %w", what, err)
 		}

@@ -78,6 +78,10 @@ func (r *roundRobin) Delete(ctx context.Context, key string, rev uint64) error {
 	return r.node().Delete(ctx, key, rev)
 }
 
+func (r *roundRobin) Keys(ctx context.Context, prefix string) ([]string, error) {
+	return r.node().Keys(ctx, prefix)
+}
+
 // clusterMailboxes wants every node to know the tail at once, and to read up to
 // it soon.
 func clusterMailboxes(t *testing.T, nodes []*mailbox.Store) {

@@ -3,6 +3,8 @@ package callstoretest
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +19,7 @@ type Calls interface {
 	Load(ctx context.Context, key string) (data []byte, rev uint64, err error)
 	Save(ctx context.Context, key string, data []byte, rev uint64, ttl time.Duration) (uint64, error)
 	Delete(ctx context.Context, key string, rev uint64) error
+	Keys(ctx context.Context, prefix string) ([]string, error)
 }
 
 var (
@@ -36,6 +39,7 @@ func Run(t *testing.T, open func(tb testing.TB, c callstore.Config) Calls) {
 		"too large":     tooLarge,
 		"invalid":       invalid,
 		"keys":          keys,
+		"listing":       listing,
 		"ended context": ended,
 		"one creator":   oneCreator,
 		"counter":       counter,
@@ -325,6 +329,45 @@ func (x *contract) raise() {
 		if !errors.Is(err, callstore.ErrConflict) {
 			x.Errorf("save: %v", err)
 			return
+		}
+	}
+}
+
+// listing: the keys of what is there, under a prefix, in no order.
+func listing(x *contract) {
+	list := func(prefix string) []string {
+		got, err := x.Keys(x.Context(), prefix)
+		if err != nil {
+			x.Fatalf("keys of %s: %v", prefix, err)
+		}
+		slices.Sort(got)
+		return got
+	}
+	if got := list("c."); len(got) != 0 {
+		x.Fatalf("keys of nothing: %v", got)
+	}
+	var want []string
+	for i := range 300 {
+		k := fmt.Sprintf("c.call-%03d", i)
+		x.create(k, "one")
+		want = append(want, k)
+	}
+	x.create("p.pair", "one")
+	x.create("c", "one")
+	if got := list("c."); !slices.Equal(got, want) {
+		x.Fatalf("%d keys, want %d: %v", len(got), len(want), got)
+	}
+	_, rev, _ := x.Load(x.Context(), want[0])
+	if err := x.Delete(x.Context(), want[0], rev); err != nil {
+		x.Fatal(err)
+	}
+	// What was there a moment ago may still be listed; what is there must be.
+	if got := list("c."); !slices.Contains(got, want[1]) || len(got) > len(want) {
+		x.Fatalf("after a removal: %d keys", len(got))
+	}
+	for _, wrong := range []string{"", "c", "c.*.", "c>."} {
+		if _, err := x.Keys(x.Context(), wrong); !errors.Is(err, callstore.ErrInvalid) {
+			x.Errorf("keys of %q: %v", wrong, err)
 		}
 	}
 }

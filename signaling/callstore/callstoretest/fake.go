@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -105,6 +106,22 @@ func (f *Fake) Delete(ctx context.Context, key string, rev uint64) error {
 	f.last++
 	delete(f.records, key)
 	return nil
+}
+
+// Keys is as [callstore.Store.Keys].
+func (f *Fake) Keys(ctx context.Context, prefix string) ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := cmp.Or(callstore.CheckPrefix(prefix), f.ready(ctx)); err != nil {
+		return nil, fmt.Errorf("list call records: %w", err)
+	}
+	var all []string
+	for key := range f.records {
+		if _, ok := f.live(key); ok && strings.HasPrefix(key, prefix) {
+			all = append(all, key)
+		}
+	}
+	return all, nil
 }
 
 // ready tells why nothing can be done.
