@@ -40,6 +40,7 @@ func TestTimersOutliveTheirNode(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			inWorld(t, func(t *testing.T, w *world) {
 				n1, n2 := w.node("n1"), w.node("n2")
+				time.Sleep(2 * lookEvery) // they have looked for what was there before them
 				ta, tb := w.device(n1, alice), w.device(n1, bob)
 				a, b := n1.connect(ta), (*phone)(nil)
 				if test.callee {
@@ -84,6 +85,7 @@ func (w *world) stored(n *node, id string) record {
 func TestWhatWasLeftUndoneAtTheEndIsDone(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		n1, n2 := w.node("n1"), w.node("n2")
+		time.Sleep(2 * lookEvery)
 		ta := w.device(n1, alice)
 		a := n1.connect(ta)
 		ok[protocol.CallInvited](a, invite("c1", bob))
@@ -116,6 +118,7 @@ func TestCallsOfADeadNodeAreShared(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.config.Limits.StrangersPerHour, w.config.Limits.InvitesBurst = 500, 500
 		nodes := []*node{w.node("n1"), w.node("n2"), w.node("n3"), w.node("n4")}
+		time.Sleep(2 * lookEvery)
 		a := nodes[0].connect(w.device(nodes[0], alice))
 		const calls = 90
 		for i := range calls {
