@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pion/webrtc/v4"
+
 	"switchboard/signaling/client"
 	"switchboard/signaling/protocol"
 )
@@ -56,7 +58,7 @@ func callFlags(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 func (e *env) placeCall(ctx context.Context, c *client.Client, number string, o mediaOptions, duration, ring time.Duration) (summary, error) {
 	id := client.NewID()
 	ictx, cancel := context.WithTimeoutCause(ctx, 15*time.Second, errors.New("the server gave no ICE servers in time"))
-	ice, err := c.ICE(ictx, id)
+	ice, err := c.ICETo(ictx, id, number)
 	cancel()
 	if err != nil {
 		return summary{}, err
@@ -148,13 +150,16 @@ func (p *phone) watch(user, talk context.Context, duration, ring time.Duration, 
 			user = context.Background()
 		case <-tick.C:
 		}
-		if p.pc.ConnectionState().String() == "connected" {
+		p.mu.Lock()
+		pc, answered := p.pc, !p.times.answered.IsZero()
+		p.mu.Unlock()
+		if answered && pc.ConnectionState() == webrtc.PeerConnectionStateConnected {
 			note()
 			if up.IsZero() {
 				up = time.Now()
 			}
 		}
-		tired := ring > 0 && up.IsZero() && p.pc.RemoteDescription() == nil && time.Since(began) > ring
+		tired := ring > 0 && !answered && time.Since(began) > ring
 		enough := duration > 0 && !up.IsZero() && time.Since(up) > duration
 		if (tired || enough) && !hung {
 			hung, p.gaveUp = true, tired
@@ -176,15 +181,22 @@ func (e *env) answerCall(ctx context.Context, call *client.Call, early []client.
 			err = p.handle(ev)
 		}
 	}
-	if err == nil {
-		actx, cancel := context.WithTimeout(ctx, 30*time.Second)
-		err = call.Answer(actx, sdp)
-		cancel()
-	}
 	if err != nil {
 		return summary{}, errors.Join(fmt.Errorf("not answered: %w", err), p.close())
 	}
-	p.times.answered = time.Now()
+	return e.answerWith(ctx, p, call, sdp, duration)
+}
+
+// answerWith answers with a description that the phone has made, and talks. It
+// closes the phone.
+func (e *env) answerWith(ctx context.Context, p *phone, call *client.Call, sdp string, duration time.Duration) (summary, error) {
+	actx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	err := call.Answer(actx, sdp)
+	cancel()
+	if err != nil {
+		return summary{}, errors.Join(fmt.Errorf("not answered: %w", err), p.close())
+	}
+	p.setAnswered()
 	p.player.start()
 	e.out.event("answered", "from", call.Peer().E164())
 	return e.talk(ctx, p, call, duration, 0)

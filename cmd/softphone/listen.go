@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"time"
 
 	"switchboard/signaling/client"
@@ -122,38 +123,41 @@ func (l *listening) take(ctx context.Context, call *client.Call) error {
 		return call.Busy(rctx)
 	}
 	call.Ringing()
-	early, end := l.ring(ctx, call)
-	if end != nil {
-		l.out.event("missed", "reason", end.Reason)
-		return nil
+	s, err := l.ringAndAnswer(ctx, call)
+	if err == nil && s != nil {
+		s.print(l.out)
 	}
-	s, err := l.answerCall(ctx, call, early, l.media, l.duration)
-	if err != nil {
-		return err
-	}
-	s.print(l.out)
-	return nil
+	return err
 }
 
-// ring lets the call ring as long as was asked. It returns what has come
-// meanwhile, or the end if that comes first.
-func (l *listening) ring(ctx context.Context, call *client.Call) (early []client.CallEvent, end *protocol.CallEnded) {
-	if l.answer == "auto" && l.after == 0 {
-		return nil, nil
+// ringAndAnswer lets the call ring as long as was asked, and then takes it. Media is
+// set up meanwhile, so that it flows at once. It returns nil if the call ended
+// before.
+func (l *listening) ringAndAnswer(ctx context.Context, call *client.Call) (*summary, error) {
+	p, err := newPhone(call.ICE(), protocol.Callee, l.media, l.out)
+	if err != nil {
+		return nil, err
 	}
-	if l.answer == "auto" {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, l.after)
-		defer cancel()
+	sdp, err := p.answer(call.Offer())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("not answered: %w", err), p.close())
 	}
-	for {
-		e, err := call.Next(ctx)
-		if err != nil {
-			return early, nil
+	if l.answer != "auto" || l.after > 0 {
+		if l.answer == "auto" && p.mayPrepare() {
+			p.prepare(sdp)
 		}
-		if end, ok := e.(client.Ended); ok {
-			return nil, &end.CallEnded
+		var answer <-chan time.Time
+		if l.answer == "auto" {
+			answer = time.After(l.after)
 		}
-		early = append(early, e)
+		end, err := p.ring(ctx, call, answer)
+		if end != nil || err != nil {
+			if end != nil {
+				l.out.event("missed", "reason", end.Reason)
+			}
+			return nil, errors.Join(err, p.close())
+		}
 	}
+	s, err := l.answerWith(ctx, p, call, sdp, l.duration)
+	return &s, err
 }

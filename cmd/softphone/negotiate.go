@@ -48,37 +48,67 @@ const (
 	restartAfterCaller, restartAfterCallee = 3 * time.Second, 6 * time.Second
 )
 
-// talk carries the call until it ends and returns why. hangUp ends it from
-// this side.
-func (p *phone) talk(ctx context.Context, call *client.Call, hangUp <-chan struct{}) (protocol.CallEnded, error) {
-	p.call = call
-	events := make(chan client.CallEvent)
-	ectx, stop := context.WithCancel(ctx)
-	defer stop()
+// follow begins to read the call's events and to make requests about it.
+func (p *phone) follow(call *client.Call) {
+	if p.call != nil {
+		return
+	}
+	ctx, leave := context.WithCancel(context.Background())
+	p.call, p.leave, p.events = call, leave, make(chan client.CallEvent)
 	p.tasks.Go(func() {
-		defer close(events)
+		defer close(p.events)
 		for {
-			e, err := call.Next(ectx)
+			e, err := call.Next(ctx)
 			if err != nil {
 				return
 			}
 			select {
-			case events <- e:
-			case <-ectx.Done():
+			case p.events <- e:
+			case <-ctx.Done():
 				return
 			}
 		}
 	})
-	p.tasks.Go(func() { p.makeRequests(ectx) })
+	p.tasks.Go(func() { p.makeRequests(ctx) })
+}
+
+// talk carries the call until it ends and returns why. hangUp ends it from
+// this side.
+func (p *phone) talk(ctx context.Context, call *client.Call, hangUp <-chan struct{}) (protocol.CallEnded, error) {
+	p.follow(call)
+	p.open = true
+	p.sendCandidates()
+	if p.connectedEarly() {
+		p.connection(webrtc.PeerConnectionStateConnected)
+	}
+	end, err := p.carry(ctx, hangUp, nil)
+	if end == nil {
+		return protocol.CallEnded{}, err
+	}
+	return *end, err
+}
+
+// ring carries the call while it rings here, until it is time to answer. It returns
+// the end if that comes first.
+func (p *phone) ring(ctx context.Context, call *client.Call, answer <-chan time.Time) (*protocol.CallEnded, error) {
+	p.follow(call)
+	return p.carry(ctx, nil, answer)
+}
+
+// carry handles what happens until the call ends, or it is time to answer it.
+func (p *phone) carry(ctx context.Context, hangUp <-chan struct{}, answer <-chan time.Time) (*protocol.CallEnded, error) {
+	figures := time.NewTicker(figuresEvery)
+	defer figures.Stop()
 	for {
 		select {
-		case e, ok := <-events:
+		case e, ok := <-p.events:
 			if !ok {
-				return protocol.CallEnded{}, errors.New("the session ended in the call")
+				return nil, errors.New("the session ended in the call")
 			}
 			if end, ok := e.(client.Ended); ok {
 				p.times.ended = time.Now()
-				return end.CallEnded, nil
+				p.lastFigures(ctx)
+				return &end.CallEnded, nil
 			}
 			if err := p.handle(e); err != nil {
 				p.out.say("softphone: %v", err)
@@ -87,21 +117,31 @@ func (p *phone) talk(ctx context.Context, call *client.Call, hangUp <-chan struc
 			if p.batch = append(p.batch, c); p.flush == nil {
 				p.flush = time.After(batchFor)
 			}
+		case <-p.opened:
+			p.open = true
+			p.sendCandidates()
 		case <-p.flush:
 			p.sendCandidates()
 		case s := <-p.changes:
 			p.connection(s)
 		case <-p.restartAt:
 			p.restart()
+		case <-figures.C:
+			if r := p.figures(); !p.times.answered.IsZero() && r.Media == protocol.MediaConnected {
+				p.request("report", func(ctx context.Context) error { return p.call.Report(ctx, r) })
+			}
 		case <-hangUp:
 			hangUp = nil
 			p.tasks.Go(func() {
 				hctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 				defer cancel()
-				_ = call.Hangup(hctx, "") // the end comes as an event, or the session is gone
+				p.lastFigures(hctx)
+				_ = p.call.Hangup(hctx, "") // the end comes as an event, or the session is gone
 			})
+		case <-answer:
+			return nil, nil
 		case <-ctx.Done():
-			return protocol.CallEnded{}, ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 }
@@ -147,12 +187,12 @@ func (p *phone) handle(e client.CallEvent) error {
 	switch e := e.(type) {
 	case client.Ringing:
 		p.times.rang = time.Now()
-		p.out.event("ringing", "after", p.times.rang.Sub(p.times.began))
-	case client.Answered:
-		p.times.answered = time.Now()
-		p.out.event("answered", "after", p.times.answered.Sub(p.times.began))
-		p.player.start()
+		p.out.event("ringing", "after", p.times.rang.Sub(p.times.began), "beside_another_call", e.Waiting)
+	case client.Prepared:
+		p.prepared = e.SDP
 		return p.remote(webrtc.SDPTypeAnswer, e.SDP)
+	case client.Answered:
+		return p.answered(e.SDP)
 	case client.Candidates:
 		var errs []error
 		for _, c := range e.Candidates {
@@ -175,6 +215,60 @@ func (p *phone) handle(e client.CallEvent) error {
 		}
 	}
 	return nil
+}
+
+// answered lets media flow. If another device has answered than the one that is
+// prepared, it begins anew.
+func (p *phone) answered(sdp string) error {
+	p.setAnswered()
+	p.out.event("answered", "after", p.times.answered.Sub(p.times.began), "prepared", sdp == p.prepared)
+	p.player.start()
+	switch p.prepared {
+	case "":
+		return p.remote(webrtc.SDPTypeAnswer, sdp)
+	case sdp:
+		if p.connectedEarly() {
+			p.connection(webrtc.PeerConnectionStateConnected)
+		}
+		return nil
+	}
+	if err := p.connect(); err != nil {
+		return err
+	}
+	offer, err := p.offer()
+	if err != nil {
+		return err
+	}
+	p.request("new connection", func(ctx context.Context) error { return p.call.Renew(ctx, offer) })
+	return nil
+}
+
+// setAnswered notes that media may flow from now on.
+func (p *phone) setAnswered() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.times.answered = time.Now()
+}
+
+// connectedEarly reports whether the connection was there before the answer.
+func (p *phone) connectedEarly() bool {
+	return !p.times.answered.IsZero() && p.times.connected.Before(p.times.answered) && p.pc.ConnectionState() == webrtc.PeerConnectionStateConnected
+}
+
+// mayPrepare reports whether the connection may be set up before the answer. With
+// relays alone until then it is not: this phone looks for all kinds of candidates.
+func (p *phone) mayPrepare() bool { return p.ice.Policy != protocol.PolicyRelayFirst }
+
+// prepare sends what this device will answer with, while it rings.
+func (p *phone) prepare(sdp string) {
+	p.prepared = sdp
+	p.request("prepare", func(ctx context.Context) error {
+		chosen, err := p.call.Prepare(ctx, sdp)
+		if chosen {
+			p.opened <- struct{}{}
+		}
+		return err
+	})
 }
 
 func (p *phone) remote(kind webrtc.SDPType, sdp string) error {
@@ -225,6 +319,11 @@ func (p *phone) described(d protocol.CallDescribe) error {
 		}
 		return p.remote(webrtc.SDPTypeAnswer, d.SDP)
 	case "offer":
+		if d.Renew {
+			if err := p.connect(); err != nil {
+				return err
+			}
+		}
 		if p.pc.SignalingState() != webrtc.SignalingStateStable {
 			if p.role == protocol.Caller {
 				return nil // impolite: ours stands
@@ -317,7 +416,7 @@ func (p *phone) sendCandidates() {
 		}
 	}
 	d := p.pc.LocalDescription()
-	if d == nil || len(p.batch) == 0 {
+	if d == nil || len(p.batch) == 0 || !p.open {
 		return
 	}
 	gen := ufrag(d.SDP)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -28,7 +29,8 @@ type mediaOptions struct {
 // hears. One goroutine, that of [phone.talk], handles the call's events.
 type phone struct {
 	// Static after newPhone.
-	pc   *webrtc.PeerConnection
+	api  *webrtc.API
+	ice  protocol.ICE
 	role protocol.Role
 	o    mediaOptions
 	out  *output
@@ -36,8 +38,15 @@ type phone struct {
 	player *player
 	heard  *listener
 
+	mu sync.Mutex // held to change pc, and by who is not its owner to read it
 	// Owned by talk.
+	pc            *webrtc.PeerConnection
 	call          *client.Call
+	events        chan client.CallEvent
+	leave         context.CancelFunc        // ends what follow has started
+	drop          func()                    // has the connection's callbacks go nowhere
+	prepared      string                    // the pre-answer of the other side, or of this one
+	open          bool                      // candidates may be sent
 	pending       []webrtc.ICECandidateInit // came before there was a description
 	batch         []*webrtc.ICECandidate    // found, not yet sent
 	flush         <-chan time.Time          // when they are
@@ -47,6 +56,7 @@ type phone struct {
 
 	changes  chan webrtc.PeerConnectionState
 	found    chan *webrtc.ICECandidate // nil marks the end
+	opened   chan struct{}             // the server takes this side's candidates
 	requests chan request
 	done     chan struct{}
 	tasks    sync.WaitGroup
@@ -62,9 +72,13 @@ type times struct {
 }
 
 func newPhone(ice protocol.ICE, role protocol.Role, o mediaOptions, out *output) (*phone, error) {
+	// The ICE agent keeps to the kinds of candidates that it was made with. With
+	// relays alone until the answer, the phone therefore prepares nothing, see
+	// [phone.mayPrepare], and looks for all kinds from the answer on.
+	o.relayOnly = o.relayOnly || ice.Policy == protocol.PolicyRelay
 	p := &phone{
-		role: role, o: o, out: out, changes: make(chan webrtc.PeerConnectionState, 16),
-		found: make(chan *webrtc.ICECandidate, 64), requests: make(chan request, maxRequests), done: make(chan struct{}), times: times{began: time.Now()},
+		ice: ice, role: role, o: o, out: out, opened: make(chan struct{}, 1),
+		requests: make(chan request, maxRequests), done: make(chan struct{}), times: times{began: time.Now()},
 	}
 	var err error
 	if p.heard, err = newListener(o.record); err != nil {
@@ -73,34 +87,63 @@ func newPhone(ice protocol.ICE, role protocol.Role, o mediaOptions, out *output)
 	if p.player, err = newPlayer(o.play); err != nil {
 		return nil, err
 	}
-	api, err := newAPI(o.relayOnly)
-	if err != nil {
+	if p.api, err = newAPI(o.relayOnly); err != nil {
 		return nil, err
 	}
-	if p.pc, err = api.NewPeerConnection(p.configuration(ice, o.relayOnly)); err != nil {
-		return nil, fmt.Errorf("peer connection: %w", err)
-	}
-	sender, err := p.pc.AddTrack(p.player.track)
+	return p, p.connect()
+}
+
+// connect makes a peer connection, in the place of the one that there is.
+func (p *phone) connect() error {
+	pc, err := p.api.NewPeerConnection(p.configuration(p.ice, p.o.relayOnly))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("audio: %w", err), p.pc.Close())
+		return fmt.Errorf("peer connection: %w", err)
 	}
+	sender, err := pc.AddTrack(p.player.track)
+	if err != nil {
+		return errors.Join(fmt.Errorf("audio: %w", err), pc.Close())
+	}
+	// What an earlier connection still tells goes nowhere.
+	changes, found := make(chan webrtc.PeerConnectionState, 16), make(chan *webrtc.ICECandidate, 64)
+	gone := make(chan struct{})
 	p.tasks.Go(func() { drainRTCP(sender) })
-	p.pc.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+	pc.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 		p.tasks.Go(func() { p.heard.take(t) })
 	})
-	p.pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
+	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
 		select {
-		case p.changes <- s:
+		case changes <- s:
+		case <-gone:
 		case <-p.done:
 		}
 	})
-	p.pc.OnICECandidate(func(c *webrtc.ICECandidate) {
+	pc.OnICECandidate(func(c *webrtc.ICECandidate) {
 		select {
-		case p.found <- c:
+		case found <- c:
+		case <-gone:
 		case <-p.done:
 		}
 	})
-	return p, nil
+	p.mu.Lock()
+	old := p.pc
+	p.pc = pc
+	p.mu.Unlock()
+	p.changes, p.found, p.batch, p.pending, p.flush = changes, found, nil, nil, nil
+	if p.drop != nil {
+		p.drop()
+	}
+	p.drop = sync.OnceFunc(func() { close(gone) })
+	if old != nil {
+		return old.Close()
+	}
+	return nil
+}
+
+// peer is the peer connection, for who does not own it.
+func (p *phone) peer() *webrtc.PeerConnection {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pc
 }
 
 // newAPI sets pion up with the codecs that need no encoder of C: G.711 for
@@ -181,6 +224,9 @@ func drainRTCP(s *webrtc.RTPSender) {
 // close ends the media and waits for everything that runs for it.
 func (p *phone) close() error {
 	close(p.done)
+	if p.leave != nil {
+		p.leave()
+	}
 	err := p.pc.Close()
 	p.player.stop()
 	p.tasks.Wait()
@@ -206,7 +252,7 @@ func (p *phone) path() *protocol.Path {
 
 // transport is the one that carries all media of the call, or nil.
 func (p *phone) transport() *webrtc.ICETransport {
-	for _, s := range p.pc.GetSenders() {
+	for _, s := range p.peer().GetSenders() {
 		if t := s.Transport(); t != nil {
 			return t.ICETransport()
 		}
@@ -220,7 +266,7 @@ func (p *phone) relayTransport() string {
 	if !ok {
 		return ""
 	}
-	for _, s := range p.pc.GetStats() {
+	for _, s := range p.peer().GetStats() {
 		c, ok := s.(webrtc.ICECandidateStats)
 		if ok && c.ID == pair.LocalCandidateID {
 			return strings.Replace(c.RelayProtocol, "dtls", "tls", 1)

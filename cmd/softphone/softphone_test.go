@@ -58,7 +58,7 @@ func TestTrial(t *testing.T) {
 		}
 	}
 	for _, what := range []string{
-		"direct call", "relay-only call, UDP to the relay", "relay-only call, TCP to the relay",
+		"direct call", "call set up while it rings", "relay-only call, UDP to the relay", "relay-only call, TCP to the relay",
 		"call that nobody answers", "both call at once", "text to a phone that is away", "server killed and started again", "text delivered late",
 	} {
 		if s := steps[what]; s == nil || s["ok"] != true {

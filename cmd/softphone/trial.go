@@ -104,6 +104,7 @@ func (t *trial) run(ctx context.Context) error {
 		}
 	}
 	t.step("direct call", func() (map[string]any, error) { return t.call(ctx, "") })
+	t.step("call set up while it rings", func() (map[string]any, error) { return t.prepared(ctx) })
 	t.step("relay-only call, UDP to the relay", func() (map[string]any, error) {
 		return t.call(ctx, "relay(udp)-", "-relay-only", "-transport", "udp")
 	})
@@ -216,35 +217,50 @@ func last(events []map[string]any, kind string) map[string]any {
 // call lets bob listen and alice call him, and checks the sound and the path,
 // which must begin with via, or without one be direct.
 func (t *trial) call(ctx context.Context, via string, flags ...string) (map[string]any, error) {
+	end, _, err := t.callWhile(ctx, via, []string{"-once"}, flags...)
+	return end, err
+}
+
+// prepared lets bob's phone ring for a moment. The two know each other by now, so
+// that media is set up meanwhile.
+func (t *trial) prepared(ctx context.Context) (map[string]any, error) {
+	end, events, err := t.callWhile(ctx, "", []string{"-once", "-answer-after", "1s"})
+	if err == nil && last(events, "answered")["prepared"] != true {
+		err = errors.New("media was not set up before the answer")
+	}
+	return end, err
+}
+
+func (t *trial) callWhile(ctx context.Context, via string, listen []string, flags ...string) (end map[string]any, events []map[string]any, err error) {
 	tone, heard := filepath.Join(t.dir, "tone.wav"), filepath.Join(t.dir, "heard.wav")
 	if err := writeTone(tone, toneHz, 3*time.Second); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	bob, err := t.listen(ctx, "-record", heard, "-once")
+	bob, err := t.listen(ctx, append([]string{"-record", heard}, listen...)...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	events, err := t.phone(ctx, "alice", append(append([]string{"call", "-play", tone, "-duration", "2s"}, flags...), trialBob)...)
+	events, err = t.phone(ctx, "alice", append(append([]string{"call", "-play", tone, "-duration", "2s"}, flags...), trialBob)...)
 	if err = errors.Join(err, bob()); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	end := last(events, "ended")
+	end = last(events, "ended")
 	if end == nil {
-		return nil, errors.New("the call has no summary")
+		return nil, nil, errors.New("the call has no summary")
 	}
 	got, _ := end["path"].(string)
 	if via == "" && (got == "none" || strings.Contains(got, "relay")) || !strings.HasPrefix(got, via) {
-		return end, fmt.Errorf("the path was %s, want %s", got, cmp.Or(via, "a direct one"))
+		return end, events, fmt.Errorf("the path was %s, want %s", got, cmp.Or(via, "a direct one"))
 	}
 	share, err := toneShare(heard, toneHz)
 	if err != nil {
-		return end, err
+		return end, events, err
 	}
 	end["tone"] = fmt.Sprintf("%.0f %%", share*100)
 	if share < 0.9 {
-		return end, fmt.Errorf("only %.0f %% of what was heard is the tone that was played", share*100)
+		return end, events, fmt.Errorf("only %.0f %% of what was heard is the tone that was played", share*100)
 	}
-	return end, nil
+	return end, events, nil
 }
 
 // unanswered lets alice call while bob's phone rings and nobody takes it.
