@@ -75,6 +75,17 @@ CHAOS ?= 15m
 chaos: ## Break a cluster of 3 + 3, part by part, and check that nothing is lost (CHAOS=15m)
 	@go test -v -count=1 -timeout 0 -run '^Test(Chaos|PowerCut|PowerCutTells|FullDisk)$$' ./cmd/switchboard/internal/chaos -chaos $(CHAOS)
 
+# How many races of each kind make races runs.
+RACES ?= 10000
+
+.PHONY: races
+races: ## Two call each other at once, three devices answer at once, over two nodes (RACES=10000)
+	@go test -v -count=1 -timeout 0 -run '^TestRaces$$' ./cmd/switchboard/internal/races -races $(RACES)
+
+.PHONY: kills
+kills: ## kill -9 signaling nodes in every state of a call, and measure the gaps in its media
+	@go test -v -count=1 -run '^TestKills$$' ./cmd/switchboard/internal/kills
+
 # Programs that tests use, each with the Debian package that brings it.
 TOOLS := chromium:chromium turnserver:coturn
 

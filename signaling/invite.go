@@ -46,10 +46,11 @@ func (s *Server) invite(ctx context.Context, ss *session, m *protocol.CallInvite
 		return nil, err
 	}
 	reply, err := s.calls.begin(ctx, ss, m, to, callee, own, r)
-	if err == nil {
-		s.met.meet(ss.account, to)
+	if err != nil {
+		return nil, err
 	}
-	return reply, err
+	s.met.meet(ss.account, to)
+	return reply, nil
 }
 
 // begin writes the call's record, claims the pair of accounts and rings.
@@ -59,7 +60,7 @@ func (s *Server) invite(ctx context.Context, ss *session, m *protocol.CallInvite
 // the callee's list: one that binds after that finds it there.
 //
 // own is what the caller thinks of the callee, theirs the opposite.
-func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, to e164.Number, callee directory.Account, own, theirs directory.Relation) (any, error) {
+func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, to e164.Number, callee directory.Account, own, theirs directory.Relation) (*protocol.CallInvited, error) {
 	devices, err := k.ringable(ctx, callee)
 	if err != nil {
 		return nil, err
@@ -91,16 +92,13 @@ func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, 
 		return nil, err
 	}
 	if callee != "" || blocked {
-		other, err := k.claim(ctx, &r)
-		if err != nil || other != "" {
+		reply, err := k.claimOrMerge(ctx, ss, &r)
+		if reply != nil || err != nil {
 			// Nobody has heard of the call yet.
 			if derr := k.srv.Records.Delete(ctx, callKey(r.ID), rev); derr != nil {
 				k.srv.log.Warn("record of a call not removed", "error", derr)
 			}
-			if err != nil {
-				return nil, err
-			}
-			return k.merge(ctx, ss, other, to, m.Call)
+			return reply, err
 		}
 	}
 	k.list(ctx, &r)
@@ -157,7 +155,7 @@ func (k *calls) join(ctx context.Context, id string, device uint32) {
 // it is the same invite, else with a conflict. As long as nobody has been reached,
 // what follows from it is done again: whoever wrote the record may not have heard
 // that it was written.
-func (k *calls) repeated(ctx context.Context, ss *session, m *protocol.CallInvite, to e164.Number, acts []call.Action) (any, error) {
+func (k *calls) repeated(ctx context.Context, ss *session, m *protocol.CallInvite, to e164.Number, acts []call.Action) (*protocol.CallInvited, error) {
 	r, _, _, err := k.load(ctx, m.Call)
 	if err != nil {
 		return nil, err
@@ -253,13 +251,31 @@ func ignoreNotFound(err error) error {
 	return err
 }
 
+// claimOrMerge claims the pair for a call, or merges it into the one that has it,
+// and then returns what to tell the caller. The other side may give its call up, or
+// have it answered by another device, at that very moment: then the pair is free.
+func (k *calls) claimOrMerge(ctx context.Context, ss *session, r *record) (*protocol.CallInvited, error) {
+	for range maxTries {
+		other, err := k.claim(ctx, r)
+		if err != nil || other == "" {
+			return nil, err
+		}
+		reply, err := k.merge(ctx, ss, other, r)
+		var se *call.StateError
+		if !errors.As(err, &se) && !errors.Is(err, callstore.ErrNotFound) {
+			return reply, err
+		}
+	}
+	return nil, callstore.ErrConflict
+}
+
 // merge makes the inviting device the one that answers the other side's call.
-func (k *calls) merge(ctx context.Context, ss *session, into string, to e164.Number, id string) (any, error) {
-	k.srv.metrics.merged.Inc()
+func (k *calls) merge(ctx context.Context, ss *session, into string, own *record) (*protocol.CallInvited, error) {
 	r, err := k.change(ctx, into, func(record) (call.Event, error) { return call.Join{Device: uint32(ss.device)}, nil })
 	if err != nil {
 		return nil, err
 	}
+	k.srv.metrics.merged.Inc()
 	k.ring(ctx, &r, uint32(ss.device), true)
-	return &protocol.CallInvited{Call: id, To: to, State: r.State, Merged: into}, nil
+	return &protocol.CallInvited{Call: own.ID, To: own.To, State: r.State, Merged: into}, nil
 }

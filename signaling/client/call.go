@@ -77,11 +77,18 @@ func (k *Call) Next(ctx context.Context) (CallEvent, error) { return k.queue.nex
 // ErrCallOver says that the call has ended and all its events have been read.
 var ErrCallOver = errors.New("client: the call is over")
 
-// Ringing tells the caller that this device rings.
-func (k *Call) Ringing() { k.client.tell(&protocol.CallRinging{Call: k.ID}) }
+// Ringing tells the caller that this device rings. It does not wait.
+func (k *Call) Ringing() { k.ringing(false) }
 
-// Waiting tells the caller that this device rings beside another call.
-func (k *Call) Waiting() { k.client.tell(&protocol.CallRinging{Call: k.ID, Waiting: true}) }
+// Waiting tells the caller that this device rings beside another call. It does not
+// wait.
+func (k *Call) Waiting() { k.ringing(true) }
+
+// ringing is sent again like any intent; that the caller may not be told, because
+// the call is over, is told otherwise.
+func (k *Call) ringing(waiting bool) {
+	_, _, _ = k.client.start(asking{body: &protocol.CallRinging{Call: k.ID, Waiting: waiting}, intent: true})
+}
 
 // Prepare sends the description that this device will answer with, so that ICE and
 // DTLS are set up while it rings. It reports whether this is the device that may;

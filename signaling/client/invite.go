@@ -123,12 +123,24 @@ func (c *Client) tellMerged(k *Call) []Event {
 // before it turned out to be the surviving one of a glare. It reports false if
 // the client ended.
 func (c *Client) incoming(m *protocol.CallIncoming) bool {
+	if c.unwanted(m) {
+		_, _, _ = c.start(asking{body: &protocol.CallHangup{Call: m.Call}, intent: true}) // nobody waits for the answer
+		return true
+	}
 	for _, e := range c.rung(m) {
 		if !c.emit(e) {
 			return false
 		}
 	}
 	return true
+}
+
+// unwanted reports whether a call is the surviving one of a glare whose invite was
+// given up before that was known: nobody has heard of it, and nobody wants it.
+func (c *Client) unwanted(m *protocol.CallIncoming) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return m.Merged && c.glare.inviting == 0 && !c.glare.merged[m.Call] && c.calls[m.Call] == nil
 }
 
 // rung takes a call up and returns what is to be told of it.

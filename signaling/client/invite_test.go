@@ -213,3 +213,34 @@ func TestNumbersInOrder(t *testing.T) {
 		}
 	})
 }
+
+// Who gives an invite up while it is merged into the other side's call is not put
+// through to it.
+func TestGivenUpWhileItIsMerged(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		c, p := dial(t, s)
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan error, 1)
+		go func() {
+			_, _, err := c.Invite(ctx, "c1", "+14155550102", []protocol.Media{protocol.Audio}, "v=0")
+			gone <- err
+		}()
+		f := p.next(protocol.TypeCallInvite)
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		p.next(protocol.TypeCallHangup)
+		p.ok(f.ID, &protocol.CallInvited{Call: "c1", To: number(t, "+14155550102"), State: protocol.Trying, Merged: "c9"})
+		p.tell(1, &protocol.CallIncoming{Call: "c9", From: number(t, "+14155550102"), Media: []protocol.Media{protocol.Audio}, SDP: "v=0", RingMS: 45_000, Merged: true})
+		if f := p.next(protocol.TypeCallHangup); string(f.D) != `{"call":"c9"}` {
+			t.Errorf("hung up %s", f.D)
+		}
+		synctest.Wait()
+		select {
+		case e := <-c.Events():
+			t.Errorf("told of %+v", e)
+		default:
+		}
+	})
+}
