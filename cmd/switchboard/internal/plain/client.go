@@ -104,6 +104,13 @@ func (c *Client) answered(id string) *intent {
 	return nil
 }
 
+// Pending counts the intents that are not answered.
+func (c *Client) Pending() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.intents)
+}
+
 func (c *Client) nudge() {
 	select {
 	case c.wake <- struct{}{}:

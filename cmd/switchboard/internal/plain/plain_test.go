@@ -3,8 +3,10 @@ package plain_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"switchboard/cmd/internal/ledger"
 	"switchboard/cmd/switchboard/internal/plain"
@@ -17,8 +19,10 @@ func TestCalls(t *testing.T) {
 	n := house(t, 0, 1).Nodes[0]
 	ann := register(t, n, annNumber, nil, n.URL)
 	bob := register(t, n, bobNumber, nil, n.URL)
+	bob2 := register(t, n, bobNumber, nil, n.URL)
 
 	connect("first", ann, bob)
+	bob2.hear("call.ended", "call", "first", "reason", "answered_elsewhere")
 	ann.do("call.candidates", d{"call": "first", "gen": "caller", "n": 1, "end": true, "candidates": []d{{"candidate": "candidate:1 1 udp 2130706431 192.0.2.1 40000 typ relay raddr 0.0.0.0 rport 0", "mid": "0"}}})
 	bob.hear("call.candidates", "call", "first", "gen", "caller")
 	ann.do("call.describe", d{"call": "first", "n": 1, "kind": "offer", "sdp": sdp("again"), "restart": true})
@@ -37,6 +41,11 @@ func TestCalls(t *testing.T) {
 		defer stop()
 		gone <- ann.Do(ctx, "call.hangup", d{"call": "first"}, nil)
 	}()
+	for late := time.Now().Add(patience); ann.Pending() == 0; runtime.Gosched() {
+		if time.Now().After(late) {
+			t.Fatal("the hang-up was not begun")
+		}
+	}
 	ann.Offline(false)
 	bob.hear("call.ended", "call", "first", "reason", "hangup")
 	if err := <-gone; err != nil {
