@@ -2,6 +2,7 @@ package plain_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -23,6 +24,7 @@ func TestCalls(t *testing.T) {
 
 	connect("first", ann, bob)
 	bob2.hear("call.ended", "call", "first", "reason", "answered_elsewhere")
+	refused(bob2, "call.answer", d{"call": "first", "sdp": sdp("late")}, "call_ended")
 	ann.do("call.candidates", d{"call": "first", "gen": "caller", "n": 1, "end": true, "candidates": []d{{"candidate": "candidate:1 1 udp 2130706431 192.0.2.1 40000 typ relay raddr 0.0.0.0 rport 0", "mid": "0"}}})
 	bob.hear("call.candidates", "call", "first", "gen", "caller")
 	ann.do("call.describe", d{"call": "first", "n": 1, "kind": "offer", "sdp": sdp("again"), "restart": true})
@@ -51,6 +53,41 @@ func TestCalls(t *testing.T) {
 	if err := <-gone; err != nil {
 		t.Error("hang-up:", err)
 	}
+
+	// Media is set up while it rings; another device answers; the callee declines.
+	ann.do("call.invite", d{"call": "second", "to": bobNumber, "media": []string{"audio", "video"}, "sdp": sdp("caller")})
+	bob.hear("call.incoming", "call", "second")
+	bob2.hear("call.incoming", "call", "second")
+	if ok := bob.do("call.prepare", d{"call": "second", "sdp": sdp("callee")}); ok["prepared"] != true {
+		t.Errorf("the first that prepared was answered %v", ok)
+	}
+	if ok := bob2.do("call.prepare", d{"call": "second", "sdp": sdp("other")}); ok["prepared"] == true {
+		t.Errorf("the second that prepared was answered %v", ok)
+	}
+	ann.hear("call.prepared", "call", "second")
+	if snap := ann.do("call.sync", d{"call": "second"}); snap["kind"] != "pranswer" || snap["role"] != "caller" || snap["peer"] != bobNumber {
+		t.Errorf("snapshot: %v", snap)
+	}
+	bob2.do("call.busy", d{"call": "second"})
+	bob.do("call.reject", d{"call": "second"})
+	ann.hear("call.ended", "call", "second", "reason", "declined")
+
+	// The caller gives up; who is asked to say that he is there does, and types.
+	ann.do("call.invite", d{"call": "third", "to": bobNumber, "media": []string{"audio"}, "sdp": sdp("caller")})
+	bob.hear("call.incoming", "call", "third")
+	ann.do("call.cancel", d{"call": "third"})
+	bob.hear("call.ended", "call", "third", "reason", "canceled")
+	refused(bob, "call.answer", d{"call": "third", "sdp": sdp("late")}, "call_ended")
+	refused(ann, "call.answer", d{"call": "none", "sdp": sdp("late")}, "call_unknown")
+	refused(ann, "no.such", d{}, "unsupported")
+	refused(ann, "call.invite", d{"call": "self", "to": annNumber, "media": []string{"audio"}, "sdp": "v=0"}, "self")
+	ann.do("contacts.sync", d{"numbers": []string{bobNumber}})
+	bob.do("contacts.sync", d{"numbers": []string{annNumber}})
+	if all, _ := ann.do("presence.subscribe", d{"numbers": []string{bobNumber}})["presences"].([]any); len(all) != 1 || all[0].(d)["online"] != true {
+		t.Errorf("presences: %v", all)
+	}
+	ann.do("typing", d{"to": bobNumber})
+	bob.hear("typing", "from", annNumber)
 
 	// Glare: one call survives, on both sides.
 	var both sync.WaitGroup
@@ -136,6 +173,17 @@ func TestNodeDies(t *testing.T) {
 	ann.until("read", func() bool { return count(ann, "read") > 0 })
 	ann.do("call.hangup", d{"call": "long"})
 	bob.hear("call.ended", "call", "long", "reason", "hangup")
+}
+
+// refused sends an intent that must be refused with a code.
+func refused(p *phone, typ string, in d, code string) {
+	p.t.Helper()
+	ctx, stop := context.WithTimeout(p.t.Context(), patience)
+	defer stop()
+	var e *plain.Error
+	if err := p.Do(ctx, typ, in, nil); !errors.As(err, &e) || e.Code != code {
+		p.t.Errorf("%s: %v, want %s", typ, err, code)
+	}
 }
 
 func count(p *phone, kind string) (n int) {
