@@ -199,6 +199,53 @@ func TestCameraDuringTheCall(t *testing.T) {
 	ann.wait(`switchboard.call.localStream.getAudioTracks().every((t) => !t.enabled)`)
 }
 
+// Whoever holds sends and hears nothing; the other is told. The screen takes the
+// camera's place, and leaves it.
+func TestHoldAndScreen(t *testing.T) {
+	_, ann, bob := two(t, "")
+	ann.dial(bob.number, "dial-video")
+	bob.click("accept-video")
+	ann.sees()
+	bob.sees()
+	ann.click("hold")
+	ann.says("call-note", "On hold")
+	bob.says("call-note", "They have put you on hold")
+	bob.wait(`!switchboard.call.remoteVideo && switchboard.call.heldByPeer`)
+	ann.wait(`switchboard.call.pc.getSenders().every((s) => s.track === null) && !switchboard.call.remoteVideo`)
+	ann.click("hold")
+	bob.wait(`!switchboard.call.heldByPeer && switchboard.call.remoteVideo`)
+	bob.sees()
+	ann.sees()
+
+	// This browser has no screen: a drawing stands for what people choose.
+	ann.eval(`(() => {
+		const c = document.createElement('canvas'), x = c.getContext('2d')
+		let n = 0
+		setInterval(() => { x.fillStyle = 'hsl(' + (n += 20) + ' 80% 50%)'; x.fillRect(0, 0, 300, 150) }, 50)
+		navigator.mediaDevices.getDisplayMedia = async () => c.captureStream(15)
+	})()`)
+	ann.click("share")
+	ann.says("call-note", "You share your screen")
+	ann.wait(`switchboard.call.pc.getSenders().some((s) => s.track === switchboard.call.screenStream.getVideoTracks()[0])`)
+	bob.sees()
+	ann.eval(`switchboard.call.screenStream.getVideoTracks()[0].dispatchEvent(new Event('ended'))`) // as the browser's own button does
+	ann.wait(`!switchboard.call.sharing && switchboard.call.pc.getSenders().some((s) => s.track === switchboard.call.localStream.getVideoTracks()[0])`)
+	bob.sees()
+
+	// Another microphone takes over without renegotiation.
+	ann.click("shrink")
+	ann.click("open-settings")
+	ann.wait(`document.querySelectorAll('#microphone option').length > 1`)
+	before := value[string](ann.page, `switchboard.call.pc.localDescription.sdp`)
+	ann.eval(`window.track = switchboard.call.localStream.getAudioTracks()[0]`)
+	ann.eval(`(() => { const s = document.getElementById('microphone'); s.value = s.options[1].value; s.dispatchEvent(new Event('change')) })()`)
+	ann.wait(`switchboard.call.localStream.getAudioTracks()[0] !== window.track && switchboard.call.pc.getSenders().some((s) => s.track === switchboard.call.localStream.getAudioTracks()[0])`)
+	if after := value[string](ann.page, `switchboard.call.pc.localDescription.sdp`); after != before {
+		t.Error("the call was renegotiated for another microphone")
+	}
+	bob.sees()
+}
+
 func TestICERestart(t *testing.T) {
 	_, ann, bob := two(t, "")
 	ann.dial(bob.number, "dial-video")

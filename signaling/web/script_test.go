@@ -201,7 +201,7 @@ func (p *peer) next(but ...protocol.Type) protocol.Frame {
 // may come before it.
 func (p *peer) want(t protocol.Type) protocol.Frame {
 	p.t.Helper()
-	f := p.next(protocol.TypeAck, protocol.TypePing, protocol.TypeMailboxAck, protocol.TypeCallCandidates, protocol.TypeCallRinging)
+	f := p.next(protocol.TypeAck, protocol.TypePing, protocol.TypeMailboxAck, protocol.TypeCallCandidates, protocol.TypeCallRinging, protocol.TypeCallPrepare, protocol.TypeCallReport)
 	if f.T != t {
 		p.t.Fatalf("got %s, want %s", f.T, t)
 	}

@@ -97,7 +97,7 @@ func (p *peer) upTo(t protocol.Type) protocol.Frame {
 			return f
 		case f.T == protocol.TypeICEGet:
 			p.ok(f, noICE)
-		case f.ID != "" && !slices.Contains([]protocol.Type{protocol.TypeCallCandidates, protocol.TypeCallRinging}, f.T):
+		case f.ID != "" && !slices.Contains([]protocol.Type{protocol.TypeCallCandidates, protocol.TypeCallRinging, protocol.TypeCallPrepare}, f.T):
 			p.t.Fatalf("unexpected %s", f.T)
 		case f.ID != "":
 			p.ok(f, nil)

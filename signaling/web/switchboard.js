@@ -160,9 +160,9 @@ export const KINDS = freeze(["message", "delivered", "read", "call"])
 export const LOCAL_CODES = freeze(["offline", "timeout", "stopped", "media", "network", "push"])
 
 /** @typedef {{urls: string[], username?: string, credential?: string}} ICEServer */
-/** @typedef {{servers: ICEServer[], ttl_ms?: number}} ICE */
+/** @typedef {{servers: ICEServer[], ttl_ms?: number, policy?: 'relay'|'relay_first'}} ICE */
 /** @typedef {'audio'|'video'} Media */
-/** @typedef {{local: string, remote: string, protocol: string, relay?: string}} Path */
+/** @typedef {{local: string, remote: string, protocol: string, relay?: string, server?: string}} Path */
 /** @typedef {'starting'|'trying'|'ringing'|'connecting'|'active'|'reconnecting'|'ended'} CallPhase */
 /** @typedef {'caller'|'callee'} Role */
 /** @typedef {{account: string, device: number, number: string, token: string, expires_ms: number}} TokenReply */
@@ -171,7 +171,11 @@ export const LOCAL_CODES = freeze(["offline", "timeout", "stopped", "media", "ne
 /** @typedef {{verification: string, number: string, digits: number, expires_ms: number, resend_ms: number, attempts_left: number}} Asked */
 /** @typedef {{number: string, online: boolean, last_seen?: number}} Presence */
 /** @typedef {'everyone'|'contacts'|'nobody'} Audience */
-/** @typedef {{last_seen: Audience, discoverable: 'everyone'|'nobody', read_receipts: 'everyone'|'nobody'}} Settings */
+/** @typedef {{last_seen: Audience, discoverable: 'everyone'|'nobody', read_receipts: 'everyone'|'nobody', relayed: 'nobody'|'strangers'|'everyone'}} Settings */
+/** @typedef {{microphone: string, camera: string, speaker: string}} Chosen */
+/** @typedef {{id: string, label: string}} Source */
+/** @typedef {{microphones: Source[], cameras: Source[], speakers: Source[]}} Sources */
+/** @typedef {{audio: boolean, video: boolean, microphone?: string, camera?: string}} Wanted */
 /** @typedef {{given: string, number?: string, is: 'here'|'none'|'junk'}} Contact */
 /** @typedef {'pending'|'stored'|'delivered'|'read'|'received'|'failed'} TextState */
 /** @typedef {{id: string, out: boolean, body: string, type: string, time: number, state: TextState, error?: string, life?: number, expires?: number, device?: number, payloads?: Payload[], ownPayloads?: Payload[]}} Text */
@@ -465,6 +469,12 @@ export class Store {
   /** @param {{at: number, trips: Record<string, number>}} m */
   saveMeasured(m) { this.#set(this.#key('trips'), m) }
 
+  /** Which microphone, camera and speaker were chosen, by id; '' is the browser's own choice. @returns {Chosen} */
+  get chosen() { return { microphone: '', camera: '', speaker: '', ...this.#get('chosen') } }
+
+  /** @param {Chosen} chosen */
+  saveChosen(chosen) { this.#set('chosen', chosen) }
+
   /** @returns {Conversation[]} newest first */
   get conversations() {
     return [...this.#conversations.values()].sort((a, b) => b.time - a.time)
@@ -730,6 +740,14 @@ class Link {
     } else if (this.state === 'online') {
       this.#probe()
     }
+  }
+
+  /** The device has another network, where the sockets of the old one are of no use. */
+  moved() {
+    if (this.state === 'idle' || this.state === 'stopped') return
+    this.#attempt = 0
+    this.#drop()
+    this.#open()
   }
 
   /** Lets go of the socket until it is poked. The session stays, for a while. */
@@ -1105,6 +1123,7 @@ const FOREVER = 10 * 365 * 86_400_000
  *  - `drained`: the backlog is handled, all is up to date;
  *  - `token`: the token was refreshed;
  *  - `number`: the account has another number, {@link Client.number};
+ *  - `media`: microphones, cameras or speakers came or went, or others were chosen;
  *  - `trouble`: something that nobody waits for went wrong; `detail` is an error.
  */
 export class Client extends EventTarget {
@@ -1116,6 +1135,10 @@ export class Client extends EventTarget {
   drained = false
   /** Whether new calls use relays alone. */
   relayOnly = false
+  /** Whether a call rings beside another one; if not, this device is busy then. */
+  callWaiting = false
+  /** Whether media is set up while a call rings. */
+  prepares = true
 
   #link
   /** @type {string[]} */ #bases
@@ -1144,12 +1167,16 @@ export class Client extends EventTarget {
    * @param {boolean} [o.away] fetch the mailbox, but do not ring here
    * @param {string} [o.name] of the program, for operators
    * @param {boolean} [o.follow] goes to the nodes that the server names, and measures how far its regions are; by default it does
-   * @param {(want: {audio: boolean, video: boolean}) => Promise<MediaStream>} [o.media] opens microphone and camera
+   * @param {boolean} [o.callWaiting] has a second call ring beside the one that there is, with {@link Call.waiting}; by default, and with two, this device is busy
+   * @param {boolean} [o.prepare] sets media up while a call rings, so that it flows as soon as that is answered; by default it does
+   * @param {(want: Wanted) => Promise<MediaStream>} [o.media] opens microphone and camera
    */
-  constructor({ store = new Store(), base = '', relayOnly = false, away = false, name = `switchboard.js/${VERSION}`, follow = true, media = openMedia } = {}) {
+  constructor({ store = new Store(), base = '', relayOnly = false, away = false, name = `switchboard.js/${VERSION}`, follow = true, callWaiting = false, prepare = true, media = openMedia } = {}) {
     super()
     this.store = store
     this.relayOnly = relayOnly
+    this.callWaiting = callWaiting
+    this.prepares = prepare
     this.media = media
     this.#bases = [base].flat()
     this.#follows = follow && !away
@@ -1217,7 +1244,8 @@ export class Client extends EventTarget {
   // --- calls
 
   /**
-   * Calls a number. The call is returned at once; it tells how it goes.
+   * Calls a number. The call is returned at once; it tells how it goes. Another
+   * that goes on is put on hold.
    *
    * @param {string} to in any way of writing it
    * @param {{video?: boolean, relayOnly?: boolean}} [o]
@@ -1226,8 +1254,17 @@ export class Client extends EventTarget {
   call(to, { video = false, relayOnly = this.relayOnly } = {}) {
     const call = new Call(this, this.#link, { id: randomID(), role: 'caller', peer: to, video, relayOnly })
     this.#add(call)
+    this.alone(call)
     call.invite()
     return call
+  }
+
+  /** One call has media at a time: puts the others on hold. @param {Call} call @returns {Call[]} those that were not */
+  alone(call) {
+    const others = [...this.calls.values()].filter((c) => c !== call && c.isAnswered && !c.held)
+    for (const c of others) c.hold()
+    for (const c of this.calls.values()) if (c !== call && c.role === 'caller' && !c.isAnswered) c.hangup()
+    return others
   }
 
   /** @param {Call} call */
@@ -1239,6 +1276,7 @@ export class Client extends EventTarget {
       this.calls.delete(call.id)
       this.#forget(call.id)
       this.#keepPast(call)
+      for (const c of this.calls.values()) if (this.calls.size === 1) c.alone()
       this.#fire('calls')
       this.#releaseHeld()
     }
@@ -1261,12 +1299,20 @@ export class Client extends EventTarget {
       this.#held.set(d.call, { d, candidates })
       return
     }
-    if (this.calls.size > 0) return this.#busy(d)
+    if (!this.#mayRing()) return this.#busy(d)
     const call = new Call(this, this.#link, { id: d.call, role: 'callee', peer: d.from, video: (d.media || []).includes('video'), relayOnly: this.relayOnly })
+    call.waiting = this.calls.size > 0
     this.#add(call)
     call.ring(d)
     for (const c of candidates) call.candidates(c)
     this.#fire('call', call)
+  }
+
+  /** Whether one more call may ring here. */
+  #mayRing() {
+    const others = [...this.calls.values()]
+    if (others.length === 0) return true
+    return this.callWaiting && others.length < CALLS && others.every((c) => c.role === 'caller' || c.isAnswered)
   }
 
   /** The own call goes on as the other's. @param {Call} own @param {any} d @param {any[]} candidates */
@@ -1313,6 +1359,36 @@ export class Client extends EventTarget {
     this.store.keepCall({ call: call.id, peer: call.peer, out, video: call.media.includes('video'), time: call.startedAt, reason: call.reason, mine: call.mine, answered, duration: call.duration, seen })
     this.#saveSoon()
     this.#fire('history')
+  }
+
+  // --- microphone, camera, speaker
+
+  /** What was chosen, by id. The page plays on the speaker: `video.setSinkId(client.chosen.speaker)`. @returns {Chosen} */
+  get chosen() { return this.store.chosen }
+
+  /**
+   * Chooses, for this browser, and switches calls over without renegotiation.
+   *
+   * @param {Partial<Chosen>} change ids of {@link listMedia}; '' leaves it to the browser
+   * @returns {Promise<void>} throws a {@link SwitchboardError} `media` when it cannot be opened
+   */
+  async choose(change) {
+    const before = this.chosen
+    const chosen = { ...before, ...change }
+    try {
+      this.store.saveChosen(chosen)
+    } catch (e) {
+      this.#fire('trouble', e)
+    }
+    this.#fire('media')
+    const what = { audio: chosen.microphone !== before.microphone, video: chosen.camera !== before.camera }
+    for (const call of this.calls.values()) await call.reopen(what)
+  }
+
+  /** Opens what was chosen. @param {{audio: boolean, video: boolean}} want */
+  open(want) {
+    const { microphone, camera } = this.chosen
+    return this.media({ ...want, microphone, camera })
   }
 
   // --- texts
@@ -1676,7 +1752,8 @@ export class Client extends EventTarget {
   /** @type {Record<string, (d: any) => void>} */
   #handlers = {
     'call.incoming': (d) => this.#incoming(d),
-    'call.ringing': (d) => this.calls.get(d.call)?.ringing(),
+    'call.ringing': (d) => this.calls.get(d.call)?.ringing(d),
+    'call.prepared': (d) => this.calls.get(d.call)?.prepared(d),
     'call.answered': (d) => this.calls.get(d.call)?.answered(d),
     'call.candidates': (d) => this.#held.has(d.call) ? void this.#held.get(d.call)?.candidates.push(d) : this.calls.get(d.call)?.candidates(d),
     'call.describe': (d) => this.calls.get(d.call)?.described(d),
@@ -1809,7 +1886,7 @@ export class Client extends EventTarget {
       this.#undo.push(() => target?.removeEventListener(type, f))
     }
     const network = () => {
-      this.#link.poke()
+      this.#link.moved()
       for (const call of this.calls.values()) call.networkChanged()
     }
     on(window, 'online', network)
@@ -1820,6 +1897,7 @@ export class Client extends EventTarget {
       kind = connection.type
       network()
     })
+    on(navigator.mediaDevices, 'devicechange', () => this.#fire('media'))
     on(document, 'visibilitychange', () => { if (!document.hidden) this.#link.poke() })
     on(window, 'pagehide', () => {
       for (const call of this.calls.values()) call.hangup()
@@ -1931,13 +2009,30 @@ const RESTART = freeze({
 })
 const ICE_TIMEOUT = 10_000
 const MEASURE_EVERY = 1000
+/** How often operators are told how media came. */
+const QUALITY_EVERY = 20_000
+/** How long the callee leaves it to the caller to restart ICE with addresses that were kept back while it rang. */
+const DISCLOSE_AFTER = 1000
 const GENERATIONS = 4
+/** How long a device that has changed its network may take to have an address there. */
+const NETWORK_SETTLES = 500
+/** The most that a report may say, in ms. */
+const MOST_MS = 600_000
+/** @type {Media[]} */
+const KINDS_OF_MEDIA = ['audio', 'video']
+/** How many calls a device takes part in, the one that waits included. */
+const CALLS = 2
 
 /** @typedef {{rtt: number|null, loss: number|null, jitter: number|null, up: number, down: number, framesDecoded: number, width: number, height: number, quality: number}} CallStats */
+/** @typedef {{received: number, lost: number, jitter_ms: number, rtt_ms: number}} Figures */
 
 /**
  * A call and its RTCPeerConnection. It fires `change` whenever something that
  * can be read here has changed, and `stats` once a second while media flows.
+ *
+ * Media is set up while it rings, so that it flows as soon as somebody answers,
+ * and not before: until then no sender has a track, and whoever is called has
+ * not opened the microphone.
  */
 export class Call extends EventTarget {
   /** @type {CallPhase} */ state = 'starting'
@@ -1953,12 +2048,23 @@ export class Call extends EventTarget {
   /** How long it lasted, in ms, from answer to end. */
   duration = 0
   /** What it was placed with. @type {Media[]} */ media
-  /** @type {MediaStream|null} */ localStream = null
+  /** Microphone and camera. @type {MediaStream|null} */ localStream = null
+  /** The screen that is shared in the camera's place. @type {MediaStream|null} */ screenStream = null
   remoteStream = new MediaStream()
   /** Whether a picture comes from the other side. */
   remoteVideo = false
   muted = false
   cameraOn = false
+  /** Whether this side has put the call on hold: nothing is sent or shown until {@link Call.resume}. */
+  held = false
+  /** Whether the other side has. */
+  heldByPeer = false
+  /** Whether it rings beside another call of this device. */
+  waiting = false
+  /** Whether the device that rings at the other side is in another call. */
+  peerInCall = false
+  /** From the answer, as this side saw it, to the first media of the other side, in ms; null until it has come. @type {number|null} */
+  answerToMediaMs = null
   /** What carries the media. @type {Path|null} */ path = null
   /** @type {CallStats|null} */ stats = null
   /** Set when the server merged this call into another, which is to come. */
@@ -1976,6 +2082,22 @@ export class Call extends EventTarget {
   #everConnected = false
   #reported = ''
   #meter = new Meter()
+
+  // Which candidates may be used.
+  /** @type {ICE} */ #ice = { servers: [] }
+  /** Whether it is answered, or about to be: addresses need not be kept back any longer. */ #disclosed = false
+  /** Whether the connection was made while they were. */ #kept = false
+
+  // Media before the answer.
+  /** Until the connection is prepared, or will not be. @type {Promise<void>|undefined} */ #preparing
+  /** The callee's: what it answers with. */ #answerSDP = ''
+  /** The caller's: the answer that it has set already. */ #preparedSDP = ''
+
+  // Figures for operators.
+  /** When it was answered, as performance.now() counts. */ #answeredTick = 0
+  #firstMediaTick = 0
+  /** @type {Figures|null} */ #figures = null
+  #figuresAt = 0
 
   // Descriptions.
   #sentN = 0
@@ -2011,21 +2133,27 @@ export class Call extends EventTarget {
 
   /** Whether the call is answered. */
   get isAnswered() { return this.answeredAt > 0 }
+  /** Whether the screen is shared. */
+  get sharing() { return this.screenStream !== null }
 
   // --- what people do
 
   /**
    * Answers. Throws a {@link SwitchboardError} `media` when the microphone cannot
-   * be opened; the call rings on then.
+   * be opened; the call rings on then. One call has media at a time: others of
+   * this device are put on hold, or ended once this one is answered.
    *
-   * @param {{video?: boolean}} [o] whether to send a picture
+   * @param {{video?: boolean, others?: 'hold'|'end'}} [o] whether to send a picture, and what becomes of other calls
    */
-  async accept({ video = this.media.includes('video') } = {}) {
+  async accept({ video = this.media.includes('video'), others = 'hold' } = {}) {
     if (this.role !== 'callee' || this.state !== 'ringing' || this.#answering) return
     this.#answering = true
     try {
       await this.#openMedia(video)
+      const held = this.#client.alone(this)
       await this.#answer()
+      if (this.#over) for (const call of held) call.resume()
+      else if (others === 'end') for (const call of this.#client.calls.values()) if (call !== this && call.isAnswered) call.hangup()
     } catch (e) {
       if (/** @type {SwitchboardError} */ (e).code === 'media') throw e
       this.#finish({ error: asError(e) })
@@ -2057,6 +2185,7 @@ export class Call extends EventTarget {
     if (this.state === 'ended') return
     const early = !this.isAnswered
     const known = this.#link.abandon(this.id) || this.state !== 'starting' || this.role === 'callee'
+    this.#reportFigures()
     if (known) this.#hangUp(this.id, why)
     if (this.mergedInto) this.#hangUp(this.mergedInto, why)
     this.#finish({ reason: early && why === 'hangup' ? (this.role === 'caller' ? 'canceled' : 'declined') : why, mine: true })
@@ -2076,6 +2205,29 @@ export class Call extends EventTarget {
   }
 
   /**
+   * Puts an answered call on hold: the other side is told, nothing of this side
+   * is sent, nothing of the other comes. Microphone and camera stay open, for
+   * when it is resumed.
+   */
+  async hold() {
+    if (!this.isAnswered || this.held || this.#over) return
+    this.held = true
+    this.#tracks()
+    return this.#serially(() => this.#arrange())
+  }
+
+  /** Goes on with a call that was on hold; others are put on hold. */
+  async resume() {
+    if (!this.held || this.#over) return
+    this.#client.alone(this)
+    this.held = false
+    this.#fire('change')
+    const lost = this.localStream?.getAudioTracks().some((t) => t.readyState === 'ended' || t.muted)
+    if (lost) await this.reopen({ audio: true }).catch((e) => this.#client.dispatchEvent(new CustomEvent('trouble', { detail: e })))
+    return this.#serially(() => this.#arrange())
+  }
+
+  /**
    * Turns the camera on or off; the call is renegotiated where it must be.
    * Throws a {@link SwitchboardError} `media` when there is no camera to open.
    *
@@ -2084,23 +2236,14 @@ export class Call extends EventTarget {
   async setCamera(on) {
     if (on === this.cameraOn || this.state === 'ended') return
     if (!on) return this.#serially(() => this.#cameraOff())
-    const stream = await this.#client.media({ audio: false, video: true })
+    const stream = await this.#client.open({ audio: false, video: true })
     const [track] = stream.getVideoTracks()
     if (this.#over || this.cameraOn || !track) return stopTracks(stream)
     this.localStream ??= new MediaStream()
-    this.localStream.addTrack(track)
+    this.localStream.addTrack(this.#watched(track))
     this.cameraOn = true
     this.#fire('change')
-    return this.#serially(async () => {
-      const t = this.#videoTransceiver()
-      if (!this.pc || this.pc.signalingState === 'closed') return
-      if (!t) {
-        this.pc.addTransceiver(track, { direction: 'sendrecv', streams: this.localStream ? [this.localStream] : [] })
-        return
-      }
-      await t.sender.replaceTrack(track)
-      t.direction = 'sendrecv'
-    })
+    return this.#serially(() => this.#arrange())
   }
 
   async #cameraOff() {
@@ -2109,16 +2252,79 @@ export class Call extends EventTarget {
       t.stop()
       this.localStream?.removeTrack(t)
     }
-    const t = this.#videoTransceiver()
-    if (t) {
-      await t.sender.replaceTrack(null)
-      t.direction = 'recvonly'
-    }
+    await this.#arrange()
     this.#fire('change')
   }
 
-  #videoTransceiver() {
-    return this.pc?.getTransceivers().find((t) => t.receiver.track.kind === 'video' && t.direction !== 'stopped')
+  /**
+   * Shares the screen, or a part of it that the browser asks for, in the camera's
+   * place; it ends with {@link Call.stopSharing} or by the browser's own button.
+   * Call it from a click. Throws a {@link SwitchboardError} `media`, with
+   * `info.name` `NotAllowedError` when people chose nothing.
+   */
+  async shareScreen() {
+    if (!this.isAnswered || this.sharing || this.#over) return
+    const stream = await openScreen()
+    const [track] = stream.getVideoTracks()
+    if (this.#over || this.sharing || !track) return stopTracks(stream)
+    track.contentHint = 'detail' // text is to be read
+    track.addEventListener('ended', () => { if (stream === this.screenStream) this.stopSharing() })
+    this.screenStream = stream
+    this.#fire('change')
+    return this.#serially(() => this.#arrange())
+  }
+
+  /** Shows the camera again, if it is on. */
+  async stopSharing() {
+    if (!this.screenStream) return
+    stopTracks(this.screenStream)
+    this.screenStream = null
+    this.#fire('change')
+    return this.#serially(() => this.#arrange())
+  }
+
+  /**
+   * Opens microphone or camera anew, as they are chosen now, if they are open.
+   * The call is not renegotiated. {@link Client.choose} does it for all calls.
+   *
+   * @param {{audio?: boolean, video?: boolean}} what
+   * @returns {Promise<void>} throws a {@link SwitchboardError} `media`; then the old one stays, or the camera is off
+   */
+  async reopen({ audio = false, video = false }) {
+    const stream = this.localStream
+    if (!stream || this.#over) return
+    if (audio) await this.#swap(stream, { audio: true, video: false })
+    if (!video || !this.cameraOn) return
+    for (const t of stream.getVideoTracks()) t.stop() // many phones open one camera at a time
+    try {
+      await this.#swap(stream, { audio: false, video: true })
+    } catch (e) {
+      await this.#serially(() => this.#cameraOff())
+      throw e
+    }
+  }
+
+  /** @param {MediaStream} stream @param {{audio: boolean, video: boolean}} want */
+  async #swap(stream, want) {
+    const fresh = await this.#client.open(want)
+    if (this.#over || (want.video && !this.cameraOn)) return stopTracks(fresh)
+    for (const t of want.audio ? stream.getAudioTracks() : stream.getVideoTracks()) {
+      t.stop()
+      stream.removeTrack(t)
+    }
+    for (const t of fresh.getTracks()) stream.addTrack(this.#watched(t))
+    this.setMuted(this.muted)
+    return this.#serially(() => this.#arrange())
+  }
+
+  /** A device may be pulled out: another microphone takes over, a camera is off. @param {MediaStreamTrack} track */
+  #watched(track) {
+    track.addEventListener('ended', () => {
+      if (this.#over || !this.localStream?.getTracks().includes(track)) return
+      const done = track.kind === 'audio' ? this.reopen({ audio: true }) : this.setCamera(false)
+      done?.catch((e) => this.#client.dispatchEvent(new CustomEvent('trouble', { detail: e })))
+    })
+    return track
   }
 
   /**
@@ -2131,24 +2337,24 @@ export class Call extends EventTarget {
     if (!this.isAnswered || this.#over || !this.pc) return
     const pc = this.pc
     this.#relayOnly ||= relayOnly
+    this.#clear('disclose')
     this.#arm('restart', RESTART.again, () => { if (this.pc?.connectionState !== 'connected') this.restart() })
-    const ice = await this.#link.request('ice.get', { call: this.id }, { timeout: 3000 }).catch(() => null)
+    const ice = await this.#link.request('ice.get', { call: this.id }, { keep: true, timeout: 3000, tag: this.id }).catch(() => null)
     await this.#serially(async () => {
       if (pc !== this.pc) return
       if (pc.signalingState === 'have-local-offer') {
         await pc.setLocalDescription({ type: 'rollback' })
         this.#stale++
       }
-      const config = pc.getConfiguration()
-      if (ice) config.iceServers = iceServers(ice)
-      pc.setConfiguration({ ...config, iceTransportPolicy: this.#relayOnly ? 'relay' : 'all' })
+      if (ice) this.#ice = { ...ice, policy: this.#ice.policy } // of the whole call
+      this.#configure(pc)
       pc.restartIce()
     })
   }
 
   #useRelays() {
     this.#relayOnly = true
-    this.pc?.setConfiguration({ ...this.pc.getConfiguration(), iceTransportPolicy: 'relay' })
+    if (this.pc) this.#configure(this.pc)
   }
 
   // From here on all is for the client; pages have no use for it.
@@ -2161,11 +2367,12 @@ export class Call extends EventTarget {
     try {
       const [, ice] = await Promise.all([
         this.#openMedia(this.media.includes('video')),
-        this.#link.request('ice.get', { call: this.id }, { keep: true, timeout: ICE_TIMEOUT, retryFor: ICE_TIMEOUT / 2, tag: this.id })
+        this.#link.request('ice.get', { call: this.id, to: this.peer }, { keep: true, timeout: ICE_TIMEOUT, retryFor: ICE_TIMEOUT / 2, tag: this.id })
       ])
       if (this.#over || this.id !== id) return
-      const pc = this.#connect(ice)
-      this.#addTracks(pc)
+      this.#ice = ice
+      const pc = this.#connect()
+      this.#offerMedia(pc)
       await pc.setLocalDescription()
       if (this.#over || this.id !== id) return
       this.#ufrag = ufragOf(pc.localDescription?.sdp)
@@ -2210,6 +2417,7 @@ export class Call extends EventTarget {
     this.#open = false
     this.#out = { gen: '', n: 0, total: 0, list: [], end: false }
     this.#sentN = this.#handledN = this.#lastOffer = 0
+    this.#preparedSDP = ''
     this.mergedInto = ''
     this.id = d.call
     this.role = 'callee'
@@ -2229,33 +2437,73 @@ export class Call extends EventTarget {
     this.#received = d
     this.startedAt = Date.now() - (d.age_ms || 0)
     this.state = 'ringing'
-    this.#link.request('call.ringing', { call: this.id }, { tag: this.id }).catch(() => {})
+    this.#link.request('call.ringing', { call: this.id, ...(this.waiting && { waiting: true }) }, { keep: true, timeout: ICE_TIMEOUT, tag: this.id }).catch(() => {})
     // The server ends it; this is for when the server cannot be heard.
     this.#arm('ring', Math.max(0, (d.ring_ms || 45_000) - (d.age_ms || 0)) + ICE_TIMEOUT, () => this.#finish({ reason: 'no_answer' }))
+    if (this.#client.prepares) this.#preparing = this.#prepare()
+  }
+
+  /** Sets media up while it rings, and sends none. The server chooses one device that may. */
+  async #prepare() {
+    const { ice, sdp } = this.#received
+    if (this.#relayOnly && !hasRelay(ice)) return
+    try {
+      this.#answerSDP = await this.#makeAnswer(ice, sdp, true)
+    } catch {
+      return this.#unprepare() // the answer will say what is wrong
+    }
+    if (this.#over || !this.#answerSDP) return
+    this.#link.request('call.prepare', { call: this.id, sdp: this.#answerSDP }, { keep: true, retryFor: ICE_TIMEOUT, tag: this.id })
+      .then((reply) => reply.prepared ? this.#trickle() : this.#unprepare(), () => this.#unprepare())
+  }
+
+  /** Another device is prepared, or none: what this one has made is of no use, unless it is being answered with. */
+  #unprepare() {
+    if (this.#answering || this.isAnswered) return
+    this.#closeConnection()
+    this.#answerSDP = ''
+  }
+
+  /** Takes the offer and returns an answer to it. @param {ICE} ice @param {string} offer @param {boolean} early before anybody answers */
+  async #makeAnswer(ice, offer, early) {
+    this.#ice = ice
+    this.#disclosed = !early
+    const pc = this.#connect()
+    await pc.setRemoteDescription({ type: 'offer', sdp: offer })
+    for (const kind of KINDS_OF_MEDIA) {
+      const t = transceiverOf(pc, kind)
+      if (t) t.direction = early || this.#outgoing(kind) ? 'sendrecv' : 'recvonly'
+    }
+    await pc.setLocalDescription()
+    if (pc !== this.pc) return ''
+    this.#ufrag = ufragOf(pc.localDescription?.sdp)
+    this.#takeWaiting()
+    return pc.localDescription?.sdp || ''
   }
 
   async #answer() {
     const d = this.#received
     if (this.#over) return
-    const pc = this.#connect(d.ice)
-    await pc.setRemoteDescription({ type: 'offer', sdp: d.sdp })
-    this.#addTracks(pc)
-    await pc.setLocalDescription()
-    this.#ufrag = ufragOf(pc.localDescription?.sdp)
+    await this.#preparing
+    const sdp = this.#answerSDP ||= await this.#makeAnswer(d.ice || this.#ice, d.sdp, false)
     if (this.#over) return
     this.#clear('ring')
+    this.waiting = false
     this.state = 'connecting'
-    this.#remoteChanged()
     this.#fire('change')
+    const began = performance.now()
     try {
-      await this.#link.request('call.answer', { call: this.id, sdp: pc.localDescription?.sdp }, { keep: true, retryFor: 15_000, tag: this.id })
+      await this.#link.request('call.answer', { call: this.id, sdp }, { keep: true, retryFor: 15_000, tag: this.id })
     } catch (e) {
       if (!await this.#tookIt(asError(e))) return
     }
     if (this.#over) return
-    this.answeredAt = Date.now()
     this.#trickle()
-    this.#review()
+    this.#begin(began)
+    await this.#serially(() => this.#arrange())
+    if (!this.#kept || !this.pc) return
+    this.#configure(this.pc)
+    this.#arm('disclose', DISCLOSE_AFTER, () => this.restart())
   }
 
   /** An answer was refused: by a repeat that had been taken before, or because somebody else was faster. @param {SwitchboardError} e */
@@ -2267,32 +2515,72 @@ export class Call extends EventTarget {
     return false
   }
 
+  /** The call is answered: from here on media may flow. @param {number} at as performance.now() counts */
+  #begin(at) {
+    this.answeredAt = Date.now()
+    this.#answeredTick = this.#figuresAt = at
+    this.#disclosed = true
+    this.#tracks()
+    this.#connectionChanged()
+  }
+
   // --- what the server tells
 
-  /** A device rings. */
-  ringing() {
+  /** A device rings. @param {{waiting?: boolean}} [d] */
+  ringing({ waiting = false } = {}) {
     if (this.role !== 'caller' || this.isAnswered || this.#over) return
     this.state = 'ringing'
+    this.peerInCall = waiting
     this.#fire('change')
+  }
+
+  /** A device that rings has set media up. @param {{sdp: string}} d */
+  prepared(d) {
+    if (this.role !== 'caller' || this.isAnswered || this.#over) return
+    this.#serially(async () => {
+      if (this.#preparedSDP || this.pc?.signalingState !== 'have-local-offer') return
+      await this.pc.setRemoteDescription({ type: 'answer', sdp: d.sdp })
+      this.#preparedSDP = d.sdp
+      this.#takeWaiting()
+    })
   }
 
   /** @param {{sdp: string}} d */
   answered(d) {
     if (this.role !== 'caller' || this.isAnswered || this.#over) return
-    this.answeredAt = Date.now()
     this.state = 'connecting'
-    this.#fire('change')
+    this.#begin(performance.now())
     this.#trickle()
     this.#serially(async () => {
-      await this.pc?.setRemoteDescription({ type: 'answer', sdp: d.sdp })
-      this.#remoteChanged()
+      if (this.#preparedSDP && this.#preparedSDP !== d.sdp) return this.#renew() // by another device than the one that was prepared
+      const pc = this.pc
+      if (!pc) return
+      if (!this.#preparedSDP) await pc.setRemoteDescription({ type: 'answer', sdp: d.sdp })
+      await this.#arrange()
+      this.#takeWaiting()
+      this.#tracks()
+      if (!this.#kept) return
+      this.#kept = false
+      this.#configure(pc)
+      pc.restartIce()
     })
+  }
+
+  /** Begins ICE and DTLS anew with another device of the other side. */
+  async #renew() {
+    this.#closeConnection()
+    const pc = this.#connect()
+    this.#offerMedia(pc)
+    await this.#arrange()
+    await pc.setLocalDescription()
+    this.#describe({ renew: true })
+    this.#lastOffer = this.#sentN
   }
 
   /** @param {any} d call.state */
   told(d) {
     if (this.#over) return
-    if (d.state === 'ringing') this.ringing()
+    if (d.state === 'ringing') this.ringing({ waiting: this.peerInCall })
     else if (this.isAnswered) this.#server = d.state
     if (d.restart) this.restart({ relayOnly: d.relay_only })
     else if (d.relay_only) this.#useRelays() // the other side restarts
@@ -2302,6 +2590,7 @@ export class Call extends EventTarget {
   /** @param {any} d call.ended */
   ended(d) {
     if (d.reason === 'merged' && this.role === 'caller' && !this.isAnswered) return this.#toBeMerged('')
+    this.#reportFigures()
     this.#finish({ reason: d.reason, mine: d.mine, duration: d.duration_ms })
   }
 
@@ -2311,8 +2600,10 @@ export class Call extends EventTarget {
     if (s.state === 'ended') return this.#finish({ reason: s.reason })
     this.peer = s.peer || this.peer
     if (this.role === 'caller' && !this.isAnswered) {
-      if (s.kind === 'answer' && s.sdp) this.answered(s)
-      else if (s.state === 'ringing') this.ringing()
+      if (s.state === 'ringing') this.ringing({ waiting: this.peerInCall })
+      if (s.kind === 'pranswer' && s.sdp) this.prepared(s)
+      else if (s.kind === 'answer' && s.sdp) this.answered(s)
+      else if (['connecting', 'active', 'reconnecting'].includes(s.state)) this.answered({ sdp: this.#preparedSDP }) // and the callee has offered since
     }
     if (this.isAnswered && s.n > this.#handledN && s.sdp && !(s.kind === 'answer' && (s.sent || 0) < this.#lastOffer)) {
       this.described({ n: s.n, kind: s.kind, sdp: s.sdp })
@@ -2342,26 +2633,48 @@ export class Call extends EventTarget {
 
   /** This side has another network. */
   networkChanged() {
-    if (this.isAnswered && !this.#over) this.#arm('restart', 500, () => this.restart())
+    if (this.isAnswered && !this.#over) this.#arm('restart', NETWORK_SETTLES, () => this.restart())
+  }
+
+  /** There is no other call any more. */
+  alone() {
+    if (!this.waiting) return
+    this.waiting = false
+    this.#fire('change')
   }
 
   // --- the connection
 
-  /** @param {ICE} ice */
-  #connect(ice) {
-    const pc = new RTCPeerConnection({
-      iceServers: iceServers(ice),
-      iceTransportPolicy: this.#relayOnly ? 'relay' : 'all',
-      bundlePolicy: 'max-bundle'
-    })
+  #connect() {
+    const pc = new RTCPeerConnection({ iceServers: iceServers(this.#ice), iceTransportPolicy: this.#transportPolicy, bundlePolicy: 'max-bundle' })
     this.pc = pc
+    this.#kept = this.#ice.policy === 'relay_first' && !this.#disclosed
     /** @param {() => void} f */
     const mine = (f) => () => { if (pc === this.pc) f() }
     pc.onnegotiationneeded = mine(() => this.#serially(() => this.#offer()))
     pc.onicecandidate = (e) => { if (pc === this.pc) this.#found(e.candidate) }
     pc.onconnectionstatechange = mine(() => this.#connectionChanged())
-    pc.ontrack = mine(() => this.#tracks())
+    pc.ontrack = (e) => {
+      if (pc !== this.pc) return
+      e.track.onmute = mine(() => this.#tracks())
+      e.track.onunmute = mine(() => {
+        this.#firstMediaTick ||= performance.now()
+        this.#tracks()
+      })
+      this.#tracks()
+    }
     return pc
+  }
+
+  /** @returns {RTCIceTransportPolicy} */
+  get #transportPolicy() {
+    const { policy } = this.#ice
+    return this.#relayOnly || policy === 'relay' || (policy === 'relay_first' && !this.#disclosed) ? 'relay' : 'all'
+  }
+
+  /** @param {RTCPeerConnection} pc */
+  #configure(pc) {
+    pc.setConfiguration({ ...pc.getConfiguration(), iceServers: iceServers(this.#ice), iceTransportPolicy: this.#transportPolicy })
   }
 
   #closeConnection() {
@@ -2374,40 +2687,67 @@ export class Call extends EventTarget {
   /** @param {boolean} video */
   async #openMedia(video) {
     if (this.localStream) return
-    const stream = await this.#client.media({ audio: true, video })
+    const stream = await this.#client.open({ audio: true, video })
     if (this.#over) return stopTracks(stream)
+    for (const t of stream.getTracks()) this.#watched(t)
     this.localStream = stream
     this.cameraOn = stream.getVideoTracks().length > 0
     this.setMuted(this.muted)
   }
 
-  /** @param {RTCPeerConnection} pc */
-  #addTracks(pc) {
-    const stream = this.localStream
-    for (const t of stream?.getTracks() || []) pc.addTrack(t, /** @type {MediaStream} */ (stream))
-    // Without a camera of one's own the other's picture is still welcome.
-    if (this.role === 'caller' && this.media.includes('video') && !this.cameraOn) pc.addTransceiver('video', { direction: 'recvonly' })
+  /** What this side would send now. @param {Media} kind @returns {MediaStreamTrack|undefined} */
+  #outgoing(kind) {
+    if (kind === 'audio') return this.localStream?.getAudioTracks()[0]
+    return this.screenStream?.getVideoTracks()[0] || (this.cameraOn ? this.localStream?.getVideoTracks()[0] : undefined)
   }
 
+  /** Offers the call's media, without a track yet. Without a camera of one's own the other's picture is still welcome. @param {RTCPeerConnection} pc */
+  #offerMedia(pc) {
+    const streams = this.localStream ? [this.localStream] : []
+    for (const kind of this.media) pc.addTransceiver(kind, { direction: this.#outgoing(kind) ? 'sendrecv' : 'recvonly', streams })
+  }
+
+  /** Gives senders their tracks and transceivers their directions, as things are now; renegotiation follows where it must. */
+  async #arrange() {
+    const pc = this.pc
+    if (!pc || pc.signalingState === 'closed' || !this.isAnswered) return
+    for (const kind of KINDS_OF_MEDIA) {
+      const track = this.#outgoing(kind)
+      const t = transceiverOf(pc, kind)
+      if (!t) {
+        if (track && !this.held) pc.addTrack(track, /** @type {MediaStream} */ (this.localStream))
+        continue
+      }
+      const now = this.held ? null : track || null
+      if (t.sender.track !== now) await t.sender.replaceTrack(now)
+      // The one who holds goes on sending in the description, so that each side can tell whether the other holds.
+      const direction = this.held ? (kind === 'audio' ? 'sendonly' : 'inactive') : track ? 'sendrecv' : 'recvonly'
+      if (t.direction !== direction) t.direction = direction
+    }
+  }
+
+  /** Looks at what comes from the other side. */
   #tracks() {
+    const pc = this.pc
     let video = false
-    for (const t of this.pc?.getTransceivers() || []) {
+    for (const t of pc?.getTransceivers() || []) {
       const track = t.receiver.track
-      const here = t.currentDirection ? t.currentDirection.includes('recv') : t.direction.includes('recv') && !track.muted
+      const here = this.isAnswered && !this.held && Boolean(t.currentDirection?.includes('recv'))
       if (here) this.remoteStream.addTrack(track)
       else this.remoteStream.removeTrack(track)
-      video ||= here && track.kind === 'video'
+      video ||= here && track.kind === 'video' && !track.muted
     }
+    const sound = pc && transceiverOf(pc, 'audio')
+    if (sound?.currentDirection && pc?.signalingState === 'stable') this.heldByPeer = sound.direction.includes('send') && !sound.currentDirection.includes('send')
+    if (this.isAnswered && this.answerToMediaMs === null && this.#firstMediaTick) this.answerToMediaMs = Math.max(0, Math.round(this.#firstMediaTick - this.#answeredTick))
     this.remoteVideo = video
     this.#fire('change')
   }
 
-  /** After a description of either side was set. */
-  #remoteChanged() {
-    const sdp = this.pc?.remoteDescription?.sdp
-    const gen = this.#in.get(ufragOf(sdp))
+  /** Takes the candidates that came before the description that they belong to. */
+  #takeWaiting() {
+    const gen = this.#in.get(ufragOf(this.pc?.remoteDescription?.sdp))
     for (const d of gen?.waiting.splice(0) || []) this.#addCandidates(d)
-    this.#tracks()
   }
 
   // Perfect negotiation (WebRTC §10.7): the callee is polite. The operations run
@@ -2421,37 +2761,45 @@ export class Call extends EventTarget {
     this.#lastOffer = this.#sentN
   }
 
-  /** Sends the local description. */
-  #describe() {
+  /** Sends the local description. @param {{renew?: boolean}} [how] */
+  #describe({ renew = false } = {}) {
     const desc = this.pc?.localDescription
     if (!desc) return
     const ufrag = ufragOf(desc.sdp)
-    const restart = desc.type === 'offer' && ufrag !== this.#ufrag
+    const restart = desc.type === 'offer' && ufrag !== this.#ufrag && !renew
     this.#ufrag = ufrag
-    const d = { call: this.id, n: ++this.#sentN, kind: desc.type, sdp: desc.sdp, ...(restart && { restart }) }
+    const d = { call: this.id, n: ++this.#sentN, kind: desc.type, sdp: desc.sdp, ...(restart && { restart }), ...(renew && { renew }) }
     // Candidates of a generation that the server has not heard of are lost.
     this.#open = false
     this.#link.request('call.describe', d, { keep: true, retryFor: 30_000, tag: this.id }).then(() => { if (d.n === this.#sentN) this.#trickle() }, () => {})
   }
 
-  /** @param {{n: number, kind: string, sdp?: string}} d */
+  /** @param {{n: number, kind: string, sdp?: string, renew?: boolean}} d */
   described(d) {
     if (this.#over || d.n <= this.#handledN) return
     this.#handledN = d.n
     this.#serially(() => d.kind === 'offer' ? this.#takeOffer(d) : d.kind === 'answer' ? this.#takeAnswer(d) : undefined)
   }
 
-  /** @param {{sdp?: string}} d */
+  /** @param {{sdp?: string, renew?: boolean}} d */
   async #takeOffer(d) {
+    if (d.renew) {
+      this.#closeConnection()
+      this.#connect()
+    }
     const pc = this.pc
     if (!pc) return
     const collision = pc.signalingState !== 'stable'
     if (collision && this.role === 'caller') return
     await pc.setRemoteDescription({ type: 'offer', sdp: d.sdp }) // takes back an offer of our own
     this.#stale = 0
+    await this.#arrange()
+    const before = this.#ufrag
     await pc.setLocalDescription()
     this.#describe()
-    this.#remoteChanged()
+    if (this.#ufrag !== before) this.#clear('disclose')
+    this.#takeWaiting()
+    this.#tracks()
   }
 
   /** @param {{sdp?: string}} d */
@@ -2462,7 +2810,8 @@ export class Call extends EventTarget {
     }
     if (this.pc?.signalingState !== 'have-local-offer') return
     await this.pc.setRemoteDescription({ type: 'answer', sdp: d.sdp })
-    this.#remoteChanged()
+    this.#takeWaiting()
+    this.#tracks()
   }
 
   /** @param {() => any} f */
@@ -2536,6 +2885,7 @@ export class Call extends EventTarget {
   // --- media up and down
 
   #connectionChanged() {
+    if (!this.isAnswered) return // it is being set up while it rings
     const state = this.pc?.connectionState
     switch (state) {
       case 'connected':
@@ -2567,12 +2917,23 @@ export class Call extends EventTarget {
   #report(media) {
     const path = media === 'connected' ? this.path : null
     const said = JSON.stringify([media, path])
-    if (said === this.#reported) return
+    const due = media === 'connected' && this.#figures !== null && performance.now() - this.#figuresAt >= QUALITY_EVERY
+    if (said === this.#reported && !due) return
     this.#reported = said
+    if (due) this.#figuresAt = performance.now()
     const tag = `report ${this.id}`
     this.#link.abandon(tag)
-    this.#link.request('call.report', { call: this.id, media, ...(path && { path }) }, { keep: true, timeout: 60_000, tag }).catch(() => {})
+    this.#link.request('call.report', { call: this.id, media, ...(path && { path }), ...(due && { quality: this.#figures }), ...this.#firstMedia }, { keep: true, timeout: 60_000, tag }).catch(() => {})
   }
+
+  /** The call is about to end, or has just ended: what operators want to know of it. */
+  #reportFigures() {
+    if (!this.#figures || this.#over) return
+    const [media, path] = JSON.parse(this.#reported || '["connected",null]')
+    this.#link.request('call.report', { call: this.id, media, ...(path && { path }), quality: this.#figures, ...this.#firstMedia }, { keep: true, timeout: ICE_TIMEOUT }).catch(() => {})
+  }
+
+  get #firstMedia() { return this.answerToMediaMs !== null && { first_media_ms: Math.min(this.answerToMediaMs, MOST_MS) } }
 
   async #measure() {
     this.#clear('measure')
@@ -2583,6 +2944,7 @@ export class Call extends EventTarget {
     if (report) {
       this.path = pathOf(report) || this.path
       this.stats = this.#meter.read(report, pc.connectionState === 'connected')
+      this.#figures = this.#meter.figures
       if (pc.connectionState === 'connected' && this.path) this.#report('connected')
       this.#fire('stats')
     }
@@ -2600,8 +2962,9 @@ export class Call extends EventTarget {
     this.#link.abandon(`report ${this.id}`)
     for (const name of Object.keys(this.#timers)) this.#clear(name)
     this.#closeConnection()
-    if (this.localStream) stopTracks(this.localStream)
-    this.cameraOn = this.remoteVideo = false
+    for (const stream of [this.localStream, this.screenStream]) if (stream) stopTracks(stream)
+    this.screenStream = null
+    this.cameraOn = this.remoteVideo = this.held = this.heldByPeer = this.waiting = false
     this.endedAt = Date.now()
     this.duration = duration || (this.answeredAt ? this.endedAt - this.answeredAt : 0)
     this.reason = reason
@@ -2654,22 +3017,50 @@ function base64url(bytes) {
 // ---------------------------------------------------------------------- media
 
 /**
- * Opens microphone and camera. Without a camera a call that wants one goes on
- * with sound alone.
+ * Opens microphone and camera, the given ones if they are there. Without a camera
+ * a call that wants one goes on with sound alone.
  *
- * @param {{audio: boolean, video: boolean}} want
+ * @param {Wanted} want
  * @returns {Promise<MediaStream>}
  */
-export async function openMedia({ audio, video }) {
+export async function openMedia({ audio, video, microphone, camera }) {
   const devices = globalThis.navigator?.mediaDevices
   if (!devices) throw localError('media', 'Microphone and camera need a secure page (https, or localhost).')
-  const picture = video && { width: { ideal: 1280 }, height: { ideal: 720 }, facingMode: 'user' }
+  const sound = audio && (microphone ? { deviceId: { ideal: microphone } } : true)
+  const picture = video && { width: { ideal: 1280 }, height: { ideal: 720 }, ...(camera ? { deviceId: { ideal: camera } } : { facingMode: 'user' }) }
   try {
-    return await devices.getUserMedia({ audio, video: picture })
+    return await devices.getUserMedia({ audio: sound, video: picture })
   } catch (e) {
     const { name } = /** @type {Error} */ (e)
-    if (audio && video && name !== 'NotAllowedError') return openMedia({ audio, video: false })
+    if (audio && video && name !== 'NotAllowedError') return openMedia({ audio, video: false, microphone })
     throw new SwitchboardError({ code: 'media', msg: mediaTrouble(name, audio), retry: true, info: { name } })
+  }
+}
+
+/**
+ * The microphones, cameras and speakers that there are. Browsers tell their names
+ * once a page has been allowed to use one, and speakers not everywhere.
+ *
+ * @returns {Promise<Sources>}
+ */
+export async function listMedia() {
+  const all = await globalThis.navigator?.mediaDevices?.enumerateDevices().catch(() => []) || []
+  /** @param {string} kind @param {string} what */
+  const of = (kind, what) => all.filter((d) => d.kind === kind && d.deviceId).map((d, i) => ({ id: d.deviceId, label: d.label || `${what} ${i + 1}` }))
+  return { microphones: of('audioinput', 'Microphone'), cameras: of('videoinput', 'Camera'), speakers: of('audiooutput', 'Speaker') }
+}
+
+/** Whether this browser can share its screen; those on phones cannot. */
+export const canShareScreen = () => Boolean(globalThis.navigator?.mediaDevices?.getDisplayMedia)
+
+/** @returns {Promise<MediaStream>} */
+async function openScreen() {
+  if (!canShareScreen()) throw localError('media', 'This browser cannot share its screen.')
+  try {
+    return await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { ideal: 15 } }, audio: false })
+  } catch (e) {
+    const { name } = /** @type {Error} */ (e)
+    throw new SwitchboardError({ code: 'media', msg: 'The screen could not be shared.', retry: true, info: { name } })
   }
 }
 
@@ -2692,6 +3083,12 @@ function stopTracks(stream) {
 /** @param {ICE|undefined} ice @returns {RTCIceServer[]} */
 const iceServers = (ice) => (ice?.servers || []).filter((s) => s.urls?.length)
 
+/** @param {ICE|undefined} ice */
+const hasRelay = (ice) => iceServers(ice).some((s) => [s.urls].flat().some((u) => u.startsWith('turn')))
+
+/** The first transceiver for sound or picture. @param {RTCPeerConnection} pc @param {Media} kind */
+const transceiverOf = (pc, kind) => pc.getTransceivers().find((t) => t.receiver.track.kind === kind && t.direction !== 'stopped')
+
 /** The ICE generation of a description. @param {string|undefined} sdp */
 const ufragOf = (sdp) => sdp?.match(/^a=ice-ufrag:(\S+)/m)?.[1] || ''
 
@@ -2713,8 +3110,18 @@ export function pathOf(report) {
   if (!local || !remote) return null
   /** @type {Path} */
   const path = { local: local.candidateType, remote: remote.candidateType, protocol: (local.protocol || 'udp').toLowerCase() }
-  if (local.candidateType === 'relay') path.relay = (local.relayProtocol || 'udp').toLowerCase()
+  if (local.candidateType === 'relay') {
+    path.relay = (local.relayProtocol || 'udp').toLowerCase()
+    const server = serverOf(local.url)
+    if (server) path.server = server
+  }
   return path
+}
+
+/** host:port of a TURN server's URL (RFC 7065), '' if there is none. @param {string|undefined} url */
+function serverOf(url) {
+  const [, scheme, host, port] = url?.match(/^(turns?):(\[[^\]]+\]|[^:?]+)(?::(\d+))?/) || []
+  return host ? `${host}:${port || (scheme === 'turns' ? 5349 : 3478)}` : ''
 }
 
 /** @param {RTCStatsReport} report @returns {any} */
@@ -2730,6 +3137,8 @@ function selectedPair(report) {
 /** Turns the counters of getStats into rates, from one reading to the next. */
 class Meter {
   #last = { time: 0, sent: 0, received: 0, packets: 0, lost: 0 }
+  /** What each stream had counted at the last reading: browsers begin anew when one comes back. @type {Map<string, {packets: number, lost: number}>} */ #streams = new Map()
+  /** Of the whole call; the newest jitter and round trip. @type {Figures} */ figures = { received: 0, lost: 0, jitter_ms: 0, rtt_ms: 0 }
 
   /** @param {RTCStatsReport} report @param {boolean} connected @returns {CallStats} */
   read(report, connected) {
@@ -2741,6 +3150,7 @@ class Meter {
       if (s.type === 'inbound-rtp') {
         now.packets += s.packetsReceived || 0
         now.lost += Math.max(0, s.packetsLost || 0)
+        this.#count(s)
         if (s.jitter !== undefined) jitter = Math.max(jitter || 0, s.jitter)
         if (s.kind === 'video') {
           framesDecoded += s.framesDecoded || 0
@@ -2752,6 +3162,7 @@ class Meter {
         remoteLoss = Math.max(remoteLoss, s.fractionLost || 0)
       }
     }
+    this.figures = { ...this.figures, jitter_ms: whole(jitter), rtt_ms: whole(rtt) }
     const last = this.#last
     this.#last = now
     const seconds = last.time && (now.time - last.time) / 1000
@@ -2767,7 +3178,20 @@ class Meter {
       quality: connected ? qualityOf(rtt, loss, jitter) : 0
     }
   }
+
+  /** @param {any} s of one stream that comes in */
+  #count(s) {
+    const now = { packets: s.packetsReceived || 0, lost: Math.max(0, s.packetsLost || 0) }
+    const last = this.#streams.get(s.id)
+    this.#streams.set(s.id, now)
+    const anew = !last || now.packets < last.packets
+    this.figures.received += anew ? now.packets : now.packets - last.packets
+    this.figures.lost += anew ? now.lost : Math.max(0, now.lost - last.lost)
+  }
 }
+
+/** @param {number|null} seconds @returns {number} ms */
+const whole = (seconds) => Math.min(Math.round((seconds || 0) * 1000), MOST_MS)
 
 /**
  * What a call sounds like, from 1 (hardly) to 4 (well).

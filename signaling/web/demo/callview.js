@@ -4,6 +4,7 @@ import { $, h, say, setIcon, show, toast } from './dom.js'
 import { pretty } from './countries.js'
 import { durationWords, endWords, errorWords, pathWords, stateWords } from './words.js'
 import * as tones from './tones.js'
+import { canShareScreen } from './switchboard.js'
 
 /** @typedef {import('./switchboard.js').Call} Call */
 /** @typedef {import('./demo.js').Phone} Phone */
@@ -33,6 +34,8 @@ export class CallView {
     $('hangup').onclick = () => this.call?.hangup()
     $('mute').onclick = () => this.call?.setMuted(!this.call.muted)
     $('camera').onclick = () => this.#camera()
+    $('share').onclick = () => this.#change($('share'), (c) => c.sharing ? c.stopSharing() : c.shareScreen())
+    $('hold').onclick = () => this.#change($('hold'), (c) => c.held ? c.resume() : c.hold())
     $('call-text').onclick = () => this.#text()
     $('shrink').onclick = () => this.#shrink(true)
     $('mini').onclick = () => this.#shrink(false)
@@ -101,13 +104,20 @@ export class CallView {
       $('call-avatar').replaceChildren(people.avatar(call.peer))
     }
     attach($('remote-video'), ended ? null : call.remoteStream)
-    attach($('local-video'), call.cameraOn ? call.localStream : null)
-    $('local-video').hidden = !call.cameraOn
+    this.#phone.sources.play($('remote-video'))
+    const own = call.held ? null : call.screenStream || (call.cameraOn ? call.localStream : null)
+    attach($('local-video'), own)
+    $('local-video').hidden = !own
     $('call-controls').hidden = ended
     $('ended-controls').hidden = !ended
     say($('call-path'), call.state === 'active' ? pathWords(call.path) : '')
     toggle($('mute'), call.muted, 'Mute', 'Unmute', 'mic', 'mic-off', call.muted)
     toggle($('camera'), call.cameraOn, 'Camera on', 'Camera off', 'video', 'video-off', !call.cameraOn)
+    toggle($('share'), call.sharing, 'Share screen', 'Stop sharing', 'screen', 'screen', call.sharing)
+    toggle($('hold'), call.held, 'Hold', 'Resume', 'hold', 'hold', call.held)
+    $('share').hidden = !canShareScreen()
+    for (const b of ['mute', 'camera', 'share']) $(b).disabled = call.held
+    $('hold').disabled = !call.isAnswered
     this.#note(call)
     if (call.state !== 'active') $('quality').dataset.quality = '0'
     if (ended) $('details').hidden = true
@@ -117,7 +127,8 @@ export class CallView {
   #note(call) {
     const offline = this.#phone.client.state !== 'online' && call.state === 'active'
     const muted = call.muted && call.state === 'active'
-    say($('call-note'), offline ? 'The server is away; your call goes on.' : muted ? 'You are muted' : '')
+    const held = call.held ? 'On hold' : call.heldByPeer ? 'They have put you on hold' : ''
+    say($('call-note'), offline ? 'The server is away; your call goes on.' : held || (muted ? 'You are muted' : call.sharing ? 'You share your screen' : ''))
   }
 
   /** The session comes or goes under a call. */
@@ -177,16 +188,20 @@ export class CallView {
     }
   }
 
-  async #camera() {
+  #camera() { this.#change($('camera'), (c) => c.setCamera(!c.cameraOn)) }
+
+  /** Does what a button says, once at a time. @param {HTMLElement} button @param {(call: Call) => Promise<unknown>|undefined} f */
+  async #change(button, f) {
     const call = this.call
     if (!call) return
-    $('camera').disabled = true
+    button.disabled = true
     try {
-      await call.setCamera(!call.cameraOn)
+      await f(call)
     } catch (e) {
-      toast(errorWords(e), { bad: true })
+      if (/** @type {any} */ (e).info?.name !== 'NotAllowedError' || button.id !== 'share') toast(errorWords(e), { bad: true })
     } finally {
-      $('camera').disabled = false
+      button.disabled = false
+      this.render(call)
     }
   }
 

@@ -17,6 +17,7 @@ import { Chats, Keypad, Recents } from './lists.js'
 import { Chat } from './chat.js'
 import { CallView } from './callview.js'
 import { Devices } from './devices.js'
+import { SourcesView } from './sources.js'
 import { Waking } from './waking.js'
 import * as tones from './tones.js'
 
@@ -46,6 +47,7 @@ export class Phone {
     this.chat = new Chat(this)
     this.callView = new CallView(this)
     this.devices = new Devices(() => this.store.device?.token || '')
+    this.sources = new SourcesView(() => this.client)
     this.waking = new Waking(() => this.client, profile, phoneName)
     this.register = new RegisterView((reply) => this.#registered(reply))
     this.#settings()
@@ -245,7 +247,8 @@ export class Phone {
     }
     const second = `?phone=${Number(phoneName || 1) + 1 || 2}`
     for (const id of ['second-phone', 'settings-second-phone']) $(id).href = second
-    $('open-settings').onclick = () => { $('settings').showModal(); this.#privacy(); this.waking.render(); this.devices.render() }
+    $('open-settings').onclick = () => { $('settings').showModal(); this.#privacy(); this.waking.render(); this.devices.render(); this.sources.render() }
+    $('relayed').onchange = () => this.#privacy({ relayed: $('relayed').value })
     $('seen-by').onchange = () => this.#privacy({ last_seen: $('seen-by').value })
     $('findable').onchange = () => this.#privacy({ discoverable: $('findable').checked ? 'everyone' : 'nobody' })
     $('read-receipts').onchange = () => this.#privacy({ read_receipts: $('read-receipts').checked ? 'everyone' : 'nobody' })
@@ -265,11 +268,12 @@ export class Phone {
 
   /** @param {import('./switchboard.js').Settings|null} s */
   #showPrivacy(s) {
-    $('seen-by').disabled = $('findable').disabled = $('read-receipts').disabled = !s
+    $('seen-by').disabled = $('findable').disabled = $('read-receipts').disabled = $('relayed').disabled = !s
     if (!s) return
     $('seen-by').value = s.last_seen
     $('findable').checked = s.discoverable !== 'nobody'
     $('read-receipts').checked = s.read_receipts !== 'nobody'
+    $('relayed').value = s.relayed
   }
 
   async #signOff() {
