@@ -41,7 +41,7 @@ build: ## Build the programs into bin/
 
 .PHONY: test
 test: tools lint ## Everything: lint, all tests with the race detector, the browser's too
-	go test -race -timeout 15m ./...
+	go test -race -timeout 30m ./...
 
 .PHONY: race
 race: ## The tests with the race detector, and nothing else
