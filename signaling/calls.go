@@ -314,6 +314,8 @@ func (k *calls) perform(ctx context.Context, r *record, acts []call.Action) {
 			}
 			done := *r
 			k.srv.goroutines.Go(func() { k.conclude(&done) })
+		case call.Record:
+			k.measured(r)
 		}
 	}
 }
