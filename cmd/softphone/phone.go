@@ -11,6 +11,7 @@ import (
 
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/intervalpli"
+	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
 
 	"switchboard/signaling/client"
@@ -22,7 +23,8 @@ type mediaOptions struct {
 	play      string // WAV to send; silence after its end, or without one
 	record    string // WAV to write what is heard to
 	relayOnly bool
-	transport string // udp, tcp or tls to the relay; "" for any
+	transport string        // udp, tcp or tls to the relay; "" for any
+	net       transport.Net // nil for that of the machine
 }
 
 // phone is the media of one call: a peer connection, what it sends and what it
@@ -87,7 +89,7 @@ func newPhone(ice protocol.ICE, role protocol.Role, o mediaOptions, out *output)
 	if p.player, err = newPlayer(o.play); err != nil {
 		return nil, err
 	}
-	if p.api, err = newAPI(o.relayOnly); err != nil {
+	if p.api, err = newAPI(o); err != nil {
 		return nil, err
 	}
 	return p, p.connect()
@@ -148,7 +150,7 @@ func (p *phone) peer() *webrtc.PeerConnection {
 
 // newAPI sets pion up with the codecs that need no encoder of C: G.711 for
 // sound, which every browser has, and VP8 to receive.
-func newAPI(relayOnly bool) (*webrtc.API, error) {
+func newAPI(o mediaOptions) (*webrtc.API, error) {
 	m := &webrtc.MediaEngine{}
 	for _, c := range []webrtc.RTPCodecParameters{
 		{RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMU, ClockRate: sampleRate}, PayloadType: 0},
@@ -177,8 +179,11 @@ func newAPI(relayOnly bool) (*webrtc.API, error) {
 	s := webrtc.SettingEngine{}
 	// Two phones on one machine may have nothing but the loopback between them.
 	s.SetIncludeLoopbackCandidate(true)
-	if relayOnly {
+	if o.relayOnly {
 		s.SetRelayAcceptanceMinWait(0) // there is nothing better to wait for
+	}
+	if o.net != nil {
+		s.SetNet(o.net)
 	}
 	return webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(i), webrtc.WithSettingEngine(s)), nil
 }
