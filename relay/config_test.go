@@ -188,7 +188,7 @@ func TestMint(t *testing.T) {
 		t.Fatal(err)
 	}
 	noon := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
-	username, password, expires := m.Mint("call-1", "alice", noon)
+	username, password, expires := m.Mint("call-1", "alice", noon, noon)
 	if !expires.Equal(noon.Add(time.Hour)) || strings.Contains(username, "alice") || len(username) > maxUsername {
 		t.Errorf("%s until %v", username, expires)
 	}
@@ -197,7 +197,7 @@ func TestMint(t *testing.T) {
 	if err != nil || who.call != "call-1" || len(key) != 16 {
 		t.Errorf("%v, %v", who, err)
 	}
-	if again, _, _ := m.Mint("call-1", "alice", noon); again != username {
+	if again, _, _ := m.Mint("call-1", "alice", noon, noon); again != username {
 		t.Error("minting the same gives something else")
 	}
 	for _, test := range []struct {
@@ -218,7 +218,7 @@ func TestMint(t *testing.T) {
 		}
 	}
 	user := func(call, user string, at time.Time) string {
-		u, _, _ := m.Mint(call, user, at)
+		u, _, _ := m.Mint(call, user, at, at)
 		who, _, _, err := ring.parse(u)
 		if err != nil {
 			t.Fatalf("%s: %v", u, err)
@@ -229,11 +229,15 @@ func TestMint(t *testing.T) {
 	if user("call-2", "alice", noon.Add(time.Hour)) != alice {
 		t.Error("a user is somebody else in the next call")
 	}
+	late, _, _ := m.Mint("call-1", "alice", noon, noon.Add(13*time.Hour))
+	if who, _, _, err := ring.parse(late); err != nil || who.user != alice {
+		t.Errorf("a user is somebody else in a call that goes on past midnight: %v, %v", who, err)
+	}
 	if user("call-1", "bob", noon) == alice || user("call-1", "alice", noon.AddDate(0, 0, 1)) == alice {
 		t.Error("two users are one, or one can be followed for days")
 	}
 	for _, call := range []string{"", "a:b", "späte", strings.Repeat("c", 100)} {
-		u, p, _ := m.Mint(call, "alice", noon)
+		u, p, _ := m.Mint(call, "alice", noon, noon)
 		if _, _, _, err := ring.parse(u); err != nil || p == password {
 			t.Errorf("call %q gives %s: %v", call, u, err)
 		}
@@ -259,7 +263,7 @@ func FuzzUsername(f *testing.F) {
 		if who, key, err := ring.key(username, "r", true, now); err == nil && (who.call == "" || who.user == "" || len(key) != 16 || parseIdentity(who.String()) != who) {
 			t.Errorf("%q gives %v", username, who)
 		}
-		u, _, expires := m.Mint(call, user, now)
+		u, _, expires := m.Mint(call, user, now, now)
 		_, s, until, err := ring.parse(u)
 		if err != nil || s.ID != "one" || !until.Equal(expires) {
 			t.Errorf("%q: %v", u, err)

@@ -47,16 +47,18 @@ func NewMinter(secrets []Secret, ttl time.Duration) (*Minter, error) {
 	return &Minter{secret: secrets[0], ttl: ttl}, nil
 }
 
-// Mint returns credentials for one user in one call, and when they expire. The
-// user stands in them as a tag that is the same for a day, so that quotas count
-// the user's allocations, and that says nothing to who does not have the secret.
-func (m *Minter) Mint(call, user string, now time.Time) (username, password string, expires time.Time) {
+// Mint returns credentials for one user in one call, which began some time before
+// now, and when they expire. The user stands in them as a tag that is the same for
+// all calls that began on one day, so that quotas count the user's allocations, and
+// for the whole of a call, so that what was opened in it stays his; it says nothing
+// to who does not have the secret.
+func (m *Minter) Mint(call, user string, began, now time.Time) (username, password string, expires time.Time) {
 	expires = now.Add(m.ttl).Truncate(time.Second)
 	username = strings.Join([]string{
 		strconv.FormatInt(expires.Unix(), 10),
 		m.secret.ID,
 		m.callID(call),
-		m.short("user", now.UTC().Format(time.DateOnly), user),
+		m.short("user", began.UTC().Format(time.DateOnly), user),
 	}, ":")
 	return username, passwordOf(m.secret.Key, username), expires
 }

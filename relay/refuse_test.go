@@ -103,7 +103,7 @@ func TestCredentialsThatExpiredDuringTheCall(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.username, c.password, _ = m.Mint("call", "alice", minted)
+		c.username, c.password, _ = m.Mint("call", "alice", minted, minted)
 		return c
 	}
 	r := s.raw(t, "udp", lasting(time.Hour)).allocated(t)

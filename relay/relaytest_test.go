@@ -140,7 +140,7 @@ func mint(t testing.TB, call, user string, at time.Time, secrets ...relay.Secret
 		t.Fatal(err)
 	}
 	var c credentials
-	c.username, c.password, _ = m.Mint(call, user, at)
+	c.username, c.password, _ = m.Mint(call, user, at, at)
 	return c
 }
 

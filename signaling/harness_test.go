@@ -173,7 +173,7 @@ func (testRelays) Open() protocol.ICE {
 	return protocol.ICE{Servers: []protocol.ICEServer{{URLs: []string{"stun:127.0.0.1:3478"}}}}
 }
 
-func (testRelays) For(call string, a directory.Account) protocol.ICE {
+func (testRelays) For(call string, a directory.Account, _ time.Time) protocol.ICE {
 	return protocol.ICE{Servers: []protocol.ICEServer{{URLs: []string{"turn:127.0.0.1:3478"}, Username: call, Credential: string(a)}}, TTLMS: 1000}
 }
 

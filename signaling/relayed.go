@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"switchboard/directory"
 	"switchboard/directory/e164"
@@ -19,7 +20,7 @@ func (s *Server) iceGet(ctx context.Context, ss *session, m *protocol.ICEGet) (a
 	if err := s.allowLookup(ss); err != nil {
 		return nil, err
 	}
-	ice := s.Relays.For(m.Call, ss.account)
+	ice := s.Relays.For(m.Call, ss.account, s.calls.begun(ctx, ss, m))
 	if m.To == "" {
 		r, err := s.People.AccountOf(ctx, ss.account)
 		if err != nil {
@@ -42,6 +43,18 @@ func (s *Server) iceGet(ctx context.Context, ss *session, m *protocol.ICEGet) (a
 	}
 	ice.Policy = policyOf(hiding(own, directory.Relation{Contact: true}), ice)
 	return &ice, nil
+}
+
+// begun is when the call began for which a device asks for servers: now, unless it
+// is in it already.
+func (k *calls) begun(ctx context.Context, ss *session, m *protocol.ICEGet) time.Time {
+	if m.To == "" {
+		r, _, _, err := k.load(ctx, m.Call)
+		if _, in := r.Involves(string(ss.account), uint32(ss.device)); err == nil && in {
+			return r.Created
+		}
+	}
+	return time.Now()
 }
 
 // opinion tells what the session's account thinks of another, which need not be
@@ -88,7 +101,7 @@ func (k *calls) ice(r *record, role protocol.Role) protocol.ICE {
 	if role == protocol.Callee {
 		account, side = r.Callee.Account, &r.B
 	}
-	ice := k.srv.Relays.For(r.ID, directory.Account(account))
+	ice := k.srv.Relays.For(r.ID, directory.Account(account), r.Created)
 	hide := side.Hide
 	if hide == call.HideRinging && !r.Alerting() {
 		hide = call.HideNothing

@@ -85,8 +85,9 @@ type Authenticator interface {
 type Relays interface {
 	// Open lists the servers that need no credential.
 	Open() protocol.ICE
-	// For mints credentials for one account's side of one call.
-	For(call string, account directory.Account) protocol.ICE
+	// For mints credentials for one account's side of one call, which has begun or
+	// is about to.
+	For(call string, account directory.Account, began time.Time) protocol.ICE
 }
 
 // Regions says where devices are best served. See the package region.

@@ -92,13 +92,13 @@ func (r *relays) Open() protocol.ICE {
 }
 
 // For lists all servers, with credentials for one account's side of a call.
-func (r *relays) For(call string, account directory.Account) protocol.ICE {
+func (r *relays) For(call string, account directory.Account, began time.Time) protocol.ICE {
 	ice := r.Open()
 	if len(r.turn) == 0 {
 		return ice
 	}
 	now := time.Now()
-	username, password, expires := r.minter.Mint(call, string(account), now)
+	username, password, expires := r.minter.Mint(call, string(account), began, now)
 	ice.Servers = append(ice.Servers, protocol.ICEServer{URLs: r.turn, Username: username, Credential: password})
 	ice.TTLMS = expires.Sub(now).Milliseconds()
 	return ice

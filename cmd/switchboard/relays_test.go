@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -46,7 +47,7 @@ func TestRelaysOfThisProcess(t *testing.T) {
 
 func TestNoRelayAtAll(t *testing.T) {
 	r := &relays{}
-	if ice := r.For("call", "account"); ice.Servers == nil || len(ice.Servers) > 0 || ice.TTLMS != 0 {
+	if ice := r.For("call", "account", time.Now()); ice.Servers == nil || len(ice.Servers) > 0 || ice.TTLMS != 0 {
 		t.Errorf("got %+v, want an empty list", ice)
 	}
 }
