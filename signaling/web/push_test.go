@@ -98,9 +98,9 @@ func (s *sleeper) hand(plain string) {
 	})
 }
 
-// shown waits until the notifications have these titles. Once in a while Chromium
-// does not start the worker for a push that comes by its debugging protocol; it is
-// handed the last one again then, which a worker must bear anyway.
+// shown waits until the notifications have these titles. Once in a while one is not
+// shown for a push that was handed over by the debugging protocol, and it is not known
+// why. The browser is handed the push again then, which a worker must bear anyway.
 func (s *sleeper) shown(titles ...string) {
 	s.t.Helper()
 	const all = `(await (await navigator.serviceWorker.getRegistration('/?phone=2')).getNotifications()).map((n) => n.title + (n.requireInteraction ? '!' : '')).sort().join()`
