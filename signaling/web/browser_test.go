@@ -217,6 +217,9 @@ func TestHoldAndScreen(t *testing.T) {
 	bob.sees()
 	ann.sees()
 
+	if !value[bool](ann.page, `document.featurePolicy.allowsFeature('display-capture')`) {
+		t.Fatal("the server does not let its page share the screen")
+	}
 	// This browser has no screen: a drawing stands for what people choose.
 	ann.eval(`(() => {
 		const c = document.createElement('canvas'), x = c.getContext('2d')

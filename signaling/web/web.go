@@ -33,7 +33,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // permissions leaves the page what a phone needs.
 const permissions = "camera=(self), microphone=(self), autoplay=(self), screen-wake-lock=(self), " +
-	"display-capture=(), geolocation=(), payment=(), usb=()"
+	"display-capture=(self), geolocation=(), payment=(), usb=()"
 
 // contentTypes of what is embedded; the machine's own table is not asked, since
 // it may say anything.

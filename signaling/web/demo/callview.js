@@ -108,6 +108,7 @@ export class CallView {
     const own = call.held ? null : call.screenStream || (call.cameraOn ? call.localStream : null)
     attach($('local-video'), own)
     $('local-video').hidden = !own
+    $('local-video').dataset.screen = String(own !== null && own === call.screenStream)
     $('call-controls').hidden = ended
     $('ended-controls').hidden = !ended
     say($('call-path'), call.state === 'active' ? pathWords(call.path) : '')
