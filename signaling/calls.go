@@ -117,6 +117,7 @@ func (k *calls) change(ctx context.Context, id string, next func(record) (call.E
 			return record{}, err
 		}
 		if doubt != nil && bytes.Equal(old, doubt.data) {
+			k.timers.keep(id, rev, doubt.record.Due)
 			k.perform(ctx, &doubt.record, doubt.actions)
 			return doubt.record, nil
 		}
@@ -141,7 +142,7 @@ func (k *calls) change(ctx context.Context, id string, next func(record) (call.E
 				return r, err
 			}
 		}
-		switch _, err := k.srv.Records.Save(ctx, callKey(id), data, rev, ttl); {
+		switch rev, err := k.srv.Records.Save(ctx, callKey(id), data, rev, ttl); {
 		case errors.Is(err, callstore.ErrUnavailable):
 			doubt = &attempt{r, data, acts}
 			var cancel context.CancelFunc
@@ -152,6 +153,8 @@ func (k *calls) change(ctx context.Context, id string, next func(record) (call.E
 			continue
 		case err != nil:
 			return r, err
+		default:
+			k.timers.keep(id, rev, r.Due)
 		}
 		k.perform(ctx, &r, acts)
 		return r, nil
@@ -285,7 +288,6 @@ func (k *calls) stopTimers() { k.timers.stopAll() }
 // perform carries out actions, in order. Whoever cannot be told finds the
 // state in the record.
 func (k *calls) perform(ctx context.Context, r *record, acts []call.Action) {
-	k.timers.keep(r.ID, r.Due)
 	for _, a := range acts {
 		switch a := a.(type) {
 		case call.Ring:

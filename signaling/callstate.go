@@ -133,7 +133,7 @@ func (k *calls) current(account directory.Account) ([]record, error) {
 func overdue(r *record) call.Timer {
 	const slack = 5 * time.Second
 	for _, d := range r.Due {
-		if d.Timer != call.TimerRecord && time.Since(d.At) > slack {
+		if time.Since(d.At) > slack {
 			return d.Timer
 		}
 	}

@@ -9,14 +9,19 @@ import (
 	"switchboard/signaling/protocol"
 )
 
-// conclude is what is left to do once a call is over: it is taken from the
-// lists, counted, and written into both sides' histories through their
-// mailboxes, where it waits for devices that are away.
+// conclude is what is left to do once a call is over.
 func (k *calls) conclude(r *record) {
+	k.count(r)
+	k.settle(r)
+}
+
+// settle takes a call that is over from the lists and writes it into both sides'
+// histories through their mailboxes, where it waits for devices that are away. It
+// may be done again.
+func (k *calls) settle(r *record) {
 	ctx, cancel := k.srv.request()
 	defer cancel()
 	k.unlist(ctx, r)
-	k.count(r)
 	h := &protocol.CallHistory{
 		Call: r.ID, Media: r.Media, Reason: r.Reason,
 		Answered: !r.Answered.IsZero(), DurationMS: r.Duration().Milliseconds(),

@@ -104,6 +104,7 @@ func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, 
 	k.list(ctx, &r)
 	k.srv.metrics.invites.Inc()
 	ss.entered(r.ID)
+	k.timers.keep(r.ID, rev, r.Due)
 	k.perform(ctx, &r, acts)
 	switch {
 	case callee != "":
@@ -156,7 +157,7 @@ func (k *calls) join(ctx context.Context, id string, device uint32) {
 // what follows from it is done again: whoever wrote the record may not have heard
 // that it was written.
 func (k *calls) repeated(ctx context.Context, ss *session, m *protocol.CallInvite, to e164.Number, acts []call.Action) (*protocol.CallInvited, error) {
-	r, _, _, err := k.load(ctx, m.Call)
+	r, _, rev, err := k.load(ctx, m.Call)
 	if err != nil {
 		return nil, err
 	}
@@ -168,6 +169,7 @@ func (k *calls) repeated(ctx context.Context, ss *session, m *protocol.CallInvit
 	if callee := directory.Account(r.Callee.Account); r.State == protocol.Trying && callee != "" {
 		k.list(ctx, &r)
 		ss.entered(r.ID)
+		k.timers.keep(r.ID, rev, r.Due)
 		k.perform(ctx, &r, slices.DeleteFunc(acts, func(a call.Action) bool {
 			ring, ok := a.(call.Ring)
 			if !ok {

@@ -8,19 +8,19 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"switchboard/signaling/call"
 	"switchboard/signaling/callstore"
 	"switchboard/signaling/protocol"
 )
 
 // The timers of a call run at its keeper, the node that last changed the record,
 // which says so. When a node dies, those that are left look through the records of
-// all calls, each for its share, and keep what it kept. While no node dies that
-// costs nothing.
+// all calls, each for its share, and keep what it kept. While no node dies they do so
+// now and then all the same, and take over calls whose timers a living node has lost.
 
 const (
 	// lookEvery is how often a node looks whether another has gone.
@@ -60,28 +60,45 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		search = time.Now().Add(searchEvery/2 + rand.N(searchEvery))
 		if err := s.calls.adoptAll(ctx, nodes); err != nil && ctx.Err() == nil {
-			s.log.Warn("calls of nodes that have gone not taken over; it is tried again", "error", err)
-			search = time.Now().Add(searchAgain)
+			s.log.Warn("calls of nodes that have gone not taken over", "error", err)
+			if errors.Is(err, callstore.ErrUnavailable) {
+				search = time.Now().Add(searchAgain)
+			}
 		}
 	}
 }
 
-// adoptAll keeps this node's share of the calls whose keeper is none of nodes.
+// adoptAll keeps this node's share of the calls that no other of nodes keeps.
+// Records that it cannot read, as of a newer version, are left to others.
 func (k *calls) adoptAll(ctx context.Context, nodes []string) error {
 	keys, err := k.srv.Records.Keys(ctx, callKey(""))
 	if err != nil {
 		return err
 	}
 	own := k.srv.Nodes.Incarnation()
+	var unread atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(searchAtOnce)
 	for _, key := range keys {
 		id := strings.TrimPrefix(key, callKey(""))
-		if keeperOf(id, nodes) == own {
-			g.Go(func() error { return k.adopt(ctx, id, nodes) })
+		if keeperOf(id, nodes) != own {
+			continue
 		}
+		g.Go(func() error {
+			err := k.adopt(ctx, id, nodes)
+			if err == nil || errors.Is(err, callstore.ErrUnavailable) || ctx.Err() != nil {
+				return err
+			}
+			k.srv.log.Debug("record of a call not looked at", "error", err)
+			unread.Add(1)
+			return nil
+		})
 	}
-	return g.Wait()
+	err = g.Wait()
+	if n := unread.Load(); n > 0 {
+		k.srv.log.Warn("records of calls cannot be read here; their timers are left to other nodes", "records", n)
+	}
+	return err
 }
 
 // keeperOf chooses among nodes the one that is to keep a call, so that each gets a
@@ -97,8 +114,8 @@ func keeperOf(id string, nodes []string) (best string) {
 	return best
 }
 
-// adopt keeps a call if nobody does. What its keeper may have left undone at the
-// end is done again: all of it bears repeating.
+// adopt keeps a call if nobody does: its keeper has died, or has lost its timers. What
+// was perhaps left undone at its end is done again.
 func (k *calls) adopt(ctx context.Context, id string, nodes []string) error {
 	lock := k.lock(id)
 	lock.Lock()
@@ -112,24 +129,27 @@ func (k *calls) adopt(ctx context.Context, id string, nodes []string) error {
 	if err != nil {
 		return err
 	}
-	if len(r.Due) == 0 || slices.Contains(nodes, r.Keeper) {
+	own := k.srv.Nodes.Incarnation()
+	kept := slices.Contains(nodes, r.Keeper) && (r.Keeper != own || k.timers.runs(id))
+	if len(r.Due) == 0 || kept && overdue(&r) == "" {
 		return nil
 	}
-	r.Keeper = k.srv.Nodes.Incarnation()
+	r.Keeper = own
 	data, ttl, err := r.encode()
 	if err != nil {
 		return err
 	}
-	switch _, err := k.srv.Records.Save(ctx, callKey(id), data, rev, ttl); {
-	case errors.Is(err, callstore.ErrConflict):
+	rev, err = k.srv.Records.Save(ctx, callKey(id), data, rev, ttl)
+	if errors.Is(err, callstore.ErrConflict) {
 		return nil // somebody has just changed it, and keeps it
-	case err != nil:
+	}
+	if err != nil {
 		return err
 	}
 	k.srv.metrics.adopted.Inc()
-	k.timers.keep(r.ID, r.Due)
+	k.timers.keep(id, rev, r.Due)
 	if r.State == protocol.Ended {
-		k.perform(ctx, &r, []call.Action{call.Conclude{}})
+		k.srv.goroutines.Go(func() { k.settle(&r) })
 	}
 	return nil
 }

@@ -2,7 +2,9 @@ package signaling
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"switchboard/signaling/call"
@@ -142,6 +144,101 @@ func TestCallsOfADeadNodeAreShared(t *testing.T) {
 			if r := w.stored(nodes[1], fmt.Sprint("c", i)); r.Reason != protocol.ReasonUnreachable {
 				t.Errorf("c%d ended by %q", i, r.Reason)
 			}
+		}
+	})
+}
+
+// A record that this node cannot read does not keep it from the others.
+func TestBadRecordsAreLeftAlone(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n1, n2 := w.node("n1"), w.node("n2")
+		time.Sleep(2 * lookEvery)
+		for i := range 40 {
+			if _, err := w.records.Create(t.Context(), callKey(fmt.Sprint("bad", i)), []byte(`{"v":99,"due":[{}]}`), time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a := n1.connect(w.device(n1, alice))
+		ok[protocol.CallInvited](a, invite("c1", bob))
+		n1.crash()
+		time.Sleep(time.Minute)
+		if r := w.stored(n2, "c1"); r.Reason != protocol.ReasonUnreachable {
+			t.Errorf("it is %s, %q", r.State, r.Reason)
+		}
+		if got := strings.Count(w.logs.String(), "taken over"); got > 60 {
+			t.Errorf("the log says so %d times", got)
+		}
+	})
+}
+
+// A node that lives has lost the timer of a call that it keeps, as when it never
+// heard that its write was done. Somebody notices.
+func TestLostTimersAreFound(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n1, n2 := w.node("n1"), w.node("n2")
+		time.Sleep(2 * lookEvery)
+		a := n1.connect(w.device(n1, alice))
+		ok[protocol.CallInvited](a, invite("c1", bob))
+		ok[protocol.CallInvited](a, invite("c2", "+14155550177"))
+		for _, id := range []string{"c1", "c2"} {
+			n1.server.calls.timers.lose(id)
+		}
+		time.Sleep(2 * searchEvery)
+		for _, id := range []string{"c1", "c2"} {
+			if r := w.stored(n2, id); r.Reason != protocol.ReasonUnreachable {
+				t.Errorf("%s is %s, %q", id, r.State, r.Reason)
+			}
+		}
+	})
+}
+
+// lose forgets the timers of a call.
+func (t *timers) lose(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range t.running[id].timers {
+		r.timer.Stop()
+	}
+	delete(t.running, id)
+}
+
+// What a node had done at the end before it died is not done twice.
+func TestWhatWasDoneAtTheEndIsNotDoneAgain(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n1, n2 := w.node("n1"), w.node("n2")
+		time.Sleep(2 * lookEvery)
+		ta := w.device(n1, alice)
+		a := n1.connect(ta)
+		ok[protocol.CallInvited](a, invite("c1", bob))
+		ok[protocol.CallReply](a, &protocol.CallCancel{Call: "c1"})
+		history(t, a)
+		n1.crash()
+		time.Sleep(10 * time.Second)
+		b := n2.connect(ta)
+		history(t, b)
+		nothing[*protocol.MailboxItem](b)
+		if got := strings.Count(w.logs.String(), `"msg":"call ended"`); got != 1 {
+			t.Errorf("its end is counted %d times", got)
+		}
+	})
+}
+
+// What is known of a call's timers is not replaced by what was known before.
+func TestOldTimersDoNotReplaceNewOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fired := make(chan call.Timer, 8)
+		k := timers{fire: func(_ string, name call.Timer) { fired <- name }}
+		at := time.Now().Add(time.Second)
+		k.keep("c1", 5, []call.Due{{Timer: call.TimerConnect, At: at}})
+		k.keep("c1", 4, []call.Due{{Timer: call.TimerRing, At: at}})
+		time.Sleep(2 * time.Second)
+		if got := <-fired; got != call.TimerConnect || len(fired) > 0 {
+			t.Errorf("fired %v and %d more", got, len(fired))
+		}
+		k.keep("c1", 6, []call.Due{{Timer: call.TimerReconnect, At: time.Now().Add(time.Second)}})
+		k.keep("c1", 7, nil)
+		if n := k.len(); n != 0 {
+			t.Errorf("%d timers are left", n)
 		}
 	})
 }
