@@ -183,10 +183,17 @@ func TestLostTimersAreFound(t *testing.T) {
 		for _, id := range []string{"c1", "c2"} {
 			n1.server.calls.timers.lose(id)
 		}
-		time.Sleep(2 * searchEvery)
+		reasons := map[string]protocol.Reason{}
+		for end := time.Now().Add(2 * searchEvery); time.Now().Before(end) && len(reasons) < 2; time.Sleep(time.Minute) {
+			for _, id := range []string{"c1", "c2"} {
+				if r, _, _, err := n2.server.calls.load(t.Context(), id); err == nil && r.State == protocol.Ended {
+					reasons[id] = r.Reason
+				}
+			}
+		}
 		for _, id := range []string{"c1", "c2"} {
-			if r := w.stored(n2, id); r.Reason != protocol.ReasonUnreachable {
-				t.Errorf("%s is %s, %q", id, r.State, r.Reason)
+			if reasons[id] != protocol.ReasonUnreachable {
+				t.Errorf("%s ended by %q", id, reasons[id])
 			}
 		}
 	})

@@ -440,11 +440,13 @@ func (c *Call) restartRelayed(now time.Time) []Action {
 }
 
 // timeout acts on a timer that has run out. Which timers run follows from the
-// state, so that the timer alone says what to do.
+// state, so that the timer alone says what to do. If several have run out, as while
+// nobody kept the call, the one that was due first counts.
 func (c *Call) timeout(t Timer, now time.Time) ([]Action, error) {
 	if !c.expired(t, now) {
 		return nil, nil
 	}
+	t = slices.MinFunc(c.Due, func(a, b Due) int { return a.At.Compare(b.At) }).Timer
 	switch {
 	case t == TimerReach:
 		return c.end(protocol.ReasonUnreachable, "", now), nil
