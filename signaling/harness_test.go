@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,6 +44,7 @@ type world struct {
 	config  Config
 	regions *region.Guide // given to nodes that are started; nil for none
 	pushes  *pushes       // the same
+	relays  Relays        // the same; nil for testRelays
 }
 
 // node is one server of the world.
@@ -101,7 +103,7 @@ func (w *world) node(name string) *node {
 	var err error
 	d := Deps{
 		Numbers: n.dir, People: n, Watcher: n.dir, Bindings: n.dir, Nodes: n, Mailboxes: w.boxes, Records: w.records,
-		Auth: w.tokens, Relays: testRelays{}, Regions: regionsOf(w.regions), Version: "test",
+		Auth: w.tokens, Relays: cmp.Or[Relays](w.relays, testRelays{}), Regions: regionsOf(w.regions), Version: "test",
 		Log: slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if w.pushes != nil {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"switchboard/directory"
 	"switchboard/signaling/protocol"
 )
 
@@ -175,9 +176,45 @@ func TestAlwaysRelayed(t *testing.T) {
 	})
 }
 
-// Without a relay there is nothing to look for while it rings.
-func TestRelayFirstNeedsARelay(t *testing.T) {
-	if got := policyOf("ringing", protocol.ICE{Servers: []protocol.ICEServer{{URLs: []string{"stun:192.0.2.1"}}}}); got != protocol.PolicyAll {
-		t.Errorf("policy = %q", got)
-	}
+// A side whose addresses are hidden must know, also where there is no relay: else it
+// would look for ways to the other on its own.
+func TestPolicyDoesNotDependOnRelays(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.relays = noRelays{}
+		n := w.node("n1")
+		a, b := n.connect(w.device(n, alice)), n.connect(w.device(n, bob))
+		if got := ok[protocol.ICE](a, &protocol.ICEGet{Call: "c1", To: bob}); got.Policy != protocol.PolicyRelayFirst {
+			t.Errorf("the caller's policy = %q", got.Policy)
+		}
+		if in := ringing(t, a, b, "c1", bob); in.ICE.Policy != protocol.PolicyRelayFirst {
+			t.Errorf("the callee's policy = %q", in.ICE.Policy)
+		}
+	})
 }
+
+// Servers for a restart come with the policy that the call has, whatever has been
+// set meanwhile: the server keeps to it.
+func TestPolicyOfACallStays(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.node("n1")
+		a, b := n.connect(w.device(n, alice)), n.connect(w.device(n, bob))
+		ok[protocol.Settings](b, &protocol.SettingsSet{Relayed: protocol.RelayedEveryone})
+		talking(t, a, b, "c1", bob)
+		ok[protocol.Settings](b, &protocol.SettingsSet{Relayed: protocol.RelayedNobody})
+		ok[protocol.Settings](a, &protocol.SettingsSet{Relayed: protocol.RelayedEveryone})
+		if got := ok[protocol.ICE](b, &protocol.ICEGet{Call: "c1"}); got.Policy != protocol.PolicyRelay {
+			t.Errorf("the callee's policy = %q", got.Policy)
+		}
+		if got := ok[protocol.ICE](a, &protocol.ICEGet{Call: "c1"}); got.Policy != protocol.PolicyAll {
+			t.Errorf("the caller's policy = %q", got.Policy)
+		}
+		if got := ok[protocol.ICE](a, &protocol.ICEGet{Call: "another"}); got.Policy != protocol.PolicyRelay {
+			t.Errorf("the policy of a call to come = %q", got.Policy)
+		}
+	})
+}
+
+// noRelays is an installation without any.
+type noRelays struct{ testRelays }
+
+func (r noRelays) For(string, directory.Account, time.Time) protocol.ICE { return r.Open() }

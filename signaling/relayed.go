@@ -3,8 +3,6 @@ package signaling
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 	"time"
 
 	"switchboard/directory"
@@ -13,48 +11,45 @@ import (
 	"switchboard/signaling/protocol"
 )
 
-// iceGet answers with media servers, and which candidates the caller-to-be may
-// use. That depends on what he thinks of the callee, never on the opposite: else
-// it would tell who has whom as a contact.
+// iceGet answers with media servers, and which candidates the device may use: in a
+// call, as that has it; before one, by what its account thinks of the number, never
+// by the opposite, which would tell who has whom as a contact.
 func (s *Server) iceGet(ctx context.Context, ss *session, m *protocol.ICEGet) (any, error) {
 	if err := s.allowLookup(ss); err != nil {
 		return nil, err
 	}
-	ice := s.Relays.For(m.Call, ss.account, s.calls.begun(ctx, ss, m))
 	if m.To == "" {
-		r, err := s.People.AccountOf(ctx, ss.account)
-		if err != nil {
-			return nil, err
+		r, _, _, err := s.calls.load(ctx, m.Call)
+		if role, in := r.Involves(string(ss.account), uint32(ss.device)); err == nil && in {
+			ice := s.calls.ice(&r, role)
+			return &ice, nil
 		}
-		ice.Policy = policyOf(hiding(directory.Relation{Contact: true, Settings: r.Settings}, directory.Relation{Contact: true}), ice)
-		return &ice, nil
 	}
-	to, err := ss.dialled(m.To)
+	own, err := s.towards(ctx, ss, m.To)
 	if err != nil {
 		return nil, err
 	}
-	callee, err := s.Numbers.Resolve(ctx, to)
-	if err != nil && !errors.Is(err, directory.ErrNotFound) {
-		return nil, err
-	}
-	own, err := s.opinion(ctx, ss, to, callee)
-	if err != nil {
-		return nil, err
-	}
-	ice.Policy = policyOf(hiding(own, directory.Relation{Contact: true}), ice)
+	ice := s.Relays.For(m.Call, ss.account, time.Now())
+	ice.Policy = policyOf(hiding(own, directory.Relation{Contact: true}))
 	return &ice, nil
 }
 
-// begun is when the call began for which a device asks for servers: now, unless it
-// is in it already.
-func (k *calls) begun(ctx context.Context, ss *session, m *protocol.ICEGet) time.Time {
-	if m.To == "" {
-		r, _, _, err := k.load(ctx, m.Call)
-		if _, in := r.Involves(string(ss.account), uint32(ss.device)); err == nil && in {
-			return r.Created
-		}
+// towards tells what the session's account thinks of a number that it may call, or
+// of a contact if none is given.
+func (s *Server) towards(ctx context.Context, ss *session, dialled string) (directory.Relation, error) {
+	if dialled == "" {
+		r, err := s.People.AccountOf(ctx, ss.account)
+		return directory.Relation{Contact: true, Settings: r.Settings}, err
 	}
-	return time.Now()
+	to, err := ss.dialled(dialled)
+	if err != nil {
+		return directory.Relation{}, err
+	}
+	callee, err := s.Numbers.Resolve(ctx, to)
+	if err != nil && !errors.Is(err, directory.ErrNotFound) {
+		return directory.Relation{}, err
+	}
+	return s.opinion(ctx, ss, to, callee)
 }
 
 // opinion tells what the session's account thinks of another, which need not be
@@ -78,34 +73,28 @@ func hiding(own, theirs directory.Relation) call.Hide {
 	return call.HideNothing
 }
 
-// policyOf tells a side which candidates to use if its addresses are hidden.
-// Without a relay it can use none until the call is answered, so it need not
-// look for any sooner.
-func policyOf(h call.Hide, ice protocol.ICE) protocol.ICEPolicy {
-	switch {
-	case h == call.HideAlways:
+// policyOf tells a side which candidates to use if its addresses are hidden, also
+// where there is no relay: what the other side calls a relay may be its own.
+func policyOf(h call.Hide) protocol.ICEPolicy {
+	switch h {
+	case call.HideAlways:
 		return protocol.PolicyRelay
-	case h == call.HideRinging && slices.ContainsFunc(ice.Servers, hasRelay):
+	case call.HideRinging:
 		return protocol.PolicyRelayFirst
 	}
 	return protocol.PolicyAll
 }
 
-func hasRelay(s protocol.ICEServer) bool {
-	return slices.ContainsFunc(s.URLs, func(u string) bool { return strings.HasPrefix(u, "turn") })
-}
-
 // ice is what a side of a call is given to connect with.
 func (k *calls) ice(r *record, role protocol.Role) protocol.ICE {
-	account, side := r.Caller.Account, &r.A
+	account, hide := r.Caller.Account, r.A.Hide
 	if role == protocol.Callee {
-		account, side = r.Callee.Account, &r.B
+		account, hide = r.Callee.Account, r.B.Hide
 	}
-	ice := k.srv.Relays.For(r.ID, directory.Account(account), r.Created)
-	hide := side.Hide
 	if hide == call.HideRinging && !r.Alerting() {
 		hide = call.HideNothing
 	}
-	ice.Policy = policyOf(hide, ice)
+	ice := k.srv.Relays.For(r.ID, directory.Account(account), r.Created)
+	ice.Policy = policyOf(hide)
 	return ice
 }

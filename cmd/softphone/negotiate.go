@@ -189,6 +189,9 @@ func (p *phone) handle(e client.CallEvent) error {
 		p.times.rang = time.Now()
 		p.out.event("ringing", "after", p.times.rang.Sub(p.times.began), "beside_another_call", e.Waiting)
 	case client.Prepared:
+		if !p.mayPrepare() {
+			return nil // it waits for the answer
+		}
 		p.prepared = e.SDP
 		return p.remote(webrtc.SDPTypeAnswer, e.SDP)
 	case client.Answered:
@@ -223,10 +226,11 @@ func (p *phone) answered(sdp string) error {
 	p.setAnswered()
 	p.out.event("answered", "after", p.times.answered.Sub(p.times.began), "prepared", sdp == p.prepared)
 	p.player.start()
-	switch p.prepared {
-	case "":
+	switch {
+	case sdp == "": // it was missed
+	case p.prepared == "":
 		return p.remote(webrtc.SDPTypeAnswer, sdp)
-	case sdp:
+	case p.prepared == sdp:
 		if p.connectedEarly() {
 			p.connection(webrtc.PeerConnectionStateConnected)
 		}
@@ -256,7 +260,8 @@ func (p *phone) connectedEarly() bool {
 }
 
 // mayPrepare reports whether the connection may be set up before the answer. With
-// relays alone until then it is not: this phone looks for all kinds of candidates.
+// relays alone until then it is not: this phone looks for all kinds of candidates, and
+// would go to the other side from its own address.
 func (p *phone) mayPrepare() bool { return p.ice.Policy != protocol.PolicyRelayFirst }
 
 // prepare sends what this device will answer with, while it rings.

@@ -661,6 +661,27 @@ func TestPreparedIsTold(t *testing.T) {
 	})
 }
 
+// Who has missed the answer, and finds a later description of the callee, is told
+// that there was one.
+func TestMissedAnswerIsTold(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		c, p := dial(t, s)
+		f, done := invite(t, c, p, "c1")
+		p.ok(f.ID, &protocol.CallInvited{Call: "c1", To: number(t, "+14155550102"), State: protocol.Trying})
+		r := <-done
+		for range 2 { // the second tells nothing new but the state
+			c.takeUp([]protocol.CallSnapshot{{Call: "c1", Role: protocol.Caller, State: protocol.Connecting, Kind: "offer", N: 1, SDP: "v=0 later"}})
+		}
+		later := protocol.CallDescribe{Call: "c1", N: 1, Kind: "offer", SDP: "v=0 later"}
+		state := State{protocol.CallState{Call: "c1", State: protocol.Connecting}}
+		for _, want := range []CallEvent{Answered{}, Description{later}, state, state} {
+			if e, err := r.k.Next(t.Context()); e != want {
+				t.Errorf("%+v, %v, want %+v", e, err, want)
+			}
+		}
+	})
+}
+
 func TestPrepare(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {
 		c, p := dial(t, s)

@@ -68,7 +68,9 @@ type (
 	// which is to be set as the answer now. No media is sent before [Answered]. If
 	// that has another description, see [Call.Renew].
 	Prepared struct{ SDP string }
-	// Answered: a device of the callee has answered with this description.
+	// Answered: a device of the callee has answered with this description. It is
+	// empty if it was missed and the callee has described anew since; then, too, see
+	// [Call.Renew].
 	Answered struct{ SDP string }
 	// Candidates: the other side has found candidates.
 	Candidates struct{ protocol.CallCandidates }

@@ -39,6 +39,9 @@ func (c *Client) takeUpCall(s *protocol.CallSnapshot) {
 		if s.Role == protocol.Caller && s.Kind == "pranswer" {
 			c.toCall(s.Call, func(k *Call) CallEvent { return k.tellPrepared(s.SDP) })
 		}
+		if s.Role == protocol.Caller && s.N > 0 {
+			c.toCall(s.Call, func(k *Call) CallEvent { return k.tellAnswer("") })
+		}
 		c.toCall(s.Call, func(k *Call) CallEvent {
 			switch {
 			case s.Role == protocol.Caller && s.State == protocol.Ringing:

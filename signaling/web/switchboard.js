@@ -2346,7 +2346,7 @@ export class Call extends EventTarget {
         await pc.setLocalDescription({ type: 'rollback' })
         this.#stale++
       }
-      if (ice) this.#ice = { ...ice, policy: this.#ice.policy } // of the whole call
+      if (ice) this.#ice = ice
       this.#configure(pc)
       pc.restartIce()
     })
@@ -2446,7 +2446,7 @@ export class Call extends EventTarget {
   /** Sets media up while it rings, and sends none. The server chooses one device that may. */
   async #prepare() {
     const { ice, sdp } = this.#received
-    if (this.#relayOnly && !hasRelay(ice)) return
+    if ((this.#relayOnly || ice?.policy) && !hasRelay(ice)) return
     try {
       this.#answerSDP = await this.#makeAnswer(ice, sdp, true)
     } catch {
@@ -2537,6 +2537,7 @@ export class Call extends EventTarget {
   /** A device that rings has set media up. @param {{sdp: string}} d */
   prepared(d) {
     if (this.role !== 'caller' || this.isAnswered || this.#over) return
+    if (this.#ice.policy === 'relay_first' && !hasRelay(this.#ice)) return // it waits for the answer
     this.#serially(async () => {
       if (this.#preparedSDP || this.pc?.signalingState !== 'have-local-offer') return
       await this.pc.setRemoteDescription({ type: 'answer', sdp: d.sdp })
@@ -2545,14 +2546,14 @@ export class Call extends EventTarget {
     })
   }
 
-  /** @param {{sdp: string}} d */
+  /** @param {{sdp?: string}} d without a description where that was missed, and has been replaced since */
   answered(d) {
     if (this.role !== 'caller' || this.isAnswered || this.#over) return
     this.state = 'connecting'
     this.#begin(performance.now())
     this.#trickle()
     this.#serially(async () => {
-      if (this.#preparedSDP && this.#preparedSDP !== d.sdp) return this.#renew() // by another device than the one that was prepared
+      if (!d.sdp || (this.#preparedSDP && this.#preparedSDP !== d.sdp)) return this.#renew() // perhaps by another device than the one that was prepared
       const pc = this.pc
       if (!pc) return
       if (!this.#preparedSDP) await pc.setRemoteDescription({ type: 'answer', sdp: d.sdp })
@@ -2603,7 +2604,7 @@ export class Call extends EventTarget {
       if (s.state === 'ringing') this.ringing({ waiting: this.peerInCall })
       if (s.kind === 'pranswer' && s.sdp) this.prepared(s)
       else if (s.kind === 'answer' && s.sdp) this.answered(s)
-      else if (['connecting', 'active', 'reconnecting'].includes(s.state)) this.answered({ sdp: this.#preparedSDP }) // and the callee has offered since
+      else if (['connecting', 'active', 'reconnecting'].includes(s.state)) this.answered({}) // and the callee has offered since
     }
     if (this.isAnswered && s.n > this.#handledN && s.sdp && !(s.kind === 'answer' && (s.sent || 0) < this.#lastOffer)) {
       this.described({ n: s.n, kind: s.kind, sdp: s.sdp })
@@ -2648,7 +2649,7 @@ export class Call extends EventTarget {
   #connect() {
     const pc = new RTCPeerConnection({ iceServers: iceServers(this.#ice), iceTransportPolicy: this.#transportPolicy, bundlePolicy: 'max-bundle' })
     this.pc = pc
-    this.#kept = this.#ice.policy === 'relay_first' && !this.#disclosed
+    this.#kept = this.#keeps
     /** @param {() => void} f */
     const mine = (f) => () => { if (pc === this.pc) f() }
     pc.onnegotiationneeded = mine(() => this.#serially(() => this.#offer()))
@@ -2666,11 +2667,11 @@ export class Call extends EventTarget {
     return pc
   }
 
+  /** Whether addresses are kept back now. Without a relay nothing goes to the other side yet, so that all may be looked for. */
+  get #keeps() { return this.#ice.policy === 'relay_first' && !this.#disclosed && hasRelay(this.#ice) }
+
   /** @returns {RTCIceTransportPolicy} */
-  get #transportPolicy() {
-    const { policy } = this.#ice
-    return this.#relayOnly || policy === 'relay' || (policy === 'relay_first' && !this.#disclosed) ? 'relay' : 'all'
-  }
+  get #transportPolicy() { return this.#relayOnly || this.#ice.policy === 'relay' || this.#keeps ? 'relay' : 'all' }
 
   /** @param {RTCPeerConnection} pc */
   #configure(pc) {
