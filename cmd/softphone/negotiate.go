@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pion/webrtc/v4"
@@ -424,7 +423,7 @@ func (p *phone) sendCandidates() {
 	if d == nil || len(p.batch) == 0 || !p.open {
 		return
 	}
-	gen := ufrag(d.SDP)
+	gen := protocol.Generation(d.SDP)
 	end := slices.Contains(p.batch, nil)
 	var list []protocol.Candidate
 	for _, c := range p.batch {
@@ -451,11 +450,4 @@ func onWire(c webrtc.ICECandidateInit) protocol.Candidate {
 		k.MLine = &line
 	}
 	return k
-}
-
-// ufrag is the ICE generation of a description.
-func ufrag(sdp string) string {
-	_, rest, _ := strings.Cut(sdp, "a=ice-ufrag:")
-	gen, _, _ := strings.Cut(rest, "\n")
-	return strings.TrimSpace(gen)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -31,14 +30,12 @@ func TestAdminMigrate(t *testing.T) {
 	}
 	leafPort := ln.Addr().(*net.TCPAddr).Port
 	ln.Close()
-	programs := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", programs, "switchboard/cmd/switchboard", "github.com/nats-io/nats-server/v2").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	c, err := installation.Build(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
-	hub, err := installation.Start(t.Context(), installation.Config{
-		Dir: t.TempDir(), NATS: filepath.Join(programs, "nats-server"), Switchboard: filepath.Join(programs, "switchboard"), Servers: 1,
-		ServerSettings: fmt.Sprintf("leafnodes { listen: \"127.0.0.1:%d\" }", leafPort),
-	})
+	c.Dir, c.Servers, c.ServerSettings = t.TempDir(), 1, fmt.Sprintf("leafnodes { listen: \"127.0.0.1:%d\" }", leafPort)
+	hub, err := installation.Start(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,9 +60,8 @@ func benchDir(b *testing.B) *benchServer {
 	if err := os.WriteFile(filepath.Join(dir, "jwks.json"), []byte(jwks), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-o", dir, "switchboard/cmd/switchboard", "github.com/nats-io/nats-server/v2")
-	if out, err := build.CombinedOutput(); err != nil {
-		b.Fatalf("build: %v\n%s", err, out)
+	if _, err := installation.Build(b.Context(), dir); err != nil {
+		b.Fatal(err)
 	}
 	return &benchServer{b: b, key: key, dir: dir}
 }

@@ -78,7 +78,7 @@ func (c *Call) describeAs(s *Side, sdp string) string {
 	}
 	clean, held := withoutAddresses(sdp)
 	if s.Hide == HideRinging {
-		s.Held, s.HeldEnd, s.Gen, s.Count = held, false, ufrag(sdp), len(held)
+		s.Held, s.HeldEnd, s.Gen, s.Count = held, false, protocol.Generation(sdp), len(held)
 	}
 	return clean
 }
@@ -99,7 +99,7 @@ func relayed(candidate string) bool {
 	return len(f) >= 8 && f[6] == "typ" && f[7] == "relay"
 }
 
-var related = regexp.MustCompile(`\braddr (\S+) rport \S+`)
+var related = regexp.MustCompile(`\braddr \S+ rport \S+`)
 
 // withoutRelatedAddress blanks the address from which a relay candidate was
 // allocated, as RFC 8839 §5.1 has it for privacy.
@@ -146,11 +146,4 @@ func withoutAddresses(sdp string) (clean string, taken []protocol.Candidate) {
 		b.WriteString(text + end)
 	}
 	return b.String(), taken
-}
-
-// ufrag is the ICE generation of a description (RFC 8839 §5.4).
-func ufrag(sdp string) string {
-	_, rest, _ := strings.Cut(sdp, "a=ice-ufrag:")
-	gen, _, _ := strings.Cut(rest, "\n")
-	return strings.TrimSpace(gen)
 }

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"math"
+	"strings"
 
 	"switchboard/directory/e164"
 )
@@ -157,6 +158,14 @@ type CallCandidates struct {
 	End bool `json:"end,omitempty"`
 }
 
+// Generation is the ICE generation of a description, its first ice-ufrag (RFC 8839
+// §5.4), or "".
+func Generation(sdp string) string {
+	_, rest, _ := strings.Cut(sdp, "a=ice-ufrag:")
+	gen, _, _ := strings.Cut(rest, "\n")
+	return strings.TrimSpace(gen)
+}
+
 // Candidate is an RTCIceCandidateInit of WebRTC.
 type Candidate struct {
 	Candidate string `json:"candidate"`
@@ -205,8 +214,8 @@ type Quality struct {
 	RTTMS    int64 `json:"rtt_ms"`
 }
 
-// Limits of what a report may say, far beyond what can be: figures are added up
-// over many calls.
+// Limits of what a report may say, far beyond what can be: one lie must not spoil
+// the sums that operators look at.
 const (
 	MaxPackets  = 1 << 40
 	MaxDelayMS  = 600_000

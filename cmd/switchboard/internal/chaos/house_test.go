@@ -3,9 +3,7 @@ package chaos
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -81,10 +79,7 @@ func programs(t *testing.T) (dir string) {
 		if built.dir, built.err = os.MkdirTemp("", "chaos"); built.err != nil {
 			return
 		}
-		out, err := exec.Command("go", "build", "-o", built.dir, "switchboard/cmd/switchboard", "github.com/nats-io/nats-server/v2").CombinedOutput()
-		if err != nil {
-			built.err = fmt.Errorf("build: %w\n%s", err, out)
-		}
+		_, built.err = fleet.Build(context.Background(), built.dir)
 	})
 	if built.err != nil {
 		t.Fatal(built.err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -76,15 +75,7 @@ func anyNode(f *fleet.Fleet, between *network) *websocket.Dialer {
 // the number's other device take them.
 func register(ctx context.Context, f *fleet.Fleet, between *network, l *notes, number string, answers bool) (*phone, error) {
 	n := f.Nodes[rand.IntN(len(f.Nodes))]
-	asked, err := client.RequestCode(ctx, n.URL, number, "")
-	if err != nil {
-		return nil, err
-	}
-	code, err := codeFor(n.Codes, number)
-	if err != nil {
-		return nil, err
-	}
-	got, err := client.Confirm(ctx, n.URL, asked.Verification, code, "phone")
+	got, err := n.Register(ctx, number)
 	if err != nil {
 		return nil, err
 	}
@@ -96,22 +87,6 @@ func register(ctx context.Context, f *fleet.Fleet, between *network, l *notes, n
 	l.texts.Add(p.device)
 	p.tasks.Go(p.read)
 	return p, nil
-}
-
-func codeFor(file, number string) (code string, err error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, number+" "); ok {
-			code = strings.TrimSpace(rest)
-		}
-	}
-	if code == "" {
-		return "", errors.New("no code came")
-	}
-	return code, nil
 }
 
 // read takes what comes until the client is closed.

@@ -3,9 +3,6 @@ package fleet_test
 import (
 	"bytes"
 	"context"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,15 +22,13 @@ const patience = 30 * time.Second
 // TestThreeNodes is a cluster as it is meant to be: three NATS servers and three
 // nodes, each a process; phones on different nodes text and call each other.
 func TestThreeNodes(t *testing.T) {
-	bin := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "switchboard/cmd/switchboard", "github.com/nats-io/nats-server/v2")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	c, err := fleet.Build(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	f, err := fleet.Start(t.Context(), fleet.Config{
-		Dir: t.TempDir(), NATS: filepath.Join(bin, "nats-server"), Switchboard: filepath.Join(bin, "switchboard"), Servers: 3, Nodes: 3, Log: &log,
-	})
+	c.Dir, c.Servers, c.Nodes, c.Log = t.TempDir(), 3, 3, &log
+	f, err := fleet.Start(t.Context(), c)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &log)
 	}
@@ -78,16 +73,7 @@ func dial(t *testing.T, n *fleet.Node, number string) *client.Client {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	asked, err := client.RequestCode(ctx, n.URL, number, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	codes, err := os.ReadFile(n.Codes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, code, _ := strings.Cut(string(codes), number+" ")
-	got, err := client.Confirm(ctx, n.URL, asked.Verification, strings.TrimSpace(code), "phone")
+	got, err := n.Register(ctx, number)
 	if err != nil {
 		t.Fatal(err)
 	}

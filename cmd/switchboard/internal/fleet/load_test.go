@@ -22,14 +22,13 @@ directory: {lease_ttl: 3s, renew_every: 500ms}
 // on to the other, and the load proves that nothing is lost or shown twice.
 func TestLoadOutlivesANode(t *testing.T) {
 	bin := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "switchboard/cmd/switchboard", "switchboard/cmd/softphone", "github.com/nats-io/nats-server/v2")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	c, err := fleet.Build(t.Context(), bin, "switchboard/cmd/softphone")
+	if err != nil {
+		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	f, err := fleet.Start(t.Context(), fleet.Config{
-		Dir: t.TempDir(), NATS: filepath.Join(bin, "nats-server"), Switchboard: filepath.Join(bin, "switchboard"), Servers: 1, Nodes: 2, Log: &log, Settings: forLoads,
-	})
+	c.Dir, c.Servers, c.Nodes, c.Log, c.Settings = t.TempDir(), 1, 2, &log, forLoads
+	f, err := fleet.Start(t.Context(), c)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &log)
 	}

@@ -5,9 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -237,17 +234,14 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	bin := t.TempDir()
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "switchboard/cmd/switchboard", "github.com/nats-io/nats-server/v2").CombinedOutput()
+	c, err := fleet.Build(t.Context(), t.TempDir())
 	if err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+		t.Fatal(err)
 	}
 	var log bytes.Buffer
 	h := &house{}
-	h.fleet, err = fleet.Start(t.Context(), fleet.Config{
-		Dir: t.TempDir(), NATS: filepath.Join(bin, "nats-server"), Switchboard: filepath.Join(bin, "switchboard"), Servers: 1, Nodes: 3, Log: &log,
-	})
-	if err != nil {
+	c.Dir, c.Servers, c.Nodes, c.Log = t.TempDir(), 1, 3, &log
+	if h.fleet, err = fleet.Start(t.Context(), c); err != nil {
 		t.Fatalf("%v\n%s", err, &log)
 	}
 	t.Cleanup(func() {
@@ -263,11 +257,11 @@ func newHouse(t *testing.T) *house {
 		}
 	})
 	for _, number := range []string{caller, callee} {
-		token, err := register(t.Context(), h.fleet.Nodes[0], number)
+		got, err := h.fleet.Nodes[0].Register(t.Context(), number)
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.tokens = append(h.tokens, token)
+		h.tokens = append(h.tokens, got.Token)
 	}
 	return h
 }
@@ -289,23 +283,4 @@ func (h *house) sit(t *testing.T, ctx context.Context, name, token string, node 
 		}
 	})
 	return s
-}
-
-func register(ctx context.Context, n *fleet.Node, number string) (token string, err error) {
-	asked, err := client.RequestCode(ctx, n.URL, number, "")
-	if err != nil {
-		return "", err
-	}
-	data, err := os.ReadFile(n.Codes)
-	if err != nil {
-		return "", err
-	}
-	code := ""
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, number+" "); ok {
-			code = strings.TrimSpace(rest)
-		}
-	}
-	got, err := client.Confirm(ctx, n.URL, asked.Verification, code, "phone")
-	return got.Token, err
 }

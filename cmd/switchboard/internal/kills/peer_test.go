@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -179,11 +178,4 @@ func (p *peer) close() {
 	_ = p.pc.Close()
 	_ = p.link.Close()
 	p.tasks.Wait()
-}
-
-// ufrag is the ICE generation of a description.
-func ufrag(sdp string) string {
-	_, rest, _ := strings.Cut(sdp, "a=ice-ufrag:")
-	gen, _, _ := strings.Cut(rest, "\r")
-	return gen
 }

@@ -159,7 +159,7 @@ func (s *side) release() error {
 // trickle sends the candidates that are found until ctx ends.
 func (s *side) trickle(ctx context.Context) {
 	s.mu.Lock()
-	call, gen := s.call, ufrag(s.offer)
+	call, gen := s.call, protocol.Generation(s.offer)
 	s.mu.Unlock()
 	s.tasks.Go(func() {
 		for {

@@ -1,12 +1,12 @@
 package plain_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -40,20 +40,24 @@ func TestAlone(t *testing.T) {
 
 func house(t *testing.T, servers, nodes int) *fleet.Fleet {
 	t.Helper()
-	bin := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "switchboard/cmd/switchboard", "github.com/nats-io/nats-server/v2")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	f, err := fleet.Start(t.Context(), fleet.Config{
-		Dir: t.TempDir(), NATS: filepath.Join(bin, "nats-server"), Switchboard: filepath.Join(bin, "switchboard"), Servers: servers, Nodes: nodes, Settings: "auth: {code_resend: 0s}\n",
-	})
+	c, err := fleet.Build(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	c.Dir, c.Servers, c.Nodes, c.Settings, c.Log = t.TempDir(), servers, nodes, "auth: {code_resend: 0s}\n", &log
+	f, err := fleet.Start(t.Context(), c)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &log)
 	}
 	t.Cleanup(func() {
 		if err := f.Close(); err != nil {
 			t.Error(err)
+		}
+		for _, secret := range []string{annNumber, bobNumber, "ice-ufrag", secretWord} {
+			if strings.Contains(log.String(), secret) {
+				t.Errorf("the log holds %q", secret)
+			}
 		}
 	})
 	return f
@@ -96,12 +100,7 @@ type phone struct {
 func register(t *testing.T, n *fleet.Node, number string, keep func(plain.Item), urls ...string) *phone {
 	t.Helper()
 	p := &phone{t: t, came: make(chan struct{})}
-	code := func() (string, error) {
-		all, err := os.ReadFile(n.Codes)
-		lines := strings.Split(strings.TrimSpace(string(all)), "\n")
-		_, code, _ := strings.Cut(lines[len(lines)-1], " ")
-		return code, err
-	}
+	code := func() (string, error) { return n.Code(number) }
 	var err error
 	if p.Device, err = plain.Register(t.Context(), n.URL, number, code); err != nil {
 		t.Fatal(err)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -38,15 +36,7 @@ type phone struct {
 
 // register makes a device for a number and connects it to a node.
 func register(ctx context.Context, n *fleet.Node, number string) (*phone, error) {
-	asked, err := client.RequestCode(ctx, n.URL, number, "")
-	if err != nil {
-		return nil, err
-	}
-	code, err := codeFor(n.Codes, number)
-	if err != nil {
-		return nil, err
-	}
-	got, err := client.Confirm(ctx, n.URL, asked.Verification, code, "phone")
+	got, err := n.Register(ctx, number)
 	if err != nil {
 		return nil, err
 	}
@@ -96,22 +86,6 @@ func (p *phone) idle(ctx context.Context) error {
 			return errors.New("the phone did not come back, or is still in a call")
 		}
 	}
-}
-
-func codeFor(file, number string) (code string, err error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, number+" "); ok {
-			code = strings.TrimSpace(rest)
-		}
-	}
-	if code == "" {
-		return "", errors.New("no code came")
-	}
-	return code, nil
 }
 
 // read takes what comes until the client is closed.

@@ -6,8 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"maps"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -116,17 +114,13 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	bin := t.TempDir()
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "switchboard/cmd/switchboard", "github.com/nats-io/nats-server/v2").CombinedOutput()
+	c, err := fleet.Build(t.Context(), t.TempDir())
 	if err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+		t.Fatal(err)
 	}
 	h := &house{t: t, log: &bytes.Buffer{}}
-	h.fleet, err = fleet.Start(t.Context(), fleet.Config{
-		Dir: t.TempDir(), NATS: filepath.Join(bin, "nats-server"), Switchboard: filepath.Join(bin, "switchboard"),
-		Servers: 1, Nodes: 2, Settings: settings, Log: h.log,
-	})
-	if err != nil {
+	c.Dir, c.Servers, c.Nodes, c.Settings, c.Log = t.TempDir(), 1, 2, settings, h.log
+	if h.fleet, err = fleet.Start(t.Context(), c); err != nil {
 		t.Fatalf("%v\n%s", err, h.log)
 	}
 	t.Cleanup(func() {
