@@ -119,9 +119,15 @@ func (s *Server) goingAway(over time.Duration) []*session {
 	rand.Shuffle(len(sessions), func(i, j int) { sessions[i], sessions[j] = sessions[j], sessions[i] })
 	better := s.leave()
 	for _, ss := range sessions {
-		ss.tell(&protocol.GoingAway{AfterMS: 200 + rand.Int64N(1000+2*over.Milliseconds()), Better: better(ss)})
+		ss.tell(goAway(over, better(ss)))
 	}
 	return sessions
+}
+
+// goAway has a device connect elsewhere, at a moment of its own, while others are
+// sent away over a time.
+func goAway(over time.Duration, better *protocol.Better) *protocol.GoingAway {
+	return &protocol.GoingAway{AfterMS: 200 + rand.Int64N(1000+2*over.Milliseconds()), Better: better}
 }
 
 // pace ends sessions one after the other, spread over a time. When ctx ends

@@ -236,7 +236,8 @@ func (s *Server) open(c *conn, id auth.Identity, h *protocol.Hello) (*session, e
 	if !ok {
 		return nil, &refusal{protocol.CloseReplaced, nil}
 	}
-	if s.leaving() {
+	if s.leaving() { // since it was let in
+		ss.tell(goAway(s.cfg.DrainFor, s.leave()(ss)))
 		s.endWith(ss, protocol.CloseGoingAway)
 	}
 	s.metrics.opened.WithLabelValues(string(resumed)).Inc()

@@ -44,7 +44,8 @@ type (
 		Reason protocol.Reason
 		Mine   bool
 	}
-	// StartTimer starts a timer, anew if it runs.
+	// StartTimer says that a timer runs, anew if it did. What runs stands in
+	// [Call.Due], too, for whoever comes later.
 	StartTimer struct {
 		Timer Timer
 		For   time.Duration

@@ -130,7 +130,8 @@ func (s *Store) Delete(ctx context.Context, key string, rev uint64) (err error) 
 }
 
 // Keys lists the keys that begin with prefix, which ends with a dot, in no order.
-// Records that are gone may be among them for a moment. NATS looks at every key
+// Records that are gone may be among them for a moment; beyond 100,000, which NATS
+// tells in parts, some that are there may be missing if others go meanwhile. NATS looks at every key
 // for it: it is for rare occasions, such as the death of a node. It returns
 // [ErrUnavailable], or [ErrTooMany] beyond [MaxKeys].
 func (s *Store) Keys(ctx context.Context, prefix string) (keys []string, err error) {

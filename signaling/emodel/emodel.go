@@ -1,6 +1,7 @@
-// Package emodel estimates how a call sounded from what was measured of it, by the
-// E-model of ITU-T G.107, with its defaults for everything that is not measured.
-// It is a pure function, and an estimate: nobody has listened.
+// Package emodel estimates how a call sounded from what was measured of it, after the
+// E-model of ITU-T G.107, simplified: what is not measured has one value for all
+// calls. It is a pure function, and an estimate: nobody has listened. Its figures are
+// for comparing calls with each other, not with those of other programs.
 package emodel
 
 import "time"
@@ -14,10 +15,10 @@ type Measured struct {
 }
 
 const (
-	// basic is R with nothing impaired: G.107 (06/2015), table 3, all defaults.
+	// basic is R with nothing impaired.
 	basic = 93.2
-	// robustness is Bpl of G.711 with packet loss concealment as its appendix I has
-	// it, for random loss: G.113, table I.4. Opus is not worse.
+	// robustness is how well a codec with concealment bears random loss (Bpl), about
+	// that of G.711. Opus is taken to be no worse.
 	robustness = 25.1
 	// coding is the delay of packets of 20 ms and of a decoder.
 	coding = 25 * time.Millisecond
@@ -35,7 +36,7 @@ func (m Measured) R() float64 {
 	return min(max(r, 0), basic)
 }
 
-// MOS is the mean opinion score that R stands for, 1 (bad) to 4.4: G.107, annex B.
+// MOS is the mean opinion score that R stands for, 1 (bad) to 4.4.
 func (m Measured) MOS() float64 {
 	r := m.R()
 	return max(1, 1+0.035*r+r*(r-60)*(100-r)*7e-6)

@@ -91,6 +91,7 @@ export class Phone {
     on('presence', (p) => this.chat.presence(p))
     on('typing', ({ number }) => this.chat.typing(number))
     on('text', ({ conversation, text }) => this.#arrived(conversation.number, text.body))
+    on('media', () => { this.sources.render(); if (this.callView.call) this.callView.render(this.callView.call) })
     on('trouble', (e) => console.warn('switchboard:', e))
     return client
   }

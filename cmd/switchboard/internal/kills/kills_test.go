@@ -211,7 +211,7 @@ func (c *talk) connect() {
 	c.await("the callee is told that the call is active", c.b.is(protocol.Active))
 }
 
-// hangUp ends the call at the caller's side. Both hear of it, once.
+// hangUp ends the call at the caller's side. Both hear of it, and nothing after it.
 func (c *talk) hangUp() {
 	c.t.Helper()
 	c.must("hang up", c.a.call.Hangup(c.ctx, ""))

@@ -93,8 +93,8 @@ func glare(ctx context.Context, t *tally, a, b *phone, cut bool) error {
 	return hangUp(ctx, t, caller, callee, x.call, call)
 }
 
-// hangUp ends a call by either side, and both must hear of it once. Neither is
-// rung for anything else.
+// hangUp ends a call by either side, and both must hear of it. Neither is merged
+// into anything else.
 func hangUp(ctx context.Context, t *tally, caller, callee *phone, a, b *client.Call) error {
 	ending := []*client.Call{a, b}[rand.IntN(2)]
 	if err := ending.Hangup(ctx, ""); err != nil {
