@@ -58,6 +58,8 @@ type record struct {
 	Shield directory.Account `json:"shield,omitempty"`
 	// Woken are the callee's devices that were asleep and have been woken.
 	Woken []uint32 `json:"woken,omitempty"`
+	// Region is the one where the caller's device is best served, "" if not known.
+	Region string `json:"region,omitempty"`
 	// Keeper is the incarnation of the node that changed the record last. It keeps
 	// the call's timers.
 	Keeper string `json:"keeper,omitempty"`

@@ -65,7 +65,7 @@ func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, 
 	if err != nil {
 		return nil, err
 	}
-	r := record{From: ss.number, To: to, Keeper: k.srv.Nodes.Incarnation()}
+	r := record{From: ss.number, To: to, Region: ss.inRegion(), Keeper: k.srv.Nodes.Incarnation()}
 	blocked := theirs.Blocked
 	if blocked {
 		r.Shield, callee, devices = callee, "", shielded(devices)

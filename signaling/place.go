@@ -37,12 +37,14 @@ func (s *Server) leave() func(ss *session) *protocol.Better {
 		return func(*session) *protocol.Better { return nil }
 	}
 	to := s.Regions.Leave()
-	return func(ss *session) *protocol.Better {
-		ss.mu.Lock()
-		region := ss.region
-		ss.mu.Unlock()
-		return to(region)
-	}
+	return func(ss *session) *protocol.Better { return to(ss.inRegion()) }
+}
+
+// inRegion is where the session's device is best served, "" if not known.
+func (ss *session) inRegion() string {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return ss.region
 }
 
 // Ping answers at [protocol.PathPing], so that clients, pages of any site
