@@ -42,6 +42,7 @@ type Directory struct {
 	answer   func(context.Context, Request) ([]byte, error) // set before Run
 	regained func(context.Context)                          // likewise
 	load     func() (sessions, most int)                    // likewise
+	onRelay  func()                                         // likewise
 	begun    time.Time
 	tellNow  chan struct{} // holds one if the lease has something new to tell
 
@@ -53,6 +54,7 @@ type Directory struct {
 	trouble     error                // why the last renewal did not work
 	leases      map[string]heard     // by incarnation
 	died        map[string]time.Time // incarnation to when its lease ended, by the server's clock
+	relays      map[string]knownRelay
 	waiting     map[Account]time.Time
 	draining    bool // it sends its devices elsewhere
 }
@@ -71,7 +73,7 @@ func Open(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c Config, 
 		watches:     newWatches(),
 		started:     make(chan struct{}), deaths: make(chan struct{}, 1),
 		begun: now(), tellNow: make(chan struct{}, 1), rewatch: make(chan struct{}, 1),
-		leases: map[string]heard{}, died: map[string]time.Time{}, waiting: map[Account]time.Time{},
+		leases: map[string]heard{}, died: map[string]time.Time{}, relays: map[string]knownRelay{}, waiting: map[Account]time.Time{},
 	}
 	d.metrics = newMetrics(d.counts, d.queued.Load)
 	var err error

@@ -19,6 +19,7 @@ var (
 	DecodeSeen     = decodeSeen
 	DecodePeople   = decodePeople
 	DecodeLease    = decodeLease
+	DecodeRelay    = decodeRelay
 	DeviceKey      = deviceKey
 	ParseDeviceKey = parseDeviceKey
 	NewAccount     = newAccount

@@ -20,6 +20,9 @@ type Deps struct {
 	Log *slog.Logger
 	// Registerer receives the metrics. Nil keeps them to the relay.
 	Registerer prometheus.Registerer
+	// Registrar makes the relay known. Without one, signaling must be told of it by
+	// its settings.
+	Registrar Registrar
 }
 
 // Addrs are the addresses that a relay listens on, with their real ports. TLS
@@ -47,7 +50,10 @@ type Server struct {
 	connections *connections
 	tls         *tls.Config // nil without a certificate
 	started     chan struct{}
+	registrar   Registrar     // may be nil
+	changed     chan struct{} // holds one if the registrar has something to tell
 
+	began  time.Time // static once started is closed
 	served atomic.Bool
 	ended  atomic.Bool
 	addrs  atomic.Pointer[Addrs]
@@ -71,7 +77,7 @@ func New(c Config, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, log: d.Log, metrics: newMetrics(), started: make(chan struct{})}
+	s := &Server{config: c, log: d.Log, metrics: newMetrics(), started: make(chan struct{}), registrar: d.Registrar, changed: make(chan struct{}, 1)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -116,8 +122,10 @@ func (s *Server) Serve(ctx context.Context) error {
 		return errors.Join(err, s.close(l, fronts))
 	}
 	s.announce(l)
+	out := s.register(ctx)
 	s.watchAddresses(ctx)
 	s.ended.Store(true)
+	<-out // nobody is sent here any more
 	return s.close(l, fronts)
 }
 
@@ -127,6 +135,7 @@ func (s *Server) announce(l *listeners) {
 	}
 	addrs := l.addrs()
 	s.addrs.Store(&addrs)
+	s.began = time.Now()
 	at := s.generator.addresses
 	s.log.Info("relay serves", "udp", addrs.UDP, "tcp", addrs.TCP, "tls", addrs.TLS,
 		"public", valid(at.four.public, at.six.public), "bound", valid(at.four.bind, at.six.bind),
@@ -201,6 +210,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if !s.table.draining.Swap(true) {
 		s.metrics.draining.Set(1)
 		s.log.Info("relay drains", "allocations", s.Allocations())
+		s.tell()
 	}
 	if err := s.table.wait(ctx); err != nil {
 		return fmt.Errorf("relay: %d allocations left: %w", s.Allocations(), err)

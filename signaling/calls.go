@@ -40,11 +40,13 @@ type calls struct {
 	locks [64]sync.Mutex
 	// timers of the calls that this node keeps.
 	timers timers
+	moves  moves
 }
 
 func newCalls(s *Server) *calls {
 	k := &calls{srv: s, seed: maphash.MakeSeed()}
 	k.timers.fire = k.timeout
+	k.moves.calls = k
 	return k
 }
 
@@ -198,6 +200,8 @@ func (k *calls) handle(ctx context.Context, ss *session, body protocol.Body) (an
 	switch body.(type) {
 	case *protocol.CallAnswer:
 		k.srv.met.meet(ss.account, r.From)
+	case *protocol.CallReport:
+		k.moves.consider(&r)
 	case *protocol.CallPrepare:
 		return &protocol.CallPreparing{Call: id, State: r.State, Prepared: r.Prepared == uint32(ss.device)}, nil
 	}
@@ -307,6 +311,10 @@ func (k *calls) perform(ctx context.Context, r *record, acts []call.Action) {
 		case call.TellDescription:
 			k.tellSide(ctx, r, a.To, r.Callee.Device, &a.Description)
 		case call.TellState:
+			if a.Servers {
+				ice := k.ice(r, a.To)
+				a.State.ICE = &ice
+			}
 			k.tellSide(ctx, r, a.To, r.Callee.Device, &a.State)
 		case call.TellEnded:
 			k.tellSide(ctx, r, a.To, a.Device, &protocol.CallEnded{

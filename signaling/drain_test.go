@@ -63,6 +63,7 @@ func TestUndrainKeepsWhoIsLeft(t *testing.T) {
 		n := w.node("n1")
 		n.connect(w.device(n, alice))
 		n.connect(w.device(n, bob))
+		synctest.Wait() // both have been let in
 		n.server.Drain()
 		time.Sleep(7 * time.Second)
 		n.server.Undrain()

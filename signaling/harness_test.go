@@ -175,9 +175,11 @@ func (testRelays) Open() protocol.ICE {
 	return protocol.ICE{Servers: []protocol.ICEServer{{URLs: []string{"stun:127.0.0.1:3478"}}}}
 }
 
-func (testRelays) For(call string, a directory.Account, _ time.Time) protocol.ICE {
-	return protocol.ICE{Servers: []protocol.ICEServer{{URLs: []string{"turn:127.0.0.1:3478"}, Username: call, Credential: string(a)}}, TTLMS: 1000}
+func (testRelays) For(f RelaysFor) protocol.ICE {
+	return protocol.ICE{Servers: []protocol.ICEServer{{URLs: []string{"turn:127.0.0.1:3478"}, Username: f.Call, Credential: string(f.Account)}}, TTLMS: 1000}
 }
+
+func (testRelays) State(string) RelayState { return RelayServes }
 
 type lockedBuffer struct {
 	mu sync.Mutex

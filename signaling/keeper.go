@@ -34,7 +34,8 @@ const (
 	searchAtOnce = 16
 )
 
-// Run takes over the calls of nodes that have died, until ctx ends.
+// Run takes over the calls of nodes that have died, and has calls leave relays that
+// are drained or have died, until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -45,6 +46,8 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-s.search:
+			search = time.Time{}
 		}
 		var nodes []string
 		for _, n := range s.Nodes.NodeList() {
@@ -59,8 +62,8 @@ func (s *Server) Run(ctx context.Context) error {
 			continue
 		}
 		search = time.Now().Add(searchEvery/2 + rand.N(searchEvery))
-		if err := s.calls.adoptAll(ctx, nodes); err != nil && ctx.Err() == nil {
-			s.log.Warn("calls of nodes that have gone not taken over", "error", err)
+		if err := s.calls.searchAll(ctx, nodes); err != nil && ctx.Err() == nil {
+			s.log.Warn("calls not looked through for those that nobody keeps, or that must leave a relay", "error", err)
 			if errors.Is(err, callstore.ErrUnavailable) {
 				search = time.Now().Add(searchAgain)
 			}
@@ -68,9 +71,10 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// adoptAll keeps this node's share of the calls that no other of nodes keeps.
-// Records that it cannot read, as of a newer version, are left to others.
-func (k *calls) adoptAll(ctx context.Context, nodes []string) error {
+// searchAll looks through this node's share of all calls: it keeps those that no other
+// of nodes keeps, and moves those whose relay is drained or has died. Records that it
+// cannot read, as of a newer version, are left to others.
+func (k *calls) searchAll(ctx context.Context, nodes []string) error {
 	keys, err := k.srv.Records.Keys(ctx, callKey(""))
 	if err != nil {
 		return err
@@ -85,7 +89,7 @@ func (k *calls) adoptAll(ctx context.Context, nodes []string) error {
 			continue
 		}
 		g.Go(func() error {
-			err := k.adopt(ctx, id, nodes)
+			err := k.look(ctx, id, nodes)
 			if err == nil || errors.Is(err, callstore.ErrUnavailable) || ctx.Err() != nil {
 				return err
 			}
@@ -114,9 +118,10 @@ func keeperOf(id string, nodes []string) (best string) {
 	return best
 }
 
-// adopt keeps a call if nobody does: its keeper has died, or has lost its timers. What
-// was perhaps left undone at its end is done again.
-func (k *calls) adopt(ctx context.Context, id string, nodes []string) error {
+// look moves a call that must leave a relay, and keeps it if nobody does: its keeper
+// has died, or has lost its timers. What was perhaps left undone at its end is done
+// again.
+func (k *calls) look(ctx context.Context, id string, nodes []string) error {
 	lock := k.lock(id)
 	lock.Lock()
 	defer lock.Unlock()
@@ -129,6 +134,7 @@ func (k *calls) adopt(ctx context.Context, id string, nodes []string) error {
 	if err != nil {
 		return err
 	}
+	k.moves.consider(&r)
 	own := k.srv.Nodes.Incarnation()
 	kept := slices.Contains(nodes, r.Keeper) && (r.Keeper != own || k.timers.runs(id))
 	if len(r.Due) == 0 || kept && overdue(&r) == "" {

@@ -18,6 +18,7 @@ type metrics struct {
 	subscriptions                    prometheus.Gauge
 	spared, blocked, missed, unwoken prometheus.Counter
 	adopted                          prometheus.Counter
+	moved                            *prometheus.CounterVec
 	firstMedia, loss, mos            *prometheus.HistogramVec
 }
 
@@ -57,10 +58,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.unwoken = counter("pushes_not_queued_total", "Pushes that were due and could not be queued.")
 	m.blocked = counter("blocked_total", "Calls and texts that reached nobody because their receiver blocks the sender.")
 	m.adopted = counter("calls_adopted_total", "Calls taken over from nodes that have died or have lost their timers.")
+	m.moved = counters("calls_moved_total", "Calls asked to leave a relay, by what became of it: drained or lost.", "relay")
 	m.firstMedia = histograms("first_media_seconds", "Time from the answer to the first media of the other side, as each side of a call has reported it, by whether a relay carried it.", prometheus.ExponentialBuckets(0.01, 2, 11))
 	m.loss = histograms("loss_ratio", "Share of the other side's packets that got lost, in calls that are over, by whether a relay carried them.", []float64{0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5})
 	m.mos = histograms("mos", "How calls that are over sounded at each side: an estimate by the E-model, 1 (bad) to 4.4, by whether a relay carried them.", []float64{1.5, 2, 2.5, 3, 3.5, 3.8, 4, 4.2, 4.3, 4.4})
-	reg.MustRegister(m.subscriptions, m.spared, m.blocked, m.missed, m.unwoken, m.adopted, m.firstMedia, m.loss, m.mos)
+	reg.MustRegister(m.subscriptions, m.spared, m.blocked, m.missed, m.unwoken, m.adopted, m.moved, m.firstMedia, m.loss, m.mos)
 	reg.MustRegister(m.sessions, m.connections, m.opened, m.closed, m.refused, m.limited, m.framesIn, m.framesOut,
 		m.errors, m.bytesIn, m.bytesOut, m.handled, m.invites, m.merged, m.ended, m.paths, m.answerSeconds,
 		m.callSeconds, m.messages, m.delivered, m.undelivered)

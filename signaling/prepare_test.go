@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"switchboard/directory"
 	"switchboard/signaling/protocol"
 )
 
@@ -217,4 +216,4 @@ func TestPolicyOfACallStays(t *testing.T) {
 // noRelays is an installation without any.
 type noRelays struct{ testRelays }
 
-func (r noRelays) For(string, directory.Account, time.Time) protocol.ICE { return r.Open() }
+func (r noRelays) For(RelaysFor) protocol.ICE { return r.Open() }

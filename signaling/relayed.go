@@ -29,7 +29,7 @@ func (s *Server) iceGet(ctx context.Context, ss *session, m *protocol.ICEGet) (a
 	if err != nil {
 		return nil, err
 	}
-	ice := s.Relays.For(m.Call, ss.account, time.Now())
+	ice := s.Relays.For(RelaysFor{Call: m.Call, Account: ss.account, Began: time.Now(), Region: ss.inRegion()})
 	ice.Policy = policyOf(hiding(own, directory.Relation{Contact: true}))
 	return &ice, nil
 }
@@ -94,7 +94,7 @@ func (k *calls) ice(r *record, role protocol.Role) protocol.ICE {
 	if hide == call.HideRinging && !r.Alerting() {
 		hide = call.HideNothing
 	}
-	ice := k.srv.Relays.For(r.ID, directory.Account(account), r.Created)
+	ice := k.srv.Relays.For(RelaysFor{Call: r.ID, Account: directory.Account(account), Began: r.Created, Region: r.Region})
 	ice.Policy = policyOf(hide)
 	return ice
 }

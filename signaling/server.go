@@ -85,10 +85,32 @@ type Authenticator interface {
 type Relays interface {
 	// Open lists the servers that need no credential.
 	Open() protocol.ICE
-	// For mints credentials for one account's side of one call, which has begun or
-	// is about to.
-	For(call string, account directory.Account, began time.Time) protocol.ICE
+	// For mints credentials for one side of one call.
+	For(RelaysFor) protocol.ICE
+	// State tells how the relay at a server does, of which a client has told the
+	// host:port of its URL.
+	State(server string) RelayState
 }
+
+// RelaysFor says for whom relays are wanted.
+type RelaysFor struct {
+	Call    string
+	Account directory.Account
+	// Began is when the call did; now for one that is about to.
+	Began time.Time
+	// Region is where the caller is best served, "" if not known. Both sides get
+	// relays by it, so that one carries both.
+	Region string
+}
+
+// RelayState is how a relay does.
+type RelayState int
+
+const (
+	RelayServes RelayState = iota // as far as is known
+	RelayDrains                   // it serves, and calls should leave it
+	RelayLost                     // it has died
+)
 
 // Regions says where devices are best served. See the package region.
 type Regions interface {
@@ -134,6 +156,7 @@ type Server struct {
 	metrics    *metrics
 	upgrader   websocket.Upgrader
 	calls      *calls
+	search     chan struct{} // holds one if all calls are to be looked through
 	telling    telling
 	watching   *watching
 	met        *acquaintances
@@ -177,6 +200,7 @@ func New(cfg Config, d Deps) (*Server, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.calls = newCalls(s)
+	s.search = make(chan struct{}, 1)
 	s.telling.srv = s
 	s.watching = newWatching(s)
 	s.met = newAcquaintances(s)

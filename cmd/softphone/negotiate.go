@@ -205,11 +205,13 @@ func (p *phone) handle(e client.CallEvent) error {
 		return p.described(e.CallDescribe)
 	case client.State:
 		p.out.event(string(e.State))
-		if e.RelayOnly {
-			c := p.pc.GetConfiguration()
-			c.ICETransportPolicy = webrtc.ICETransportPolicyRelay
-			if err := p.pc.SetConfiguration(c); err != nil {
-				return fmt.Errorf("relays alone: %w", err)
+		if e.ICE != nil {
+			p.ice = *e.ICE
+		}
+		p.o.relayOnly = p.o.relayOnly || e.RelayOnly
+		if e.ICE != nil || e.RelayOnly {
+			if err := p.pc.SetConfiguration(p.configuration(p.ice, p.o.relayOnly)); err != nil {
+				return fmt.Errorf("other servers: %w", err)
 			}
 		}
 		if e.Restart {
@@ -381,9 +383,10 @@ func (p *phone) connection(s webrtc.PeerConnectionState) {
 		if p.times.connected.IsZero() {
 			p.times.connected = time.Now()
 		}
-		path := p.path()
+		servers := turnServers(p.ice)
 		p.request("report", func(ctx context.Context) error {
-			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaConnected, Path: path})
+			p.findServer(ctx, servers)
+			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaConnected, Path: p.path()})
 		})
 	case webrtc.PeerConnectionStateDisconnected:
 		p.out.event("media lost")

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/intervalpli"
+	"github.com/pion/stun/v4"
 	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
 
@@ -32,16 +35,18 @@ type mediaOptions struct {
 type phone struct {
 	// Static after newPhone.
 	api  *webrtc.API
-	ice  protocol.ICE
 	role protocol.Role
-	o    mediaOptions
 	out  *output
 
 	player *player
 	heard  *listener
 
-	mu sync.Mutex // held to change pc, and by who is not its owner to read it
+	mu     sync.Mutex // held to change pc, too, and by who is not its owner to read it
+	server string     // guarded by mu: the relay in use, host:port; "" if not known
+
 	// Owned by talk.
+	ice           protocol.ICE
+	o             mediaOptions
 	pc            *webrtc.PeerConnection
 	call          *client.Call
 	events        chan client.CallEvent
@@ -251,9 +256,68 @@ func (p *phone) path() *protocol.Path {
 	path := &protocol.Path{Local: pair.Local.Typ.String(), Remote: pair.Remote.Typ.String(), Protocol: pair.Local.Protocol.String()}
 	if pair.Local.Typ == webrtc.ICECandidateTypeRelay {
 		path.Relay = p.relayTransport()
+		p.mu.Lock()
+		path.Server = p.server
+		p.mu.Unlock()
 	}
 	return path
 }
+
+// findServer finds out which relay is in use.
+func (p *phone) findServer(ctx context.Context, servers []string) {
+	server := serverAt(ctx, servers, p.localAddress())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.server = server
+}
+
+// localAddress is this side's address of the path, "" without one.
+func (p *phone) localAddress() string {
+	if t := p.transport(); t != nil {
+		if pair, err := t.GetSelectedCandidatePair(); err == nil && pair != nil {
+			return pair.Local.Address
+		}
+	}
+	return ""
+}
+
+// turnServers are the TURN servers of ice, as host:port.
+func turnServers(ice protocol.ICE) []string {
+	var all []string
+	for _, s := range ice.Servers {
+		for _, text := range s.URLs {
+			u, err := stun.ParseURI(text)
+			if err != nil || u.Scheme != stun.SchemeTypeTURN && u.Scheme != stun.SchemeTypeTURNS {
+				continue
+			}
+			if at := net.JoinHostPort(u.Host, strconv.Itoa(u.Port)); !slices.Contains(all, at) {
+				all = append(all, at)
+			}
+		}
+	}
+	return all
+}
+
+// serverAt returns which of the servers has relayed from an address, "" if that is not
+// known: the ICE library does not tell. Servers that relay from other addresses than
+// they are reached at are found only if there is no other.
+func serverAt(ctx context.Context, servers []string, relayed string) string {
+	if len(servers) == 1 {
+		return servers[0]
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupWithin)
+	defer cancel()
+	for _, server := range servers {
+		host, _, _ := net.SplitHostPort(server)
+		if addrs, err := net.DefaultResolver.LookupHost(ctx, host); err == nil && slices.Contains(addrs, relayed) {
+			return server
+		}
+	}
+	return ""
+}
+
+// lookupWithin bounds the look-up of relays' names.
+const lookupWithin = 2 * time.Second
 
 // transport is the one that carries all media of the call, or nil.
 func (p *phone) transport() *webrtc.ICETransport {

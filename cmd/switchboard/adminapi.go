@@ -114,14 +114,21 @@ func (n *node) adminTokens() (*admin.Tokens, error) {
 // adminRelays is what operators are told of the relays.
 func (n *node) adminRelays() []admin.Relay {
 	var all []admin.Relay
-	own := n.relays.own
-	if len(own) > 0 {
-		all = append(all, admin.Relay{URLs: own, Here: true, Allocations: new(n.allocations())})
-	}
-	for _, url := range append(append([]string{}, n.relays.stun...), n.relays.turn...) {
-		if !slices.Contains(own, url) {
-			all = append(all, admin.Relay{URLs: []string{url}})
+	for _, r := range n.relays.known() {
+		state := "serving"
+		switch {
+		case !r.Gone.IsZero():
+			state = "gone"
+		case r.Draining:
+			state = "draining"
 		}
+		all = append(all, admin.Relay{
+			Name: r.Incarnation, Region: r.Region, Zone: r.Zone, State: state, Allocations: new(r.Allocations), Max: r.Max, Version: r.Version,
+			Here: n.config.Has(RoleRelay) && r.Name == n.config.Node && r.Gone.IsZero(), URLs: slices.Concat(r.STUN, r.TURN),
+		})
+	}
+	if urls := slices.Concat(n.relays.stun, n.relays.turn); len(urls) > 0 {
+		all = append(all, admin.Relay{State: "configured", URLs: urls})
 	}
 	return all
 }

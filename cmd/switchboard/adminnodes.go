@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"switchboard/signaling/admin"
@@ -110,17 +109,18 @@ func (p program) adminRelays(ctx context.Context, args []string) error {
 	if err != nil || *f.json {
 		return p.orJSON(r, err)
 	}
-	t := p.table("WHERE", "ALLOCATIONS", "URL")
+	if len(r.Relays) == 0 {
+		_, err := fmt.Fprintln(p.stdout, "no relays; calls connect directly or not at all")
+		return err
+	}
+	t := p.table("RELAY", "REGION", "ZONE", "STATE", "ALLOCATIONS", "VERSION", "URL")
 	for _, r := range r.Relays {
-		where, allocations := "elsewhere", "-"
-		if r.Here {
-			where = "this process"
-		}
+		allocations := "-"
 		if r.Allocations != nil {
-			allocations = strconv.Itoa(*r.Allocations)
+			allocations = fmt.Sprintf("%d of %d", *r.Allocations, r.Max)
 		}
 		for _, u := range r.URLs {
-			t.row(where, allocations, u)
+			t.row(cmp.Or(r.Name, "-"), cmp.Or(r.Region, "-"), cmp.Or(r.Zone, "-"), r.State, allocations, cmp.Or(r.Version, "-"), u)
 		}
 	}
 	return t.Flush()

@@ -43,6 +43,7 @@ type Config struct {
 	Development   bool          `yaml:"development"`
 	Node          string        `yaml:"node"`
 	Region        string        `yaml:"region"`
+	Zone          string        `yaml:"zone"`
 	DataDir       string        `yaml:"data_dir"`
 	SecretFile    string        `yaml:"secret_file"`
 	DrainDeadline time.Duration `yaml:"drain_deadline"`
@@ -233,6 +234,9 @@ func (c Config) validateProcess() error {
 		errs = append(errs, checkName("node", c.Node))
 	}
 	errs = append(errs, checkName("region", c.Region))
+	if c.Zone != "" {
+		errs = append(errs, checkName("zone", c.Zone))
+	}
 	if c.DataDir == "" {
 		errs = append(errs, errors.New("data_dir: empty; name a folder that this process may write to"))
 	}

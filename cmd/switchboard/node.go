@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
+
+	"switchboard/directory/natsnode"
 )
 
 // node is one running process.
@@ -34,11 +36,10 @@ type node struct {
 	adminLn   net.Listener // nil where there is no admin API
 	addrs     Addrs
 	relays    *relays
+	nats      *natsnode.Node // nil without the signaling role
 	group     *errgroup.Group
 	life      context.Context // ends when the process does, or when a part has failed
 	codesFile string          // where one-time codes are written in development
-
-	allocations func() int // of the relay, if there is one
 
 	serving  atomic.Bool // all has started
 	draining atomic.Bool

@@ -30,7 +30,7 @@ func (n *node) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.relays, err = newRelays(n.config.ICE, secrets.relay, n.config.Relay.CredentialTTL)
+	n.relays, err = newRelays(n.config, secrets.relay)
 	if err != nil {
 		return err
 	}
@@ -48,16 +48,15 @@ func (n *node) open(ctx context.Context) error {
 func (n *node) openRelay(s secrets) error {
 	c := n.config.Relay
 	c.Secrets = s.relay
-	r, err := relay.New(c, relay.Deps{Log: n.log, Registerer: n.metrics})
+	r, err := relay.New(c, relay.Deps{Log: n.log, Registerer: n.metrics, Registrar: n.newRegistrar()})
 	if err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}
 	n.parts = append(n.parts, part{name: "relay", run: r.Serve, started: r.Started(), then: func() {
-		n.relays.add(relayHosts(n.config.ICE, c), r.Addrs())
+		n.relays.own = urlsOf(relayHosts(n.config.ICE, c), r.Addrs())
 		n.addrs.Relay = relayAddrs(r.Addrs())
 	}})
 	n.health.require("relay", r.Ready)
-	n.allocations = r.Allocations
 	n.atDrain = append(n.atDrain, ending{"relay", r.Shutdown})
 	return nil
 }
@@ -92,6 +91,11 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 	}
 	d.directory.Answer(server.Answer)
 	d.directory.OnLease(server.Regained)
+	n.relays.known = d.directory.Relays
+	d.directory.OnRelay(func() {
+		n.relays.changed()
+		server.RelaysChanged()
+	})
 	d.authenticator.OnRemoved(func(ctx context.Context, a directory.Account, dev directory.Device) {
 		server.Forget(ctx, a, dev)
 		if err := d.mailboxes.Drop(ctx, mailbox.Box{Account: string(a), Device: uint32(dev)}); err != nil {
@@ -143,6 +147,7 @@ func (n *node) openStores(ctx context.Context, s secrets) (stores, error) {
 	if err != nil {
 		return stores{}, err
 	}
+	n.nats = nats
 	n.closers = append(n.closers, nats.Close)
 	n.health.require("nats", nats.Ready)
 

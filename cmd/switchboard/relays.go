@@ -1,17 +1,24 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"github.com/pion/stun/v4"
 
 	"switchboard/directory"
 	"switchboard/relay"
+	"switchboard/signaling"
 	"switchboard/signaling/protocol"
+	"switchboard/signaling/region"
 )
 
 // ICEConfig names the ICE servers that devices are given, where they are not
@@ -44,38 +51,39 @@ func (c ICEConfig) validate() error {
 	return errors.Join(errs...)
 }
 
-// relays is what devices are told of the relays. It does not change once the
-// first device is served.
+// relays is what devices are told of the relays: of those that have made themselves
+// known, and of those that are configured. Its methods may be called concurrently once
+// the first device is served.
 type relays struct {
-	stun, turn []string // URLs (RFC 7064, RFC 7065)
-	own        []string // those of them that are of this process
+	stun, turn []string // configured URLs (RFC 7064, RFC 7065)
+	own        urls     // of this process's relay, for as long as it has not made itself known
+	region     string   // of this process
 	minter     *relay.Minter
+	known      func() []directory.RelayInfo // nil without a directory
+	states     atomic.Pointer[map[string]signaling.RelayState]
 }
 
-func newRelays(c ICEConfig, secrets []relay.Secret, ttl time.Duration) (*relays, error) {
-	m, err := relay.NewMinter(secrets, ttl)
+// urls are where clients reach one relay.
+type urls struct{ stun, turn []string }
+
+func newRelays(c Config, secrets []relay.Secret) (*relays, error) {
+	m, err := relay.NewMinter(secrets, c.Relay.CredentialTTL)
 	if err != nil {
 		return nil, fmt.Errorf("relay.%w", err)
 	}
-	return &relays{stun: c.STUNURLs, turn: c.TURNURLs, minter: m}, nil
+	return &relays{stun: c.ICE.STUNURLs, turn: c.ICE.TURNURLs, region: c.Region, minter: m}, nil
 }
 
-// add names a relay of this process, where none was configured.
-func (r *relays) add(hosts []string, a relay.Addrs) {
-	var stun, turn []string
+// urlsOf are where clients reach a relay that listens on some addresses of hosts.
+func urlsOf(hosts []string, a relay.Addrs) (u urls) {
 	for _, host := range hosts {
-		stun = append(stun, "stun:"+withPort(host, a.UDP))
-		turn = append(turn, "turn:"+withPort(host, a.UDP)+"?transport=udp", "turn:"+withPort(host, a.TCP)+"?transport=tcp")
+		u.stun = append(u.stun, "stun:"+withPort(host, a.UDP))
+		u.turn = append(u.turn, "turn:"+withPort(host, a.UDP)+"?transport=udp", "turn:"+withPort(host, a.TCP)+"?transport=tcp")
 		if a.TLS != nil {
-			turn = append(turn, "turns:"+withPort(host, a.TLS)+"?transport=tcp")
+			u.turn = append(u.turn, "turns:"+withPort(host, a.TLS)+"?transport=tcp")
 		}
 	}
-	if len(r.stun) == 0 {
-		r.stun, r.own = stun, append(r.own, stun...)
-	}
-	if len(r.turn) == 0 {
-		r.turn, r.own = turn, append(r.own, turn...)
-	}
+	return u
 }
 
 func withPort(host string, a net.Addr) string {
@@ -83,25 +91,122 @@ func withPort(host string, a net.Addr) string {
 	return net.JoinHostPort(host, port)
 }
 
-// Open lists the servers that need no credential.
-func (r *relays) Open() protocol.ICE {
-	if len(r.stun) == 0 {
-		return protocol.ICE{Servers: []protocol.ICEServer{}}
+// chosen are the relays for a call.
+func (r *relays) chosen(call, nearest string) []urls {
+	var known []directory.RelayInfo
+	if r.known != nil {
+		known = r.known()
 	}
-	return protocol.ICE{Servers: []protocol.ICEServer{{URLs: r.stun}}}
+	var all []region.Relay
+	byName := map[string]urls{}
+	for _, k := range known {
+		if !k.Gone.IsZero() {
+			continue
+		}
+		all = append(all, region.Relay{Name: k.Incarnation, Region: k.Region, Zone: k.Zone, Used: k.Allocations, Max: k.Max, Draining: k.Draining})
+		byName[k.Incarnation] = urls{k.STUN, k.TURN}
+	}
+	var out []urls
+	for _, c := range region.ChooseRelays(all, call, nearest) {
+		out = append(out, byName[c.Name])
+	}
+	if len(out) > 0 {
+		out[0].turn = out[0].turn[:min(len(out[0].turn), maxTURNURLs)]
+	}
+	if len(out) > 1 {
+		out[1].turn = shortest(out[1].turn)
+	}
+	if len(out) == 0 && len(r.turn) == 0 && len(r.own.turn) > 0 {
+		out = append(out, r.own)
+	}
+	return out
 }
 
-// For lists all servers, with credentials for one account's side of a call.
-func (r *relays) For(call string, account directory.Account, began time.Time) protocol.ICE {
-	ice := r.Open()
-	if len(r.turn) == 0 {
+// maxTURNURLs is how many ways to one relay a device is told: it tries them all at
+// once, each with an allocation.
+const maxTURNURLs = 6
+
+// shortest leaves, of the ways to a relay that is the second choice, the fastest and the
+// one that passes most firewalls.
+func shortest(turn []string) []string {
+	var out []string
+	for _, prefix := range []string{"turn:", "turns:"} {
+		if i := slices.IndexFunc(turn, func(u string) bool { return strings.HasPrefix(u, prefix) }); i >= 0 {
+			out = append(out, turn[i])
+		}
+	}
+	return out
+}
+
+// Open implements [signaling.Relays].
+func (r *relays) Open() protocol.ICE { return r.open(r.chosen("", r.region)) }
+
+func (r *relays) open(chosen []urls) protocol.ICE {
+	stun := r.stun
+	if len(stun) == 0 {
+		for _, u := range chosen {
+			stun = append(stun, u.stun[:min(len(u.stun), 2)]...)
+		}
+	}
+	if len(stun) == 0 {
+		stun = r.own.stun
+	}
+	if len(stun) == 0 {
+		return protocol.ICE{Servers: []protocol.ICEServer{}}
+	}
+	return protocol.ICE{Servers: []protocol.ICEServer{{URLs: stun}}}
+}
+
+// For implements [signaling.Relays].
+func (r *relays) For(f signaling.RelaysFor) protocol.ICE {
+	chosen := r.chosen(f.Call, cmp.Or(f.Region, r.region))
+	if len(r.turn) > 0 {
+		chosen = append(chosen, urls{turn: r.turn})
+	}
+	ice := r.open(chosen)
+	if len(chosen) == 0 {
 		return ice
 	}
 	now := time.Now()
-	username, password, expires := r.minter.Mint(call, string(account), began, now)
-	ice.Servers = append(ice.Servers, protocol.ICEServer{URLs: r.turn, Username: username, Credential: password})
+	username, password, expires := r.minter.Mint(f.Call, string(f.Account), f.Began, now)
+	for _, u := range chosen {
+		ice.Servers = append(ice.Servers, protocol.ICEServer{URLs: u.turn, Username: username, Credential: password})
+	}
 	ice.TTLMS = expires.Sub(now).Milliseconds()
 	return ice
+}
+
+// State implements [signaling.Relays].
+func (r *relays) State(server string) signaling.RelayState {
+	if m := r.states.Load(); m != nil {
+		return (*m)[server]
+	}
+	return signaling.RelayServes
+}
+
+// changed notes how the relays that are known do now.
+func (r *relays) changed() {
+	states := map[string]signaling.RelayState{}
+	for _, k := range r.known() {
+		st := signaling.RelayServes
+		switch {
+		case !k.Gone.IsZero():
+			st = signaling.RelayLost
+		case k.Draining:
+			st = signaling.RelayDrains
+		}
+		for _, text := range k.TURN {
+			u, err := stun.ParseURI(text)
+			if err != nil {
+				continue
+			}
+			at := net.JoinHostPort(u.Host, strconv.Itoa(u.Port))
+			if before, ok := states[at]; !ok || st < before { // started anew at the same place
+				states[at] = st
+			}
+		}
+	}
+	r.states.Store(&states)
 }
 
 // relayHosts returns where devices find the relay of this process: under the

@@ -3,13 +3,40 @@ package main
 import (
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"switchboard/directory"
 	"switchboard/relay"
+	"switchboard/signaling"
+	"switchboard/signaling/protocol"
 )
+
+// testMinter makes credentials that no relay takes.
+func testMinter(t *testing.T) *relay.Minter {
+	t.Helper()
+	m, err := relay.NewMinter([]relay.Secret{{ID: "t", Key: make(relay.Key, 16)}}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// servers are the URLs of ice: those that need no credentials, and those that do.
+func servers(ice protocol.ICE) (stun, turn []string) {
+	for _, s := range ice.Servers {
+		if s.Username == "" {
+			stun = append(stun, s.URLs...)
+		} else {
+			turn = append(turn, s.URLs...)
+		}
+	}
+	return stun, turn
+}
 
 func TestRelaysOfThisProcess(t *testing.T) {
 	addrs := relay.Addrs{UDP: &net.UDPAddr{Port: 3478}, TCP: &net.TCPAddr{Port: 3478}}
@@ -36,9 +63,9 @@ func TestRelaysOfThisProcess(t *testing.T) {
 			[]string{"stun:a"}, []string{"turn:b"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := &relays{stun: test.ice.STUNURLs, turn: test.ice.TURNURLs}
-			r.add(relayHosts(test.ice, test.relay), test.addrs)
-			if diff := cmp.Diff([][]string{test.stun, test.turn}, [][]string{r.stun, r.turn}); diff != "" {
+			r := &relays{stun: test.ice.STUNURLs, turn: test.ice.TURNURLs, own: urlsOf(relayHosts(test.ice, test.relay), test.addrs), minter: testMinter(t)}
+			stun, turn := servers(r.For(signaling.RelaysFor{Call: "call", Account: "account", Began: time.Now()}))
+			if diff := cmp.Diff([][]string{test.stun, test.turn}, [][]string{stun, turn}); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -47,7 +74,71 @@ func TestRelaysOfThisProcess(t *testing.T) {
 
 func TestNoRelayAtAll(t *testing.T) {
 	r := &relays{}
-	if ice := r.For("call", "account", time.Now()); ice.Servers == nil || len(ice.Servers) > 0 || ice.TTLMS != 0 {
+	if ice := r.For(signaling.RelaysFor{Call: "call", Account: "account", Began: time.Now()}); ice.Servers == nil || len(ice.Servers) > 0 || ice.TTLMS != 0 {
 		t.Errorf("got %+v, want an empty list", ice)
+	}
+}
+
+// Devices are given the relays that live, those of the caller's region first.
+func TestRelaysThatAreKnown(t *testing.T) {
+	known := func(name, region, zone string) directory.RelayInfo {
+		return directory.RelayInfo{Incarnation: name + ".1", Relay: directory.Relay{
+			Name: name, Region: region, Zone: zone, Max: 100,
+			STUN: []string{"stun:" + name + ":3478"},
+			TURN: []string{"turn:" + name + ":3478?transport=udp", "turn:" + name + ":3478?transport=tcp", "turns:" + name + ":5349?transport=tcp"},
+		}}
+	}
+	eu1, eu2, us := known("eu1", "eu", "a"), known("eu2", "eu", "a"), known("us", "us", "b")
+	list := []directory.RelayInfo{eu1, eu2, us}
+	r := &relays{region: "us", minter: testMinter(t), own: urls{turn: []string{"turn:own:3478"}}, known: func() []directory.RelayInfo { return list }}
+	turn := func(call, region string) []string {
+		_, all := servers(r.For(signaling.RelaysFor{Call: call, Account: "account", Began: time.Now(), Region: region}))
+		return all
+	}
+	got := turn("call", "eu")
+	first := strings.TrimSuffix(strings.TrimPrefix(got[0], "turn:"), ":3478?transport=udp")
+	want := []string{"turn:" + first + ":3478?transport=udp", "turn:" + first + ":3478?transport=tcp", "turns:" + first + ":5349?transport=tcp", "turn:us:3478?transport=udp", "turns:us:5349?transport=tcp"}
+	if diff := cmp.Diff(want, got); diff != "" || first == "us" {
+		t.Errorf("of %s:\n%s", first, diff)
+	}
+	if got := turn("call", ""); !strings.HasPrefix(got[0], "turn:us:") {
+		t.Errorf("the region is not known, and the first is %s, not of this process's region", got[0])
+	}
+	stun, _ := servers(r.Open())
+	if len(stun) != 2 || stun[0] != "stun:us:3478" {
+		t.Errorf("open to all: %v", stun)
+	}
+
+	// One is drained, one has gone, and one was started anew at the same place.
+	list = slices.Clone(list)
+	list[0].Draining, list[1].Gone = true, time.Now()
+	r.changed()
+	for server, want := range map[string]signaling.RelayState{
+		"eu1:3478": signaling.RelayDrains, "eu1:5349": signaling.RelayDrains, "eu2:3478": signaling.RelayLost, "us:3478": signaling.RelayServes, "other:3478": signaling.RelayServes,
+	} {
+		if got := r.State(server); got != want {
+			t.Errorf("%s: %s, want %s", server, got, want)
+		}
+	}
+	if got := turn("call", "eu"); len(got) != 3 || !strings.HasPrefix(got[0], "turn:us:") {
+		t.Errorf("with the others gone: %v", got)
+	}
+	again := eu2
+	again.Incarnation = "eu2.2"
+	list = append(list, again)
+	r.changed()
+	if got := r.State("eu2:3478"); got != signaling.RelayServes {
+		t.Errorf("started anew: %s", got)
+	}
+
+	// None is left: this process's own, which has not made itself known yet.
+	list = nil
+	if got := turn("call", "eu"); len(got) != 1 || got[0] != "turn:own:3478" {
+		t.Errorf("none known: %v", got)
+	}
+	// What is configured is told with the rest.
+	r.turn, list = []string{"turn:configured:3478"}, []directory.RelayInfo{us}
+	if got := turn("call", "eu"); len(got) != 4 || got[3] != "turn:configured:3478" {
+		t.Errorf("with what is configured: %v", got)
 	}
 }

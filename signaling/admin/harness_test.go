@@ -78,7 +78,10 @@ func open(t testing.TB) *office {
 		},
 		Pushes: o.pushes,
 		Relays: func() []Relay {
-			return []Relay{{URLs: []string{"turn:192.0.2.1:3478"}, Here: true, Allocations: new(2)}, {URLs: []string{"stun:192.0.2.2:3478"}}}
+			return []Relay{
+				{Name: "relay-1.abcd1234", Region: "eu", State: "draining", URLs: []string{"turn:192.0.2.1:3478"}, Here: true, Allocations: new(2), Max: 100},
+				{State: "configured", URLs: []string{"stun:192.0.2.2:3478"}},
+			}
 		},
 		Log: slog.New(slog.NewJSONHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})

@@ -78,12 +78,18 @@ type Nodes struct {
 	Nodes []Node `json:"nodes"`
 }
 
-// Relay is a STUN or TURN server that devices are told of.
+// Relay is a relay, or another server, that devices are told of.
 type Relay struct {
-	URLs []string `json:"urls" doc:"RFC 7064, RFC 7065"`
-	Here bool     `json:"here" doc:"it is in the process that answers"`
-	// Allocations is not known of other processes' relays.
-	Allocations *int `json:"allocations,omitempty" min:"0" doc:"how many it serves; absent where that is not known"`
+	Name   string `json:"name,omitempty" doc:"its incarnation; absent for what is only configured"`
+	Region string `json:"region,omitempty"`
+	Zone   string `json:"zone,omitempty" doc:"what fails together with it"`
+	State  string `json:"state" enum:"serving draining gone configured" doc:"gone: it died or stopped within the last hour; configured: it is named in this node's settings, and nothing more is known"`
+	// Allocations and Max are not known of what is only configured.
+	Allocations *int     `json:"allocations,omitempty" min:"0" doc:"how many it serves, as it last told; absent where that is not known"`
+	Max         int      `json:"max,omitempty" min:"0" doc:"how many it may serve"`
+	Version     string   `json:"version,omitempty"`
+	Here        bool     `json:"here" doc:"it is part of the process that answers"`
+	URLs        []string `json:"urls" doc:"RFC 7064, RFC 7065"`
 }
 
 // Relays are those that the node tells devices of.

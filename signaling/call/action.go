@@ -32,10 +32,12 @@ type (
 		To          protocol.Role
 		Description protocol.CallDescribe
 	}
-	// TellState sends call.state to a side.
+	// TellState sends call.state to a side, with Servers also the ICE servers that
+	// it is to use from now on.
 	TellState struct {
-		To    protocol.Role
-		State protocol.CallState
+		To      protocol.Role
+		State   protocol.CallState
+		Servers bool
 	}
 	// TellEnded sends call.ended to the caller or to a device of the callee.
 	TellEnded struct {

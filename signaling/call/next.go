@@ -399,8 +399,9 @@ func (c *Call) noteFigures(e Report) {
 	}
 }
 
-// relayLost asks the caller to restart ICE if the relay carries the call. The
-// server is forgotten, so that a repeat has no effect.
+// relayLost gives both sides other ICE servers, and then asks the caller to restart
+// ICE, if the relay carries the call. The server is forgotten, so that a repeat has
+// no effect.
 func (c *Call) relayLost(e RelayLost) []Action {
 	if !c.Talking() {
 		return nil
@@ -417,14 +418,20 @@ func (c *Call) relayLost(e RelayLost) []Action {
 		return nil
 	}
 	c.Moves++
-	return []Action{TellState{protocol.Caller, protocol.CallState{Call: c.ID, State: c.State, Restart: true}}}
+	st := protocol.CallState{Call: c.ID, State: c.State}
+	ask := st
+	ask.Restart = true
+	return []Action{
+		TellState{To: protocol.Callee, State: st, Servers: true},
+		TellState{To: protocol.Caller, State: ask, Servers: true},
+	}
 }
 
 // enter changes to a state of a call that has been answered, and tells both.
 func (c *Call) enter(s protocol.State, timer ...Action) []Action {
 	c.State = s
 	st := protocol.CallState{Call: c.ID, State: s}
-	return append(timer, TellState{protocol.Caller, st}, TellState{protocol.Callee, st})
+	return append(timer, TellState{To: protocol.Caller, State: st}, TellState{To: protocol.Callee, State: st})
 }
 
 // restartRelayed asks, once, for ICE to be restarted with relays alone. The
@@ -435,7 +442,7 @@ func (c *Call) restartRelayed(now time.Time) []Action {
 	follow := protocol.CallState{Call: c.ID, State: c.State, RelayOnly: true}
 	return []Action{
 		c.start(TimerConnect, ConnectFor, now),
-		TellState{protocol.Caller, ask}, TellState{protocol.Callee, follow},
+		TellState{To: protocol.Caller, State: ask}, TellState{To: protocol.Callee, State: follow},
 	}
 }
 

@@ -246,6 +246,9 @@ func actionWord(a Action) string {
 		if a.State.RelayOnly {
 			w += " by relays alone"
 		}
+		if a.Servers {
+			w += " with servers"
+		}
 		return w
 	case TellEnded:
 		w := fmt.Sprintf("tell %s %s", device(a.To, a.Device), a.Reason)

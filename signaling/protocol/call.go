@@ -288,6 +288,9 @@ type CallState struct {
 	// RelayOnly.
 	Restart   bool `json:"restart,omitempty"`
 	RelayOnly bool `json:"relay_only,omitempty"`
+	// ICE holds the servers to use from now on, where others must be: a relay of the
+	// call is drained or has died.
+	ICE *ICE `json:"ice,omitempty"`
 }
 
 // CallEnded tells a device that the call is over for it.

@@ -2583,6 +2583,8 @@ export class Call extends EventTarget {
     if (this.#over) return
     if (d.state === 'ringing') this.ringing({ waiting: this.peerInCall })
     else if (this.isAnswered) this.#server = d.state
+    if (d.ice) this.#ice = d.ice // a relay of the call is about to stop, or has died
+    if (d.ice && this.pc) this.#configure(this.pc)
     if (d.restart) this.restart({ relayOnly: d.relay_only })
     else if (d.relay_only) this.#useRelays() // the other side restarts
     this.#review()

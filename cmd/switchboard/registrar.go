@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"switchboard/directory"
+	"switchboard/directory/natsnode"
+	"switchboard/relay"
+)
+
+// registrar makes this process's relay known through NATS. It implements
+// [relay.Registrar].
+type registrar struct {
+	name, region, zone string
+	hosts              []string
+	log                *slog.Logger
+	// nats gives the connection, and what lets go of it.
+	nats func(context.Context) (n *natsnode.Node, done func(), err error)
+}
+
+// newRegistrar returns what makes the relay known, or nil in a process that has no
+// NATS: signaling nodes must then be told of the relay by their settings.
+func (n *node) newRegistrar() relay.Registrar {
+	c := n.config
+	r := &registrar{name: c.Node, region: c.Region, zone: c.Zone, hosts: relayHosts(c.ICE, c.Relay), log: n.log}
+	switch {
+	case c.Has(RoleSignaling): // by the time that the relay runs, it is there
+		r.nats = func(context.Context) (*natsnode.Node, func(), error) { return n.nats, func() {}, nil }
+	case c.NATS.URL != "":
+		r.nats = func(ctx context.Context) (*natsnode.Node, func(), error) {
+			nats, err := natsnode.Open(ctx, c.NATS, n.log)
+			if err != nil {
+				return nil, nil, err
+			}
+			return nats, func() { _ = nats.Close(ctx) }, nil
+		}
+	default:
+		n.log.Info("nats.url is empty: signaling nodes hear of this relay by their ice.turn_urls alone")
+		return nil
+	}
+	return r
+}
+
+// The time between attempts to reach NATS doubles from the first to the second.
+const (
+	natsAgain     = time.Second
+	natsAgainMost = 15 * time.Second
+)
+
+// Run implements [relay.Registrar].
+func (r *registrar) Run(ctx context.Context, status func() relay.Status, changed <-chan struct{}) {
+	for wait := natsAgain; ; wait = min(2*wait, natsAgainMost) {
+		nats, done, err := r.nats(ctx)
+		if err == nil {
+			defer done()
+			r.hold(ctx, nats, status, changed)
+			return
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		r.log.Warn("relay not made known; no calls are sent to it until it is", "error", err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *registrar) hold(ctx context.Context, nats *natsnode.Node, status func() relay.Status, changed <-chan struct{}) {
+	lease, err := directory.NewRelayLease(nats.Conn(), nats.JetStream(), r.name, r.log)
+	if err != nil {
+		r.log.Error("relay not made known", "error", err)
+		return
+	}
+	lease.Hold(ctx, func() directory.Relay {
+		s := status()
+		u := urlsOf(r.hosts, s.Addrs)
+		return directory.Relay{
+			Region: r.region, Zone: r.zone, Version: codeVersion(), Started: s.Started.UTC().Truncate(time.Second),
+			STUN: u.stun, TURN: u.turn, Allocations: s.Allocations, Max: s.Max, Draining: s.Draining,
+		}
+	}, changed)
+}
