@@ -55,8 +55,43 @@ func TestSampleCluster(t *testing.T) {
 	}
 	talk(t, a, b)
 	at(t, n, p).must([]string{"connected"}, "lookup", alice) // counts what waits
+	checkRelay(t, files, n, p, a)
 	checkPushes(t, a, b, at(t, n, p), hook)
 	checkDenied(t, c)
+}
+
+// checkRelay runs a relay on relay-only.yaml, which calls find though no node's
+// settings name it.
+func checkRelay(t *testing.T, files *sampleFiles, n *node, p *process, a *client.Client) {
+	t.Helper()
+	key, err := relayKeyText(n.config.SecretFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeSecret(filepath.Join(files.dir, "relay-secret"), key); err != nil {
+		t.Fatal(err)
+	}
+	c, _, err := Load(files.read(t, "relay-only.yaml"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Development, c.Relay.Listen, c.Ops.Listen, c.NATS.NKeyFile = true, "127.0.0.1:0", "127.0.0.1:0", filepath.Join(files.dir, "relay.nk")
+	r := start(t, newNode(c.implied(), Options{Stdout: io.Discard, LogTo: t.Output()}))
+	o := at(t, n, p)
+	eventually(t, func() bool { _, out, _ := o.run("relays"); return strings.Contains(out, "turn:"+r.Relay["udp"]) })
+	o.must([]string{`^relay-1\.\w+ +eu +- +serving +0 of 8000 `}, "relays")
+	ice, err := a.ICE(t.Context(), client.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	allocate(t, ice)
+	if err := r.end(); err != nil {
+		t.Fatal(err)
+	}
+	o.must([]string{`^relay-1\.\w+ +eu +- +gone `}, "relays")
+	if ice, err = a.ICE(t.Context(), client.NewID()); err != nil || len(ice.Servers) > 0 {
+		t.Errorf("with no relay left: %+v, %v", ice.Servers, err)
+	}
 }
 
 // checkPushes has a push stored, tried, kept and dropped.
@@ -131,7 +166,12 @@ func newSampleFiles(t *testing.T) *sampleFiles {
 	if err := os.WriteFile(filepath.Join(f.dir, "nats.nk"), seed, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	relay, relaySeed := natsKey(t)
+	if err := os.WriteFile(filepath.Join(f.dir, "relay.nk"), relaySeed, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	pairs := []string{
+		"UDUSP5MNUOMBK7SL6ZSM2QL3GVKC5GEOPBZALY7RMZ27QDPMOL4FWI3S", relay, "/etc/switchboard/relay-secret", f.dir + "/relay-secret",
 		"/etc/switchboard/nats-ca.pem", f.dir + "/cert.pem", "/etc/switchboard/nats-cert.pem", f.dir + "/cert.pem",
 		"/etc/switchboard/nats-key.pem", f.dir + "/key.pem", "/etc/switchboard/nats.nk", f.dir + "/nats.nk",
 		"/etc/switchboard/secret", f.dir + "/secret", "/var/lib/switchboard", f.dir + "/data",

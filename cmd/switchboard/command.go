@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/nats-io/nkeys"
+
 	"switchboard/signaling/admin"
 )
 
@@ -36,6 +38,9 @@ Usage:
       derived from the master secret.
   switchboard gen-secret -admin [-out FILE]
       The same with a token for the operators' API.
+  switchboard gen-secret -nkey -out FILE
+      Make an NKey with which a relay or a node shows NATS who it is: the seed
+      goes to a new file, for nats.nkey_file, and the public key is printed.
   switchboard admin COMMAND
       Ask a running server, or change what it does: look up a number, list
       nodes, sessions and relays, end a session, drain a node. "switchboard
@@ -190,9 +195,13 @@ func (p program) genSecret(args []string) error {
 	file := p.configFlag(f)
 	forRelay := f.Bool("relay", false, "the key for relays")
 	forAdmin := f.Bool("admin", false, "a token for the operators' API")
+	forNATS := f.Bool("nkey", false, "an NKey for NATS")
 	out := f.String("out", "", "new `file` to write to")
 	if err := parse(f, args); err != nil {
 		return err
+	}
+	if *forNATS {
+		return p.genNKey(*out)
 	}
 	text := newSecret()
 	if *forAdmin {
@@ -212,6 +221,30 @@ func (p program) genSecret(args []string) error {
 		return nil
 	}
 	return writeSecret(*out, text)
+}
+
+// genNKey makes a key for NATS. The seed is for a file alone.
+func (p program) genNKey(out string) error {
+	if out == "" {
+		return usageError{errors.New("gen-secret -nkey: needs -out, a new file for the seed; the public key is printed")}
+	}
+	key, err := nkeys.CreateUser()
+	if err != nil {
+		return err
+	}
+	seed, err := key.Seed()
+	if err != nil {
+		return err
+	}
+	public, err := key.PublicKey()
+	if err != nil {
+		return err
+	}
+	if err := writeSecret(out, string(seed)+"\n"); err != nil {
+		return err
+	}
+	fmt.Fprintln(p.stdout, public)
+	return nil
 }
 
 func (p program) version(args []string) error {

@@ -31,6 +31,8 @@ type Config struct {
 	// where gateways join several. Empty leaves it to NATS, which takes the one
 	// that the first node is connected to.
 	Placement string `yaml:"placement"`
+	// Relays has an embedded server listen for relays.
+	Relays RelaysConfig `yaml:"relays"`
 	// Dir is where the embedded server keeps its files. The program sets it
 	// from its data directory.
 	Dir string `yaml:"-"`
@@ -59,6 +61,8 @@ func (c Config) Validate() error {
 	need(c.Placement == "" || isClusterName.MatchString(c.Placement), "placement", "must be the name of a NATS cluster: letters, digits, - and _, at most 64")
 	need(c.CredsFile == "" || c.NKeyFile == "", "nkey_file", "and creds_file are both given; use one")
 	need((c.CertFile == "") == (c.KeyFile == ""), "cert_file", "goes together with key_file")
+	need(c.URL == "" || c.Relays == RelaysConfig{}, "relays", "is for an embedded server, but url names a cluster; its servers say who may connect")
+	errs = append(errs, c.Relays.validate())
 	need(validPrefix(c.InboxPrefix), "inbox_prefix", "must be letters, digits, -, _ and dots in between, at most 64")
 	return errors.Join(errs...)
 }

@@ -19,13 +19,14 @@ import (
 // nothing more for as long as it runs; so it is started anew once there is room.
 type embedded struct {
 	// Static.
-	options *server.Options
+	gate    *gate // for relays; nil if there is none. Owned by watch.
 	log     *slog.Logger
 	stop    context.CancelFunc // ends watch
 	watcher sync.WaitGroup
 
-	mu     sync.Mutex
-	server *server.Server
+	mu      sync.Mutex
+	options *server.Options
+	server  *server.Server
 }
 
 const (
@@ -40,10 +41,10 @@ const (
 	restartPause = 10 * time.Second
 )
 
-// embed starts a server on a directory, and watches over it until it is closed.
-func embed(o *server.Options, log *slog.Logger) (*embedded, error) {
+// embed starts a server on a directory, with a gate for relays or none, and watches over it until it is closed.
+func embed(o *server.Options, g *gate, log *slog.Logger) (*embedded, error) {
 	ctx, stop := context.WithCancel(context.Background())
-	e := &embedded{options: o, log: log, stop: stop}
+	e := &embedded{options: o, gate: g, log: log, stop: stop}
 	if err := e.start(); err != nil {
 		e.close()
 		return nil, err
@@ -63,7 +64,7 @@ func (e *embedded) current() *server.Server {
 
 // start starts a server and returns when it can be used.
 func (e *embedded) start() error {
-	s, err := server.NewServer(e.options.Clone())
+	s, err := server.NewServer(e.settings())
 	if err != nil {
 		return fmt.Errorf("embedded NATS: %w", err)
 	}
@@ -76,6 +77,30 @@ func (e *embedded) start() error {
 		return errors.New("embedded NATS: not ready in time")
 	}
 	return nil
+}
+
+// settings are a copy of those that the server has, or will have.
+func (e *embedded) settings() *server.Options {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.options.Clone()
+}
+
+// admit has the gate opened to whom its file names now.
+func (e *embedded) admit() {
+	o := e.settings()
+	err := e.gate.admit(o)
+	if err == nil {
+		e.mu.Lock()
+		e.options = o
+		e.mu.Unlock()
+		err = e.current().ReloadOptions(o.Clone())
+	}
+	if err != nil {
+		e.log.Warn("keys of relays not read again; those that were read before hold", "error", err)
+		return
+	}
+	e.log.Info("keys of relays read again", "relays", len(o.Nkeys))
 }
 
 func (e *embedded) end() {
@@ -96,12 +121,15 @@ func (e *embedded) close() {
 func (e *embedded) watch(ctx context.Context) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	started, bad := time.Now(), 0
+	started, bad, dir := time.Now(), 0, e.settings().StoreDir
 	for {
 		select {
 		case <-look.C:
 		case <-ctx.Done():
 			return
+		}
+		if e.gate != nil && e.gate.stale() {
+			e.admit()
 		}
 		if e.healthy() {
 			bad = 0
@@ -110,7 +138,7 @@ func (e *embedded) watch(ctx context.Context) {
 		if bad++; bad == 1 {
 			e.log.Error("embedded NATS has given up its files; it is started anew once there is room on the disk")
 		}
-		if bad < 2 || time.Since(started) < restartPause || !hasRoom(e.options.StoreDir) {
+		if bad < 2 || time.Since(started) < restartPause || !hasRoom(dir) {
 			continue
 		}
 		e.end()

@@ -66,7 +66,7 @@ func (n *Node) attach(ctx context.Context, c LeafConfig, log *slog.Logger) (err 
 	o.ServerName, o.JetStreamDomain = "switchboard-embedded", LeafDomain
 	o.LeafNode.Remotes = []*server.RemoteLeafOpts{remote}
 	o.LeafNode.ReconnectInterval = time.Second
-	if n.inside, err = embed(o, log); err != nil {
+	if n.inside, err = embed(o, nil, log); err != nil {
 		return err
 	}
 	if n.conn, err = nats.Connect("", nats.InProcessServer(n.inside)); err != nil {

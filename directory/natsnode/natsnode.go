@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -90,11 +91,31 @@ func (n *Node) embed(c Config, opts *[]nats.Option, log *slog.Logger) error {
 		return fmt.Errorf("nats: %w; nats.url says which, in the settings of the nodes that use it; %s has more",
 			ErrMoved, filepath.Join(c.Dir, movedFile))
 	}
-	if n.inside, err = embed(serverOptions(c.Dir), log); err != nil {
+	o := serverOptions(c.Dir)
+	var g *gate
+	if c.Relays.Listen != "" {
+		g = &gate{config: c.Relays}
+		if err := g.open(o); err != nil {
+			return err
+		}
+		*opts = append(*opts, nats.UserInfo(nodeUser, g.password))
+	}
+	if n.inside, err = embed(o, g, log); err != nil {
 		return err
 	}
 	*opts = append(*opts, nats.InProcessServer(n.inside))
+	if g != nil {
+		log.Info("embedded NATS listens for relays", "at", n.inside.current().Addr(), "relays", len(o.Nkeys), "tls", o.TLSConfig != nil)
+	}
 	return nil
+}
+
+// RelaysAddr is where an embedded server listens for relays, nil where it does not.
+func (n *Node) RelaysAddr() net.Addr {
+	if n.inside == nil {
+		return nil
+	}
+	return n.inside.current().Addr()
 }
 
 func serverOptions(dir string) *server.Options {
