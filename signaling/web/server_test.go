@@ -46,13 +46,16 @@ type house struct {
 	addr string // of the public listener, once it is known
 	url  string
 	cmd  *exec.Cmd
+	env  []string // settings of its own
+
+	relays, keys string // where it listens for relays, and the folder with what they need
 }
 
-// newHouse starts a server with nothing in it.
-func newHouse(t testing.TB) *house {
+// newHouse starts a server with nothing in it. Settings are added to its environment.
+func newHouse(t testing.TB, settings ...string) *house {
 	t.Helper()
 	chromium(t) // before anything is built
-	h := &house{t: t, dir: t.TempDir(), addr: "localhost:0"}
+	h := &house{t: t, dir: t.TempDir(), addr: "localhost:0", env: settings}
 	h.start()
 	t.Cleanup(h.kill)
 	return h
@@ -68,6 +71,7 @@ func (h *house) start() {
 	h.cmd.Env = append(os.Environ(),
 		"SWITCHBOARD_DEVELOPMENT=true", "SWITCHBOARD_HTTP_LISTEN="+h.addr, "SWITCHBOARD_OPS_LISTEN=localhost:0", "SWITCHBOARD_ADMIN_LISTEN=", "SWITCHBOARD_RELAY_LISTEN=:0",
 		"SWITCHBOARD_RELAY_TLS_LISTEN=:0", "SWITCHBOARD_AUTH_ADDRESS_BURST=100", "SWITCHBOARD_AUTH_CODE_RESEND=1ms", "SWITCHBOARD_PUSH_WEBPUSH_SUBJECT=mailto:operator@example.org")
+	h.cmd.Env = append(h.cmd.Env, h.env...)
 	log, err := os.Create(filepath.Join(h.dir, "log"))
 	if err != nil {
 		h.t.Fatal(err)

@@ -77,17 +77,24 @@ func (l *line) cut(down bool) {
 }
 
 // gaps are the longest times without a packet of sound and without a picture, in
-// ms, since watch.
-type gaps struct{ Sound, Picture float64 }
+// ms, since watch, and Stall the longest for which the page itself did not get to run.
+type gaps struct{ Sound, Picture, Stall float64 }
+
+// longest is the longer of both, less what the pages' not running may have made of it.
+func (g gaps) longest(other gaps) float64 { return max(g.Sound, g.Picture) - max(g.Stall, other.Stall) }
 
 const watchMedia = `(() => {
 	const now = () => performance.now()
 	const seen = { sound: now(), picture: now() }, longest = { sound: 0, picture: 0 }
 	const gap = (what) => Math.max(longest[what], now() - seen[what])
 	const note = (what) => { longest[what] = gap(what); seen[what] = now() }
-	window.gaps = () => ({ sound: gap('sound'), picture: gap('picture') }) // those that go on, too
+	let stall = 0, ran = now()
+	window.gaps = () => ({ sound: gap('sound'), picture: gap('picture'), stall }) // those that go on, too
+	gaps.since = (what) => now() - seen[what]
 	const last = { audio: 0, video: 0 }
 	setInterval(async () => {
+		stall = Math.max(stall, now() - ran - 50)
+		ran = now()
 		for (const s of (await switchboard.call?.pc?.getStats())?.values() || []) {
 			if (s.type !== 'inbound-rtp') continue
 			const n = s.kind === 'audio' ? s.packetsReceived : s.framesDecoded
