@@ -83,8 +83,9 @@ races: ## Two call each other at once, three devices answer at once, over two no
 	@go test -v -count=1 -timeout 0 -run '^TestRaces$$' ./cmd/switchboard/internal/races -races $(RACES)
 
 .PHONY: kills
-kills: ## kill -9 signaling nodes in every state of a call, and measure the gaps in its media
+kills: tools ## kill -9 signaling nodes in every state of a call, and the relay of a call; drain one; measure the gaps
 	@go test -v -count=1 -run '^TestKills$$' ./cmd/switchboard/internal/kills
+	@go test -v -count=1 -run '^TestRelayOfACall' ./signaling/web | { grep -E '^(---|FAIL|ok)|(after|later|without)' || true; }
 
 # Programs that tests use, each with the Debian package that brings it.
 TOOLS := chromium:chromium turnserver:coturn

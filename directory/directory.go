@@ -75,7 +75,7 @@ func Open(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c Config, 
 		begun: now(), tellNow: make(chan struct{}, 1), rewatch: make(chan struct{}, 1),
 		leases: map[string]heard{}, died: map[string]time.Time{}, relays: map[string]knownRelay{}, waiting: map[Account]time.Time{},
 	}
-	d.metrics = newMetrics(d.counts, d.queued.Load)
+	d.metrics = newMetrics(d.counts, d.queued.Load, d.countRelays)
 	var err error
 	if d.replies, err = newReplies(nc); err != nil {
 		return nil, unavailable(err)

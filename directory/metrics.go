@@ -44,15 +44,17 @@ type metrics struct {
 	lost    prometheus.Counter
 	swept   prometheus.Counter
 	nodes   prometheus.GaugeFunc
+	relays  []prometheus.Collector
 	unseen  prometheus.GaugeFunc
 	queued  prometheus.GaugeFunc
 }
 
 // newMetrics makes them; counts tells how many nodes live, and how many
 // accounts wait for it to be written down when they were last seen; queued, how
-// many requests of other nodes wait.
-func newMetrics(counts func() (nodes, unseen int), queued func() int64) *metrics {
+// many requests of other nodes wait; relays, how many relays live and are drained or not.
+func newMetrics(counts func() (nodes, unseen int), queued func() int64, relays func(draining bool) int) *metrics {
 	return &metrics{
+		relays: []prometheus.Collector{relayGauge("serving", relays, false), relayGauge("draining", relays, true)},
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "switchboard_directory_operations_total",
 			Help: "Operations on the directory that ended, by result.",
@@ -89,8 +91,15 @@ func newMetrics(counts func() (nodes, unseen int), queued func() int64) *metrics
 	}
 }
 
+func relayGauge(state string, count func(draining bool) int, draining bool) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "switchboard_directory_relays", Help: "Relays whose lease holds, by whether they are drained.",
+		ConstLabels: prometheus.Labels{"state": state},
+	}, func() float64 { return float64(count(draining)) })
+}
+
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.results, m.seconds, m.refused, m.lost, m.swept, m.nodes, m.unseen, m.queued}
+	return append([]prometheus.Collector{m.results, m.seconds, m.refused, m.lost, m.swept, m.nodes, m.unseen, m.queued}, m.relays...)
 }
 
 // Describe implements [prometheus.Collector].

@@ -228,7 +228,7 @@ func TestMetrics(t *testing.T) {
 	}
 	for _, want := range []string{
 		"switchboard_directory_operations_total{op=resolve}", "switchboard_directory_operations_total{result=not_found}",
-		"switchboard_directory_operation_seconds{op=resolve}", "switchboard_directory_nodes",
+		"switchboard_directory_operation_seconds{op=resolve}", "switchboard_directory_nodes", "switchboard_directory_relays{state=serving}",
 		"switchboard_directory_seen_pending", "switchboard_directory_bindings_swept_total", "switchboard_directory_requests_refused_total",
 	} {
 		if !got[want] {

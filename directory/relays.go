@@ -86,6 +86,17 @@ func (d *Directory) Relays() []RelayInfo {
 	return all
 }
 
+// countRelays counts those that live, and are drained or not.
+func (d *Directory) countRelays(draining bool) int {
+	n := 0
+	for _, r := range d.Relays() {
+		if r.Gone.IsZero() && r.Draining == draining {
+			n++
+		}
+	}
+	return n
+}
+
 // noteRelay notes what the watch brings of a relay's lease.
 func (d *Directory) noteRelay(incarnation string, u jetstream.KeyValueEntry) {
 	if u.Operation() != jetstream.KeyValuePut {
@@ -200,6 +211,10 @@ const maxRelayURL = 300
 // RelayLease makes a relay known to the nodes, with no rights in NATS but to write its
 // own lease: to publish to $KV.NODES.r.<name>.*, and to be answered.
 type RelayLease struct {
+	// OnKnown is called, if not nil, when the nodes begin to know of the relay and
+	// when that ends. It must be set before [RelayLease.Hold].
+	OnKnown func(known bool)
+
 	bucket bucket
 	name   string
 	key    string
@@ -235,6 +250,9 @@ func (l *RelayLease) Hold(ctx context.Context, status func() Relay, changed <-ch
 			l.log.Warn("relay not made known; no calls are sent to it until it is", "error", err)
 		case err == nil && !held:
 			l.log.Info("relay is known to the signaling nodes", "relay", l.name)
+		}
+		if now := err == nil; now != held && l.OnKnown != nil {
+			l.OnKnown(now)
 		}
 		held, failing = err == nil, err != nil
 		select {

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"switchboard/directory"
 	"switchboard/directory/natsnode"
 	"switchboard/relay"
@@ -16,6 +18,7 @@ type registrar struct {
 	name, region, zone string
 	hosts              []string
 	log                *slog.Logger
+	known              prometheus.Gauge
 	// nats gives the connection, and what lets go of it.
 	nats func(context.Context) (n *natsnode.Node, done func(), err error)
 }
@@ -25,6 +28,10 @@ type registrar struct {
 func (n *node) newRegistrar() relay.Registrar {
 	c := n.config
 	r := &registrar{name: c.Node, region: c.Region, zone: c.Zone, hosts: relayHosts(c.ICE, c.Relay), log: n.log}
+	r.known = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "switchboard_relay_known",
+		Help: "Whether the signaling nodes know of this relay: 0 sends no calls here, but those of nodes whose settings name it.",
+	})
 	switch {
 	case c.Has(RoleSignaling): // by the time that the relay runs, it is there
 		r.nats = func(context.Context) (*natsnode.Node, func(), error) { return n.nats, func() {}, nil }
@@ -40,6 +47,7 @@ func (n *node) newRegistrar() relay.Registrar {
 		n.log.Info("nats.url is empty: signaling nodes hear of this relay by their ice.turn_urls alone")
 		return nil
 	}
+	n.metrics.MustRegister(r.known)
 	return r
 }
 
@@ -75,6 +83,12 @@ func (r *registrar) hold(ctx context.Context, nats *natsnode.Node, status func()
 	if err != nil {
 		r.log.Error("relay not made known", "error", err)
 		return
+	}
+	lease.OnKnown = func(known bool) {
+		r.known.Set(0)
+		if known {
+			r.known.Set(1)
+		}
 	}
 	lease.Hold(ctx, func() directory.Relay {
 		s := status()

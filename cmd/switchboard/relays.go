@@ -184,15 +184,18 @@ func (r *relays) State(server string) signaling.RelayState {
 	return signaling.RelayServes
 }
 
-// changed notes how the relays that are known do now.
+// changed notes how the relays that are known do now. As long as there is no other to
+// go to, calls stay on one that is drained.
 func (r *relays) changed() {
 	states := map[string]signaling.RelayState{}
-	for _, k := range r.known() {
+	known := r.known()
+	elsewhere := len(r.turn) > 0 || slices.ContainsFunc(known, func(k directory.RelayInfo) bool { return k.Gone.IsZero() && !k.Draining })
+	for _, k := range known {
 		st := signaling.RelayServes
 		switch {
 		case !k.Gone.IsZero():
 			st = signaling.RelayLost
-		case k.Draining:
+		case k.Draining && elsewhere:
 			st = signaling.RelayDrains
 		}
 		for _, text := range k.TURN {

@@ -131,6 +131,14 @@ func TestRelaysThatAreKnown(t *testing.T) {
 		t.Errorf("started anew: %s", got)
 	}
 
+	// The only one that is left is drained.
+	list = []directory.RelayInfo{eu1}
+	list[0].Draining = true
+	r.changed()
+	if got := r.State("eu1:3478"); got != signaling.RelayServes {
+		t.Errorf("calls are to leave the only relay: %s", got)
+	}
+
 	// None is left: this process's own, which has not made itself known yet.
 	list = nil
 	if got := turn("call", "eu"); len(got) != 1 || got[0] != "turn:own:3478" {
