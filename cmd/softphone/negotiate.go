@@ -383,9 +383,9 @@ func (p *phone) connection(s webrtc.PeerConnectionState) {
 		if p.times.connected.IsZero() {
 			p.times.connected = time.Now()
 		}
-		servers := turnServers(p.ice)
+		ice := p.ice
 		p.request("report", func(ctx context.Context) error {
-			p.findServer(ctx, servers)
+			p.findServer(ctx, ice)
 			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaConnected, Path: p.path()})
 		})
 	case webrtc.PeerConnectionStateDisconnected:

@@ -263,9 +263,9 @@ func (p *phone) path() *protocol.Path {
 	return path
 }
 
-// findServer finds out which relay is in use.
-func (p *phone) findServer(ctx context.Context, servers []string) {
-	server := serverAt(ctx, servers, p.localAddress())
+// findServer finds out which relay of ice is in use.
+func (p *phone) findServer(ctx context.Context, ice protocol.ICE) {
+	server := serverAt(ctx, turnServers(ice, p.relayTransport()), p.localAddress())
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.server = server
@@ -281,13 +281,14 @@ func (p *phone) localAddress() string {
 	return ""
 }
 
-// turnServers are the TURN servers of ice, as host:port.
-func turnServers(ice protocol.ICE) []string {
+// turnServers are the TURN servers of ice that are reached over a transport, as
+// host:port.
+func turnServers(ice protocol.ICE, transport string) []string {
 	var all []string
 	for _, s := range ice.Servers {
 		for _, text := range s.URLs {
 			u, err := stun.ParseURI(text)
-			if err != nil || u.Scheme != stun.SchemeTypeTURN && u.Scheme != stun.SchemeTypeTURNS {
+			if err != nil || u.Scheme != stun.SchemeTypeTURN && u.Scheme != stun.SchemeTypeTURNS || transportOf(text) != transport {
 				continue
 			}
 			if at := net.JoinHostPort(u.Host, strconv.Itoa(u.Port)); !slices.Contains(all, at) {
@@ -300,20 +301,27 @@ func turnServers(ice protocol.ICE) []string {
 
 // serverAt returns which of the servers has relayed from an address, "" if that is not
 // known: the ICE library does not tell. Servers that relay from other addresses than
-// they are reached at are found only if there is no other.
+// they are reached at are found only if there is no other, and those that share an
+// address are not told apart.
 func serverAt(ctx context.Context, servers []string, relayed string) string {
 	if len(servers) == 1 {
 		return servers[0]
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupWithin)
 	defer cancel()
+	found := ""
 	for _, server := range servers {
 		host, _, _ := net.SplitHostPort(server)
-		if addrs, err := net.DefaultResolver.LookupHost(ctx, host); err == nil && slices.Contains(addrs, relayed) {
-			return server
+		addrs, err := net.DefaultResolver.LookupHost(ctx, host)
+		switch {
+		case err != nil || !slices.Contains(addrs, relayed):
+		case found != "":
+			return ""
+		default:
+			found = server
 		}
 	}
-	return ""
+	return found
 }
 
 // lookupWithin bounds the look-up of relays' names.
