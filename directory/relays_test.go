@@ -193,3 +193,30 @@ func TestDecodeRelay(t *testing.T) {
 		}
 	}
 }
+
+// While NATS is away, relays cannot tell that they live: a node that cannot renew its
+// own lease thinks none of them dead, and when NATS is back each has the time to tell.
+func TestRelaysWhileNATSIsAway(t *testing.T) {
+	t.Parallel()
+	n := directorytest.NATS(t)
+	d := directorytest.Open(t, n, "n1", nil)
+	gone := func() bool { r, _ := relayOf(d, "relay-1"); return !r.Gone.IsZero() }
+	directory.KnowRelay(d, "relay-1.abc", directory.Relay{Name: "relay-1"})
+
+	good := directory.LeaseGood(d)
+	directory.SetLeaseGood(d, time.Now().Add(-time.Second))
+	directory.AgeRelays(d, time.Minute)
+	if gone() {
+		t.Fatal("a relay has gone while NATS is away")
+	}
+	directory.WatchedAnew(d)
+	directory.SetLeaseGood(d, good)
+	directory.AgeRelays(d, 5*time.Second)
+	if gone() {
+		t.Fatal("a relay has gone though NATS is just back")
+	}
+	directory.AgeRelays(d, 5*time.Second)
+	if !gone() {
+		t.Error("a relay that says nothing has not gone")
+	}
+}
