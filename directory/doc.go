@@ -12,6 +12,7 @@
 //	PRES    <account>.<device>   [Binding], in memory       at connect and disconnect
 //	        n.<incarnation>      that they are there        with the lease
 //	NODES   n.<incarnation>      [Lease], in memory         every few seconds
+//	        r.<name>.<start>     [Relay], in memory         every two seconds, by the relay
 //	        sweep                who is the janitor         when a node has died
 //	        idle                 who looked for idle        every few hours
 //	                             devices
@@ -67,6 +68,13 @@
 // left and writes down until when their accounts were seen. With the embedded
 // server there is no other node, and what it had in memory ends with it: after
 // it was killed, last seen is when devices last left in order.
+//
+// # Relays
+//
+// A relay holds a lease, too, a [RelayLease], by a connection that may do nothing else,
+// and tells with each renewal where it is and what it has to do. [Directory.Relays]
+// lists those that live and, for an hour, those that have gone. While a node cannot
+// reach NATS it thinks of none that it has gone.
 //
 // # Between nodes
 //
