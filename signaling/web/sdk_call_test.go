@@ -421,6 +421,29 @@ func TestGlareThatWasNone(t *testing.T) {
 	st.page.wait(`happened('call') === 1 && client.calls.get('c1')?.state === 'ringing'`)
 }
 
+// A relay is drained or has died: both sides use the servers that they are given, the
+// caller at once.
+func TestOtherServers(t *testing.T) {
+	const servers = `call.pc.getConfiguration().iceServers.flatMap((s) => s.urls).join()`
+	other := fields{"servers": []any{fields{"urls": []string{"turn:127.0.0.1:9"}, "username": "u", "credential": "c"}}}
+	st := newStage(t)
+	p := st.connect(nil)
+	m := st.connected(p)
+	before := value[string](st.page, `call.pc.localDescription.sdp`)
+	p.tell(protocol.TypeCallState, fields{"call": m.Call, "state": "active", "ice": other})
+	st.page.wait(servers + ` === 'turn:127.0.0.1:9'`)
+	if value[string](st.page, `call.pc.localDescription.sdp`) != before {
+		t.Error("a side restarts that was not asked to")
+	}
+	third := fields{"servers": []any{fields{"urls": []string{"turn:127.0.0.1:10"}, "username": "u", "credential": "c"}}}
+	p.tell(protocol.TypeCallState, fields{"call": m.Call, "state": "active", "restart": true, "ice": third})
+	offer := new(protocol.CallDescribe)
+	decode(t, p.find(protocol.TypeCallDescribe), offer) // and asks for nothing first
+	if got := value[string](st.page, servers); got != "turn:127.0.0.1:10" || !offer.Restart || genOf(offer.SDP) == genOf(m.SDP) {
+		t.Errorf("restart %v, generation %q after %q, with %s", offer.Restart, genOf(offer.SDP), genOf(m.SDP), got)
+	}
+}
+
 func TestRestart(t *testing.T) {
 	st := newStage(t)
 	p := st.connect(nil)
