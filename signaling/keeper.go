@@ -41,13 +41,16 @@ func (s *Server) Run(ctx context.Context) error {
 	defer tick.Stop()
 	var before []string
 	var search time.Time // when all calls are to be looked through
+	var searched time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		case <-s.search:
-			search = time.Time{}
+			if search = (time.Time{}); time.Since(searched) < lookEvery {
+				continue // at the next tick: a relay that comes and goes is not to keep everybody busy
+			}
 		}
 		var nodes []string
 		for _, n := range s.Nodes.NodeList() {
@@ -61,7 +64,8 @@ func (s *Server) Run(ctx context.Context) error {
 		if !gone && time.Now().Before(search) {
 			continue
 		}
-		search = time.Now().Add(searchEvery/2 + rand.N(searchEvery))
+		searched = time.Now()
+		search = searched.Add(searchEvery/2 + rand.N(searchEvery))
 		if err := s.calls.searchAll(ctx, nodes); err != nil && ctx.Err() == nil {
 			s.log.Warn("calls not looked through for those that nobody keeps, or that must leave a relay", "error", err)
 			if errors.Is(err, callstore.ErrUnavailable) {
