@@ -114,6 +114,11 @@ func (d *Directory) noteRelay(incarnation string, u jetstream.KeyValueEntry) {
 	d.mu.Lock()
 	old, known := d.relays[incarnation]
 	changed := !known || !old.Gone.IsZero() || old.Draining != r.Draining
+	for other, o := range d.relays { // one that is started anew has died before
+		if !known && o.Name == r.Name && o.Started.Before(r.Started) {
+			d.relayGone(other)
+		}
+	}
 	d.relays[incarnation] = knownRelay{RelayInfo{Incarnation: incarnation, Relay: r}, time.Now()}
 	d.mu.Unlock()
 	if changed {

@@ -27,11 +27,14 @@ type mast struct {
 	status directory.Relay
 }
 
-func raise(t *testing.T, n *natsnode.Node, name string) *mast {
+func raise(t *testing.T, n *natsnode.Node, name string, started ...time.Time) *mast {
 	t.Helper()
 	m := &mast{
 		conn: directorytest.NATSConn(t, n), changed: make(chan struct{}, 1),
 		status: directory.Relay{Region: "eu", Zone: "a", TURN: []string{"turn:" + name + ".example:3478?transport=udp"}, STUN: []string{"stun:" + name + ".example:3478"}, Allocations: 3, Max: 100},
+	}
+	for _, at := range started {
+		m.status.Started = at
 	}
 	js, err := jetstream.New(m.conn)
 	if err != nil {
@@ -136,11 +139,29 @@ func TestRelayDies(t *testing.T) {
 	await(t, "the relay is known", func() bool { _, ok := relayOf(d, "relay-1"); return ok })
 	m.conn.Close()
 	await(t, "it has gone", func() bool { r, _ := relayOf(d, "relay-1"); return !r.Gone.IsZero() })
-	raise(t, n, "relay-1")
-	await(t, "it is there again", func() bool {
-		all := d.Relays()
-		return len(all) == 2 && (all[0].Gone.IsZero() != all[1].Gone.IsZero())
+
+	// One that comes again at once tells by that that it has died.
+	begun := time.Now()
+	m = raise(t, n, "relay-2", begun)
+	await(t, "the other is known", func() bool { _, ok := relayOf(d, "relay-2"); return ok })
+	m.conn.Close()
+	raise(t, n, "relay-2", begun.Add(time.Second))
+	await(t, "the first has gone, and the second is there", func() bool {
+		gone, alive := 0, 0
+		for _, r := range d.Relays() {
+			switch {
+			case r.Name != "relay-2":
+			case r.Gone.IsZero():
+				alive++
+			default:
+				gone++
+			}
+		}
+		return gone == 1 && alive == 1
 	})
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("it took %v, as long as a lease lapses, until it was known that the relay had died", took)
+	}
 }
 
 // NATS forgets all leases, as when its servers are restarted: relays that live are

@@ -179,7 +179,7 @@ func (testRelays) For(f RelaysFor) protocol.ICE {
 	return protocol.ICE{Servers: []protocol.ICEServer{{URLs: []string{"turn:127.0.0.1:3478"}, Username: f.Call, Credential: string(f.Account)}}, TTLMS: 1000}
 }
 
-func (testRelays) State(string) RelayState { return RelayServes }
+func (testRelays) State(string, time.Time) RelayState { return RelayServes }
 
 type lockedBuffer struct {
 	mu sync.Mutex

@@ -10,7 +10,6 @@ import (
 
 	"switchboard/signaling/call"
 	"switchboard/signaling/callstore"
-	"switchboard/signaling/protocol"
 )
 
 // Calls leave a relay that is drained, or has died, by a restart of ICE with other
@@ -61,12 +60,12 @@ func (m *moves) leaves(r *record) (server string, worst RelayState) {
 	if !r.Talking() {
 		return "", RelayServes
 	}
-	for _, p := range []*protocol.Path{r.A.Path, r.B.Path} {
-		if p == nil || p.Server == "" {
+	for _, side := range []*call.Side{&r.A, &r.B} {
+		if side.Path == nil || side.Path.Server == "" {
 			continue
 		}
-		if st := m.calls.srv.Relays.State(p.Server); st > worst {
-			server, worst = p.Server, st
+		if st := m.calls.srv.Relays.State(side.Path.Server, side.PathAt); st > worst {
+			server, worst = side.Path.Server, st
 		}
 	}
 	return server, worst

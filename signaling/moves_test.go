@@ -17,7 +17,7 @@ type fleet struct {
 	states map[string]RelayState
 }
 
-func (f *fleet) State(server string) RelayState {
+func (f *fleet) State(server string, _ time.Time) RelayState {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.states[server]

@@ -88,8 +88,9 @@ type Relays interface {
 	// For mints credentials for one side of one call.
 	For(RelaysFor) protocol.ICE
 	// State tells how the relay at a server does, of which a client has told the
-	// host:port of its URL.
-	State(server string) RelayState
+	// host:port of its URL, and which it has used since a time: one that was started
+	// anew there later is not the same.
+	State(server string, since time.Time) RelayState
 }
 
 // RelaysFor says for whom relays are wanted.

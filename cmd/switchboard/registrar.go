@@ -94,7 +94,7 @@ func (r *registrar) hold(ctx context.Context, nats *natsnode.Node, status func()
 		s := status()
 		u := urlsOf(r.hosts, s.Addrs)
 		return directory.Relay{
-			Region: r.region, Zone: r.zone, Version: codeVersion(), Started: s.Started.UTC().Truncate(time.Second),
+			Region: r.region, Zone: r.zone, Version: codeVersion(), Started: s.Started.UTC().Truncate(time.Millisecond),
 			STUN: u.stun, TURN: u.turn, Allocations: s.Allocations, Max: s.Max, Draining: s.Draining,
 		}
 	}, changed)

@@ -59,8 +59,8 @@ type relays struct {
 	own        urls     // of this process's relay, for as long as it has not made itself known
 	region     string   // of this process
 	minter     *relay.Minter
-	known      func() []directory.RelayInfo // nil without a directory
-	states     atomic.Pointer[map[string]signaling.RelayState]
+	known      func() []directory.RelayInfo     // nil without a directory
+	places     atomic.Pointer[map[string]place] // by host:port
 }
 
 // urls are where clients reach one relay.
@@ -176,18 +176,29 @@ func (r *relays) For(f signaling.RelaysFor) protocol.ICE {
 	return ice
 }
 
+// place is what is known of the relays at a host:port.
+type place struct {
+	state signaling.RelayState // of the one that is there, or was last
+	died  time.Time            // when one before it was found to have died
+}
+
 // State implements [signaling.Relays].
-func (r *relays) State(server string) signaling.RelayState {
-	if m := r.states.Load(); m != nil {
-		return (*m)[server]
+func (r *relays) State(server string, since time.Time) signaling.RelayState {
+	m := r.places.Load()
+	if m == nil {
+		return signaling.RelayServes
 	}
-	return signaling.RelayServes
+	p := (*m)[server]
+	if !since.IsZero() && since.Before(p.died) {
+		return signaling.RelayLost
+	}
+	return p.state
 }
 
 // changed notes how the relays that are known do now. As long as there is no other to
 // go to, calls stay on one that is drained.
 func (r *relays) changed() {
-	states := map[string]signaling.RelayState{}
+	places := map[string]place{}
 	known := r.known()
 	elsewhere := len(r.turn) > 0 || slices.ContainsFunc(known, func(k directory.RelayInfo) bool { return k.Gone.IsZero() && !k.Draining })
 	for _, k := range known {
@@ -204,12 +215,17 @@ func (r *relays) changed() {
 				continue
 			}
 			at := net.JoinHostPort(u.Host, strconv.Itoa(u.Port))
-			if before, ok := states[at]; !ok || st < before { // started anew at the same place
-				states[at] = st
+			p, ok := places[at]
+			if !ok || st < p.state {
+				p.state = st
 			}
+			if k.Gone.After(p.died) {
+				p.died = k.Gone
+			}
+			places[at] = p
 		}
 	}
-	r.states.Store(&states)
+	r.places.Store(&places)
 }
 
 // relayHosts returns where devices find the relay of this process: under the

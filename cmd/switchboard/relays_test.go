@@ -116,7 +116,7 @@ func TestRelaysThatAreKnown(t *testing.T) {
 	for server, want := range map[string]signaling.RelayState{
 		"eu1:3478": signaling.RelayDrains, "eu1:5349": signaling.RelayDrains, "eu2:3478": signaling.RelayLost, "us:3478": signaling.RelayServes, "other:3478": signaling.RelayServes,
 	} {
-		if got := r.State(server); got != want {
+		if got := r.State(server, time.Time{}); got != want {
 			t.Errorf("%s: %s, want %s", server, got, want)
 		}
 	}
@@ -127,15 +127,19 @@ func TestRelaysThatAreKnown(t *testing.T) {
 	again.Incarnation = "eu2.2"
 	list = append(list, again)
 	r.changed()
-	if got := r.State("eu2:3478"); got != signaling.RelayServes {
-		t.Errorf("started anew: %s", got)
+	for since, want := range map[time.Time]signaling.RelayState{
+		list[1].Gone.Add(-time.Second): signaling.RelayLost, list[1].Gone.Add(time.Second): signaling.RelayServes, {}: signaling.RelayServes,
+	} {
+		if got := r.State("eu2:3478", since); got != want {
+			t.Errorf("started anew, used since %v: %s, want %s", since, got, want)
+		}
 	}
 
 	// The only one that is left is drained.
 	list = []directory.RelayInfo{eu1}
 	list[0].Draining = true
 	r.changed()
-	if got := r.State("eu1:3478"); got != signaling.RelayServes {
+	if got := r.State("eu1:3478", time.Time{}); got != signaling.RelayServes {
 		t.Errorf("calls are to leave the only relay: %s", got)
 	}
 

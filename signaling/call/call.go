@@ -102,6 +102,8 @@ type Side struct {
 	// Media is the last report, "" before the first.
 	Media protocol.MediaState `json:"media,omitempty"`
 	Path  *protocol.Path      `json:"path,omitempty"`
+	// PathAt is when the side first told of the path's relay, or that it has none.
+	PathAt time.Time `json:"path_at,omitzero"`
 	// Quality is the last that was reported; FirstMediaMS the first.
 	Quality      *protocol.Quality `json:"quality,omitempty"`
 	FirstMediaMS *int64            `json:"first_media_ms,omitempty"`

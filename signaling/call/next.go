@@ -362,6 +362,9 @@ func (c *Call) report(e Report, now time.Time) ([]Action, error) {
 	}
 	s.Media = e.Media
 	if e.Path != nil {
+		if s.Path == nil || s.Path.Server != e.Path.Server {
+			s.PathAt = now
+		}
 		s.Path = e.Path
 	}
 	up := c.A.Media == protocol.MediaConnected && c.B.Media == protocol.MediaConnected
