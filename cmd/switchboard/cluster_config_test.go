@@ -100,6 +100,10 @@ func checkDenied(t *testing.T, c Config) {
 		"read pushes as they come":     func() error { _, err := nc.SubscribeSync("push.>"); return err },
 		"follow pushes on its own":     func() error { return nc.Publish("$JS.API.CONSUMER.CREATE.PUSH.mine", nil) },
 		"remove the queue's consumer":  func() error { return nc.Publish("$JS.API.CONSUMER.DELETE.PUSH.push", nil) },
+		"read records as they come":    func() error { _, err := nc.SubscribeSync("cdr.>"); return err },
+		"follow records of calls":      func() error { return nc.Publish("$JS.API.CONSUMER.CREATE.CDR", nil) },
+		"remove a record of a call":    func() error { return nc.Publish("$JS.API.STREAM.MSG.DELETE.CDR", nil) },
+		"empty the records of calls":   func() error { return nc.Publish("$JS.API.STREAM.PURGE.CDR", nil) },
 		"speak to the system's events": func() error { return nc.Publish("$SYS.REQ.SERVER.PING", nil) },
 	} {
 		if err := try(); err != nil {
