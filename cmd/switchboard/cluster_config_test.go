@@ -53,10 +53,22 @@ func TestSampleCluster(t *testing.T) {
 	if got := awaitText(t, b); got.Body != "by the book" {
 		t.Errorf("text %q", got.Body)
 	}
-	talk(t, a, b)
+	checkCalls(t, a, b, at(t, n, p))
 	at(t, n, p).must([]string{"connected"}, "lookup", alice) // counts what waits
 	checkPushes(t, a, b, at(t, n, p), hook)
 	checkDenied(t, c)
+}
+
+// checkCalls has a call written down and found.
+func checkCalls(t *testing.T, a, b *client.Client, o *operator) {
+	t.Helper()
+	out, _ := talk(t, a, b)
+	if err := out.Hangup(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { _, said, _ := o.run("calls", alice); return strings.Contains(said, out.ID) })
+	o.must([]string{`^ended .* by the caller$`}, "calls", out.ID)
+	o.must([]string{out.ID}, "calls", "-until", "0s")
 }
 
 // checkPushes has a push stored, tried, kept and dropped.
