@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -127,22 +128,29 @@ func metricsOf(p *process) string {
 	return body
 }
 
-// contentsOf are the subjects and messages of a stream, of which there must be n.
-func contentsOf(t *testing.T, url, stream string, n uint64) string {
+// streamOf opens a stream, until the test ends.
+func streamOf(t *testing.T, url, name string) (jetstream.JetStream, jetstream.Stream) {
 	t.Helper()
 	nc, err := nats.Connect(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer nc.Close()
+	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := js.Stream(t.Context(), stream)
+	s, err := js.Stream(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return js, s
+}
+
+// contentsOf are the subjects and messages of a stream, of which there must be n.
+func contentsOf(t *testing.T, url, stream string, n uint64) string {
+	t.Helper()
+	_, s := streamOf(t, url, stream)
 	if got := s.CachedInfo().State.Msgs; got != n {
 		t.Errorf("%d messages in %s, want %d", got, stream, n)
 	}
@@ -169,3 +177,68 @@ func TestNoCallsForOperators(t *testing.T) {
 	at(t, n, p).fails(exitFailed, "writes no calls down", "calls")
 	eventually(t, func() bool { return strings.Contains(metricsOf(p), "calls_ended_total{") })
 }
+
+// A node stops, with NATS inside, when a call has just ended. It writes it down once it
+// is back.
+func TestCallsOutliveTheirNode(t *testing.T) {
+	dir := t.TempDir()
+	n := testNode(t, "{data_dir: '"+dir+"'}")
+	p := start(t, n)
+	a, b := connect(t, p.Addrs, register(t, p.Addrs, alice)), connect(t, p.Addrs, register(t, p.Addrs, bob))
+	out, _ := talk(t, a, b)
+	if err := out.Hangup(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+	again := testNode(t, "{data_dir: '"+dir+"'}")
+	again.config.SecretFile = n.config.SecretFile
+	o := at(t, again, start(t, again))
+	eventually(t, func() bool { _, said, _ := o.run("calls"); return strings.Contains(said, out.ID) })
+	if said := o.must(nil, "calls", alice); strings.Count(said, out.ID) != 1 {
+		t.Errorf("written more than once:\n%s", said)
+	}
+}
+
+// The stream is not there when calls are to be written down, by two nodes. It comes back,
+// and each call has one record.
+func TestCallsOutliveTheirStream(t *testing.T) {
+	server := startNATS(t).ClientURL()
+	first, second := clusterNode(t, server, "one"), clusterNode(t, server, "two")
+	second.config.SecretFile = first.config.SecretFile
+	p1, p2 := start(t, first), start(t, second)
+	a, b := connect(t, p1.Addrs, register(t, p1.Addrs, alice)), connect(t, p2.Addrs, register(t, p1.Addrs, bob))
+	o := at(t, second, p2)
+	js, stream := streamOf(t, server, "CDR")
+	if err := js.DeleteStream(t.Context(), "CDR"); err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]bool{}
+	for _, by := range []func(out, in *client.Call) *client.Call{
+		func(out, _ *client.Call) *client.Call { return out }, func(_, in *client.Call) *client.Call { return in },
+	} {
+		out, in := talk(t, a, b)
+		if err := by(out, in).Hangup(t.Context(), ""); err != nil {
+			t.Fatal(err)
+		}
+		ids[out.ID] = true
+	}
+	eventually(t, func() bool { return failedWrites.MatchString(metricsOf(p1)) && failedWrites.MatchString(metricsOf(p2)) })
+	o.fails(exitFailed, "NATS or another node did not answer in time", "calls")
+	if _, err := js.CreateStream(t.Context(), stream.CachedInfo().Config); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool {
+		_, said, _ := o.run("calls")
+		for id := range ids {
+			if strings.Count(said, id) != 1 {
+				return false
+			}
+		}
+		return true
+	})
+	contentsOf(t, server, "CDR", 2)
+}
+
+var failedWrites = regexp.MustCompile(`(?m)^switchboard_cdr_failed_total [1-9]`)
