@@ -292,8 +292,13 @@ func TestCallsThatAreLostAreCounted(t *testing.T) {
 		if got := w.written.Records(); len(got) != 1 || got[0].Call != "next" {
 			t.Errorf("written: %+v", got)
 		}
-		if n := len(n1.server.calls.writing.unsaved) + len(n2.server.calls.writing.unsaved); n != 0 {
-			t.Errorf("%d are still waited for", n)
+		for _, n := range []*node{n1, n2} {
+			w := &n.server.calls.writing
+			w.mu.Lock()
+			if len(w.unsaved)+len(w.underWay) != 0 {
+				t.Errorf("still waited for: %v, %v", w.unsaved, w.underWay)
+			}
+			w.mu.Unlock()
 		}
 	})
 }

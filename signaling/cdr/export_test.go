@@ -6,3 +6,6 @@ func Subject(r Record) string { return r.subject() }
 // SetMaxScan sets how many records one page looks back through, and how many are
 // read at a time.
 func SetMaxScan(s *Store, scan, at uint64) { s.maxScan, s.window = scan, at }
+
+// Decode reads a stored record.
+var Decode = decode
