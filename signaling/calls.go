@@ -24,6 +24,9 @@ const (
 	// endedFor is how long the record of an ended call is there for those who
 	// come late.
 	endedFor = 2 * time.Minute
+	// unwrittenFor is how long after the end it is there as long as it has not been
+	// written down for operators: shorter than a repeat of that is noticed.
+	unwrittenFor = 15 * time.Minute
 	// maxTries bounds how often one event is applied anew because another was
 	// faster. Each loss is somebody else's progress.
 	maxTries = 16
@@ -41,12 +44,15 @@ type calls struct {
 	// timers of the calls that this node keeps.
 	timers timers
 	moves  moves
+	// writing is what keeps track of the records that are to be written down.
+	writing writing
 }
 
 func newCalls(s *Server) *calls {
 	k := &calls{srv: s, seed: maphash.MakeSeed()}
 	k.timers.fire = k.timeout
 	k.moves.calls = k
+	k.writing.init(s)
 	return k
 }
 
@@ -74,10 +80,14 @@ func (r *record) encode() ([]byte, time.Duration, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("encode call: %w", err)
 	}
-	if r.State == protocol.Ended {
-		return data, endedFor, nil
+	switch {
+	case r.State != protocol.Ended:
+		return data, liveFor, nil
+	case len(r.Due) > 0:
+		// From the end on, or those who change it would have it live for ever.
+		return data, max(time.Until(r.Ended.Add(unwrittenFor)), call.RecordAfter), nil
 	}
-	return data, liveFor, nil
+	return data, endedFor, nil
 }
 
 // now is the time in the precision that records keep.
@@ -279,6 +289,9 @@ func eventOf(body protocol.Body, role protocol.Role, device uint32) (call.Event,
 // timeout applies a timer that has run out. If storage is away it tries again.
 func (k *calls) timeout(id string, t call.Timer) {
 	k.srv.goroutines.Go(func() {
+		if t == call.TimerRecord && !k.writeDown(id) {
+			return
+		}
 		ctx, cancel := k.srv.request()
 		defer cancel()
 		_, err := k.change(ctx, id, func(record) (call.Event, error) { return call.Timeout{Timer: t}, nil })

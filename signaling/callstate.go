@@ -113,7 +113,7 @@ func (k *calls) current(account directory.Account) ([]record, error) {
 	var missing error
 	for _, id := range ids {
 		r, _, _, err := k.load(ctx, id)
-		if err == nil && overdue(&r) != "" {
+		if err == nil && r.State != protocol.Ended && overdue(&r) != "" { // one that is over is its keeper's
 			r, err = k.change(ctx, id, func(r record) (call.Event, error) { return call.Timeout{Timer: overdue(&r)}, nil })
 		}
 		switch {

@@ -47,7 +47,6 @@ func (k *calls) settle(r *record) {
 }
 
 func (k *calls) count(r *record) {
-	k.srv.metrics.ended.WithLabelValues(string(r.Reason)).Inc()
 	k.srv.metrics.callSeconds.Observe(r.Duration().Seconds())
 	if p := r.A.Path; p != nil {
 		k.srv.metrics.paths.WithLabelValues(p.Local, p.Remote, p.Protocol).Inc()

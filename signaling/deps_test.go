@@ -45,6 +45,8 @@ var arrows = []struct {
 		why: "a mailbox stores bytes; what they mean is not its business"},
 	{who: "signaling/callstore", not: []string{"directory/...", "signaling/...", "relay/..."},
 		why: "the call store keeps bytes; what they mean is not its business"},
+	{who: "signaling/cdr", not: []string{"directory/...", "signaling", "relay/..."},
+		why: "records of calls are for operators and hold accounts; whoever writes them knows no numbers"},
 	{who: "signaling/region", not: []string{"directory", "signaling", "relay/...", nats},
 		why: "what is best for a device is decided by what one is given"},
 	{who: "signaling/auth", not: []string{"signaling", "signaling/call", "signaling/mailbox", "relay/...", nats},

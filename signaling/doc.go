@@ -15,7 +15,9 @@
 // to the call's record by compare-and-set, and only then are the actions
 // carried out; so any node can carry any call on. The timers of a call run at the
 // node that changed it last; [Server.Run] takes over those of nodes that have died, and
-// has calls leave relays that are drained or have died.
+// has calls leave relays that are drained or have died. A few seconds after its end
+// each call is written down for operators, see package cdr, at least once whatever dies
+// meanwhile.
 //
 // What people may see of each other, and who reaches whom, is for them to say:
 // the account that is called, texted or looked at is asked what it thinks of the

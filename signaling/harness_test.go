@@ -24,6 +24,7 @@ import (
 	"switchboard/directory/e164"
 	"switchboard/signaling/auth"
 	"switchboard/signaling/callstore/callstoretest"
+	"switchboard/signaling/cdr/cdrtest"
 	"switchboard/signaling/internal/memnet"
 	"switchboard/signaling/mailbox/mailboxtest"
 	"switchboard/signaling/protocol"
@@ -45,6 +46,9 @@ type world struct {
 	regions *region.Guide // given to nodes that are started; nil for none
 	pushes  *pushes       // the same
 	relays  Relays        // the same; nil for testRelays
+	written *cdrtest.Fake
+	// recorder is given to nodes that are started; nil for written.
+	recorder CallRecorder
 }
 
 // node is one server of the world.
@@ -78,18 +82,21 @@ func (n *node) Relation(ctx context.Context, owner, peer directory.Account, numb
 func (w *world) anyNode() *directorytest.Fake { return w.dir.Node("test") }
 
 // inWorld runs f in a bubble and checks afterwards that no number, token, SDP
-// or text has reached the log.
+// or text has reached the log, or a record for operators.
 func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{
 			t: t, dir: directorytest.NewWorld(), boxes: mailboxtest.New(), records: callstoretest.New(),
-			tokens: tokens{}, logs: &lockedBuffer{}, config: Default(),
+			tokens: tokens{}, logs: &lockedBuffer{}, config: Default(), written: cdrtest.New(),
 		}
 		f(t, w)
 		for _, secret := range []string{"+1415555", "v=0", "ufrag", "token-", "secret text"} {
 			if strings.Contains(w.logs.String(), secret) {
 				t.Errorf("the log holds %q", secret)
+			}
+			if records, err := json.Marshal(w.written.Records()); err != nil || bytes.Contains(records, []byte(secret)) {
+				t.Errorf("a record for operators holds %q: %s, %v", secret, records, err)
 			}
 		}
 	})
@@ -104,7 +111,8 @@ func (w *world) node(name string) *node {
 	d := Deps{
 		Numbers: n.dir, People: n, Watcher: n.dir, Bindings: n.dir, Nodes: n, Mailboxes: w.boxes, Records: w.records,
 		Auth: w.tokens, Relays: cmp.Or[Relays](w.relays, testRelays{}), Regions: regionsOf(w.regions), Version: "test",
-		Log: slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Recorder: cmp.Or[CallRecorder](w.recorder, w.written),
+		Log:      slog.New(slog.NewJSONHandler(w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if w.pushes != nil {
 		d.Pushes = w.pushes

@@ -1,46 +1,57 @@
 package signaling
 
 import (
+	"slices"
 	"time"
 
 	"switchboard/signaling/call"
+	"switchboard/signaling/cdr"
 	"switchboard/signaling/emodel"
 	"switchboard/signaling/protocol"
 )
 
-// measured tells operators how the media of a call was, as both ends have reported
-// it, once they have had the time for their last word.
+// measured counts a call that is over, once both ends have had the time for their
+// last word, and tells operators how its media was, as they have reported it.
 func (k *calls) measured(r *record) {
+	region, path := k.srv.regionLabel(r.Region), string(kindOfPath(r))
+	k.srv.metrics.ended.WithLabelValues(region, path, string(r.Reason)).Inc()
 	if r.Answered.IsZero() {
 		return
 	}
-	path := kindOfPath(r)
 	for _, s := range []*call.Side{&r.A, &r.B} {
 		if ms := s.FirstMediaMS; ms != nil {
-			k.srv.metrics.firstMedia.WithLabelValues(path).Observe(float64(*ms) / 1000)
+			k.srv.metrics.firstMedia.WithLabelValues(region, path).Observe(float64(*ms) / 1000)
 		}
 		if q := s.Quality; q != nil && q.Received > 0 {
-			k.srv.metrics.loss.WithLabelValues(path).Observe(lossOf(q))
-			k.srv.metrics.mos.WithLabelValues(path).Observe(mosOf(q))
+			k.srv.metrics.loss.WithLabelValues(region, path).Observe(lossOf(q))
+			k.srv.metrics.mos.WithLabelValues(region, path).Observe(mosOf(q))
 		}
 	}
-	k.srv.log.Info("call measured", "call", r.ID, "path", path, "moves", r.Moves,
+	k.srv.log.Info("call measured", "call", r.ID, "region", r.Region, "path", path, "moves", r.Moves,
 		"caller_mos", mosOf(r.A.Quality), "callee_mos", mosOf(r.B.Quality),
 		"caller_loss", lossOf(r.A.Quality), "callee_loss", lossOf(r.B.Quality),
 		"caller_media_after", mediaAfter(&r.A), "callee_media_after", mediaAfter(&r.B))
 }
 
-// kindOfPath says whether a relay carried the call: "relay", "direct", or "none"
-// if nothing was reported.
-func kindOfPath(r *record) string {
-	kind := "none"
+// regionLabel is a region in the metrics, which know those of the settings: "other"
+// is one that only other nodes have, "" none.
+func (s *Server) regionLabel(region string) string {
+	if region == "" || s.Regions != nil && slices.Contains(s.Regions.Names(), region) {
+		return region
+	}
+	return "other"
+}
+
+// kindOfPath says whether a relay carried the call.
+func kindOfPath(r *record) cdr.PathKind {
+	kind := cdr.NoPath
 	for _, p := range []*protocol.Path{r.A.Path, r.B.Path} {
 		switch {
 		case p == nil:
 		case p.Local == "relay" || p.Remote == "relay":
-			return "relay"
+			return cdr.Relayed
 		default:
-			kind = "direct"
+			kind = cdr.Direct
 		}
 	}
 	return kind

@@ -17,7 +17,7 @@ type metrics struct {
 	undelivered                      *prometheus.CounterVec
 	subscriptions                    prometheus.Gauge
 	spared, blocked, missed, unwoken prometheus.Counter
-	adopted                          prometheus.Counter
+	adopted, lost                    prometheus.Counter
 	moved                            *prometheus.CounterVec
 	firstMedia, loss, mos            *prometheus.HistogramVec
 }
@@ -44,7 +44,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"type"}),
 		invites:       counter("calls_total", "Calls begun."),
 		merged:        counter("calls_merged_total", "Invites merged into the other side's call (glare)."),
-		ended:         counters("calls_ended_total", "Calls ended, by reason.", "reason"),
+		ended:         counters("calls_ended_total", "Calls that are over, by the caller's region (other: one that this node does not know), whether a relay carried their media, and reason. Counted when they are written down, some seconds after the end.", "region", "path", "reason"),
 		paths:         counters("call_paths_total", "Paths that the media of ended calls took, by the caller's candidates.", "local", "remote", "protocol"),
 		answerSeconds: histogram("answer_seconds", "Time from invite to answer.", prometheus.ExponentialBuckets(0.25, 2, 9)),
 		callSeconds:   histogram("call_seconds", "Time from answer to end; 0 for calls never answered.", prometheus.ExponentialBuckets(1, 4, 9)),
@@ -59,10 +59,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	m.blocked = counter("blocked_total", "Calls and texts that reached nobody because their receiver blocks the sender.")
 	m.adopted = counter("calls_adopted_total", "Calls taken over from nodes that have died or have lost their timers.")
 	m.moved = counters("calls_moved_total", "Calls asked to leave a relay, by what became of it: drained or lost.", "relay")
-	m.firstMedia = histograms("first_media_seconds", "Time from the answer to the first media of the other side, as each side of a call has reported it, by whether a relay carried it.", prometheus.ExponentialBuckets(0.01, 2, 11))
-	m.loss = histograms("loss_ratio", "Share of the other side's packets that got lost, in calls that are over, by whether a relay carried them.", []float64{0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5})
-	m.mos = histograms("mos", "How calls that are over sounded at each side: an estimate by the E-model, 1 (bad) to 4.4, by whether a relay carried them.", []float64{1.5, 2, 2.5, 3, 3.5, 3.8, 4, 4.2, 4.3, 4.4})
-	reg.MustRegister(m.subscriptions, m.spared, m.blocked, m.missed, m.unwoken, m.adopted, m.moved, m.firstMedia, m.loss, m.mos)
+	m.lost = counter("call_records_lost_total", "Calls that could not be written down for operators for as long as they were remembered.")
+	m.firstMedia = histograms("first_media_seconds", "Time from the answer to the first media of the other side, as each side of a call has reported it, by the caller's region and whether a relay carried it.", prometheus.ExponentialBuckets(0.01, 2, 11))
+	m.loss = histograms("loss_ratio", "Share of the other side's packets that got lost, in calls that are over, by the caller's region and whether a relay carried them.", []float64{0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5})
+	m.mos = histograms("mos", "How calls that are over sounded at each side: an estimate by the E-model, 1 (bad) to 4.4, by the caller's region and whether a relay carried them.", []float64{1.5, 2, 2.5, 3, 3.5, 3.8, 4, 4.2, 4.3, 4.4})
+	reg.MustRegister(m.subscriptions, m.spared, m.blocked, m.missed, m.unwoken, m.adopted, m.moved, m.lost, m.firstMedia, m.loss, m.mos)
 	reg.MustRegister(m.sessions, m.connections, m.opened, m.closed, m.refused, m.limited, m.framesIn, m.framesOut,
 		m.errors, m.bytesIn, m.bytesOut, m.handled, m.invites, m.merged, m.ended, m.paths, m.answerSeconds,
 		m.callSeconds, m.messages, m.delivered, m.undelivered)
@@ -85,7 +86,8 @@ func histogram(name, help string, buckets []float64) prometheus.Histogram {
 	return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "switchboard", Subsystem: "signaling", Name: name, Help: help, Buckets: buckets})
 }
 
-// histograms are by the kind of path that media took: direct, relay or none.
+// histograms are by the caller's region and the kind of path that media took: direct,
+// relay or none.
 func histograms(name, help string, buckets []float64) *prometheus.HistogramVec {
-	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "switchboard", Subsystem: "signaling", Name: name, Help: help, Buckets: buckets}, []string{"path"})
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "switchboard", Subsystem: "signaling", Name: name, Help: help, Buckets: buckets}, []string{"region", "path"})
 }

@@ -122,10 +122,12 @@ type Regions interface {
 	// stops. The function is for one goroutine.
 	Leave() func(region string) *protocol.Better
 	Probes() []protocol.Region
+	// Names lists all regions that there are.
+	Names() []string
 }
 
-// Deps are what a [Server] works with. All but Pushes, Regions and Registerer
-// are required.
+// Deps are what a [Server] works with. All but Pushes, Regions, Recorder and
+// Registerer are required.
 type Deps struct {
 	Numbers   Numbers
 	Bindings  Bindings
@@ -141,6 +143,8 @@ type Deps struct {
 	Pushes Pushes
 	// Regions may be nil: devices are sent nowhere then.
 	Regions Regions
+	// Recorder may be nil: calls are not written down for operators then.
+	Recorder CallRecorder
 	// Registerer receives the metrics; nil keeps them to oneself.
 	Registerer prometheus.Registerer
 	// Version is told to clients.

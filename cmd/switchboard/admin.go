@@ -25,6 +25,7 @@ func adminCommands() []adminCommand {
 		{"remove-device", "-yes NUMBER DEVICE", "remove a device for good: tokens, session, mailbox", program.adminRemoveDevice},
 		{"drain", "[-wait DURATION] NODE", "take a node out of service: its sessions go elsewhere, it idles; -wait until they have gone", program.adminDrain},
 		{"undrain", "NODE", "put a drained node back into service", program.adminUndrain},
+		{"calls", "[NUMBER | ACCOUNT | CALL] [-since TIME] [-until TIME] [-in REGION] [-reason REASON] [-path PATH] [-limit N]", "the calls that are over, newest first, of all or of one account; or all that is known of one call", program.adminCalls},
 		{"pushes", "[-number NUMBER] [-limit N]", "the pushes that could not be brought to sleeping devices, oldest first", program.adminPushes},
 		{"retry-push", "PLACE", "wake the device once more that a push of that list did not reach", program.adminRetryPush},
 		{"drop-push", "PLACE", "take a push off that list", program.adminDropPush},
@@ -43,7 +44,12 @@ NUMBER is in any form that people write, with + in front or with -region; - read
 it from standard input, so that it does not stand in the list of processes. In
 its place, -account ACCOUNT names an account. NODE is an incarnation or a name,
 as "nodes" shows them, or self. DEVICE is a number, as "lookup" shows them, and
-SESSION a name, as "sessions" does; PLACE a number, as "pushes" shows them.
+SESSION a name, as "sessions" does; PLACE a number, as "pushes" shows them. CALL is
+the id of a call, as "calls" shows them; -call CALL says so where it has no letter.
+TIME is one such as 2026-11-26T12:00:00Z, or how long ago: 90m, 24h, 7d. REASON is
+hangup, canceled, declined, busy, no_answer, unreachable, ice_failed,
+connection_lost, media_failed or replaced, PATH direct, relay or none. With -json,
+"calls" prints one record a line.
 
 Flags of those that ask a server:
   -config FILE      where the server's settings are, for its address and token

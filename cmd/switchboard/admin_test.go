@@ -186,6 +186,7 @@ func TestAdminAnswersAsDescribed(t *testing.T) {
 		"nodes":           func() error { _, err := api.Nodes(ctx); return err },
 		"nodeSessions":    func() error { _, err := api.NodeSessions(ctx, "self", "", 1); return err },
 		"relays":          func() error { _, err := api.Relays(ctx); return err },
+		"calls":           func() error { _, err := api.Calls(ctx, admin.CallsQuery{Account: a.Account}); return err },
 		"deadPushes":      func() error { _, err := api.DeadPushes(ctx, a.Account, 0, 10); return err },
 	} {
 		if err := call(); err != nil {

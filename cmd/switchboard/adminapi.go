@@ -84,6 +84,9 @@ func (n *node) openAdmin(d *stores, server *signaling.Server, queue *push.Queue)
 	if queue != nil {
 		deps.Pushes = pushes{queue, d.directory}
 	}
+	if d.cdr != nil {
+		deps.Calls = d.cdr
+	}
 	api, err := admin.New(deps)
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ func TestSampleCluster(t *testing.T) {
 	if got := awaitText(t, b); got.Body != "by the book" {
 		t.Errorf("text %q", got.Body)
 	}
-	talk(t, a, b)
+	checkCalls(t, a, b, at(t, n, p))
 	at(t, n, p).must([]string{"connected"}, "lookup", alice) // counts what waits
 	checkRelay(t, files, n, p, a)
 	checkPushes(t, a, b, at(t, n, p), hook)
@@ -92,6 +92,18 @@ func checkRelay(t *testing.T, files *sampleFiles, n *node, p *process, a *client
 	if ice, err = a.ICE(t.Context(), client.NewID()); err != nil || len(ice.Servers) > 0 {
 		t.Errorf("with no relay left: %+v, %v", ice.Servers, err)
 	}
+}
+
+// checkCalls has a call written down and found.
+func checkCalls(t *testing.T, a, b *client.Client, o *operator) {
+	t.Helper()
+	out, _ := talk(t, a, b)
+	if err := out.Hangup(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { _, said, _ := o.run("calls", alice); return strings.Contains(said, out.ID) })
+	o.must([]string{`^ended .* by the caller$`}, "calls", out.ID)
+	o.must([]string{out.ID}, "calls", "-until", "0s")
 }
 
 // checkPushes has a push stored, tried, kept and dropped.
@@ -135,6 +147,10 @@ func checkDenied(t *testing.T, c Config) {
 		"read pushes as they come":     func() error { _, err := nc.SubscribeSync("push.>"); return err },
 		"follow pushes on its own":     func() error { return nc.Publish("$JS.API.CONSUMER.CREATE.PUSH.mine", nil) },
 		"remove the queue's consumer":  func() error { return nc.Publish("$JS.API.CONSUMER.DELETE.PUSH.push", nil) },
+		"read records as they come":    func() error { _, err := nc.SubscribeSync("cdr.>"); return err },
+		"follow records of calls":      func() error { return nc.Publish("$JS.API.CONSUMER.CREATE.CDR", nil) },
+		"remove a record of a call":    func() error { return nc.Publish("$JS.API.STREAM.MSG.DELETE.CDR", nil) },
+		"empty the records of calls":   func() error { return nc.Publish("$JS.API.STREAM.PURGE.CDR", nil) },
 		"speak to the system's events": func() error { return nc.Publish("$SYS.REQ.SERVER.PING", nil) },
 	} {
 		if err := try(); err != nil {

@@ -21,6 +21,7 @@ import (
 	"switchboard/signaling"
 	"switchboard/signaling/auth"
 	"switchboard/signaling/callstore"
+	"switchboard/signaling/cdr"
 	"switchboard/signaling/mailbox"
 	"switchboard/signaling/push"
 	"switchboard/signaling/region"
@@ -63,6 +64,7 @@ type Config struct {
 	Signaling signaling.Config `yaml:"signaling"`
 	Mailbox   mailbox.Config   `yaml:"mailbox"`
 	Calls     callstore.Config `yaml:"calls"`
+	CDR       cdr.Config       `yaml:"cdr"`
 	Push      push.Config      `yaml:"push"`
 }
 
@@ -114,6 +116,7 @@ func Default() Config {
 		Signaling: signaling.Default(),
 		Mailbox:   mailbox.Default(),
 		Calls:     callstore.Default(),
+		CDR:       cdr.Default(),
 		Push:      push.Default(),
 	}
 }
@@ -169,6 +172,7 @@ func (c Config) Validate() error {
 		inSection("signaling", c.Signaling.Validate()),
 		inSection("mailbox", c.Mailbox.Validate()),
 		inSection("calls", c.Calls.Validate()),
+		inSection("cdr", c.CDR.Validate()),
 		inSection("push", c.Push.Validate()),
 	)
 }

@@ -15,6 +15,7 @@ import (
 	"switchboard/signaling"
 	"switchboard/signaling/auth"
 	"switchboard/signaling/callstore"
+	"switchboard/signaling/cdr"
 	"switchboard/signaling/mailbox"
 	"switchboard/signaling/protocol"
 	"switchboard/signaling/web"
@@ -85,6 +86,9 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 	if pushes != nil {
 		deps.Pushes = pushes
 	}
+	if d.cdr != nil {
+		deps.Recorder = d.cdr
+	}
 	server, err := signaling.New(n.config.Signaling, deps)
 	if err != nil {
 		return err
@@ -139,6 +143,7 @@ type stores struct {
 	directory     *directory.Directory
 	mailboxes     *mailbox.Store
 	calls, codes  *callstore.Store
+	cdr           *cdr.Store // nil where none are kept
 	authenticator *auth.Authenticator
 }
 
@@ -170,6 +175,13 @@ func (n *node) openStores(ctx context.Context, s secrets) (stores, error) {
 	}
 	if d.codes, err = callstore.Open(ctx, nats.JetStream(), oc); err != nil {
 		return stores{}, fmt.Errorf("records of codes: %w", nats.Explain(err))
+	}
+	if rc := n.config.CDR; rc.On() {
+		rc.Replicas = nats.Replicas()
+		if d.cdr, err = cdr.Open(ctx, rc, nats.JetStream()); err != nil {
+			return stores{}, fmt.Errorf("call detail records: %w", nats.Explain(err))
+		}
+		n.metrics.MustRegister(d.cdr)
 	}
 	n.metrics.MustRegister(d.directory, d.mailboxes)
 	for bucket, store := range map[string]*callstore.Store{"calls": d.calls, "codes": d.codes} {

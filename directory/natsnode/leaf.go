@@ -105,7 +105,7 @@ func (c LeafConfig) remote() (*server.RemoteLeafOpts, error) {
 		return nil, errors.New("leaf: must be the address of the cluster's leafnodes listener, such as nats://n1:7422 or tls://n1:7422")
 	}
 	// What is stored in the cluster meanwhile is not stored here once more.
-	r := &server.RemoteLeafOpts{URLs: []*url.URL{u}, Credentials: c.CredsFile, DenyImports: []string{"$KV.>", "inbox.>", "push.>", "pushdead.>"}}
+	r := &server.RemoteLeafOpts{URLs: []*url.URL{u}, Credentials: c.CredsFile, DenyImports: []string{"$KV.>", "inbox.>", "push.>", "pushdead.>", "cdr.>"}}
 	if c.NKeyFile != "" {
 		seed, err := os.ReadFile(c.NKeyFile)
 		if err != nil {

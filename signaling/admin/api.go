@@ -48,7 +48,7 @@ type SessionControl interface {
 	DrainNode(ctx context.Context, node string, on bool) error
 }
 
-// Deps are what an [API] works with. All but Pushes and Registerer are required.
+// Deps are what an [API] works with. All but Pushes, Calls and Registerer are required.
 type Deps struct {
 	Numbers  Numbers
 	People   People
@@ -62,6 +62,7 @@ type Deps struct {
 	// Relays lists those that devices are told of.
 	Relays     func() []Relay
 	Pushes     Pushes // may be nil: where no device is woken
+	Calls      Calls  // may be nil: where no calls are written down
 	Tokens     *Tokens
 	Log        *slog.Logger
 	Registerer prometheus.Registerer

@@ -27,7 +27,8 @@ type Client struct {
 	HTTP *http.Client
 }
 
-// maxAnswer bounds an answer, in bytes: a page of sessions is about 150 KiB.
+// maxAnswer bounds an answer, in bytes: a page of sessions is about 150 KiB, one of
+// calls at most 1 MiB.
 const maxAnswer = 4 << 20
 
 // ErrNoAPI says that what answered at the address is not this API.
@@ -96,6 +97,35 @@ func (c *Client) Drain(ctx context.Context, node string, on bool) (Drained, erro
 // Relays lists the STUN and TURN servers that the node tells devices of.
 func (c *Client) Relays(ctx context.Context) (Relays, error) {
 	return call[Relays](ctx, c, "relays", nil)
+}
+
+// CallsQuery says which calls are wanted. What is empty does not matter; see the
+// description of the API.
+type CallsQuery struct {
+	Account              directory.Account
+	Call                 string
+	Since, Until         string
+	Region, Reason, Path string
+	// Before is the Next of the page before, or 0. A Limit of 0 is the server's own.
+	Before, Limit int
+}
+
+// Calls returns a page of the records of calls that are over, newest first.
+func (c *Client) Calls(ctx context.Context, w CallsQuery) (CallRecords, error) {
+	q := url.Values{}
+	for name, text := range map[string]string{
+		"account": string(w.Account), "call": w.Call, "since": w.Since, "until": w.Until, "region": w.Region, "reason": w.Reason, "path": w.Path,
+	} {
+		if text != "" {
+			q.Set(name, text)
+		}
+	}
+	for name, n := range map[string]int{"before": w.Before, "limit": w.Limit} {
+		if n != 0 {
+			q.Set(name, strconv.Itoa(n))
+		}
+	}
+	return call[CallRecords](ctx, c, "calls", q)
 }
 
 // DeadPushes returns a page of the pushes that could not be brought, of one account

@@ -1,6 +1,7 @@
 // Package admin is the operators' API: HTTP and JSON under /admin/v1, on a
 // listener of its own with a credential of its own. It looks up numbers, lists
-// nodes, sessions and relays, ends sessions, removes devices, drains nodes.
+// nodes, sessions, relays and calls that are over, ends sessions, removes devices,
+// drains nodes.
 //
 // # The way in
 //

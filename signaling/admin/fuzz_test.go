@@ -34,6 +34,8 @@ func FuzzRequest(f *testing.F) {
 		{"DELETE", "/accounts/0000000000001/devices/01", ""},
 		{"GET", "/nodes/self/sessions?limit=500&after=s1", ""},
 		{"GET", "/nodes/self/sessions?limit=%31;x", ""},
+		{"GET", "/calls?since=7d&until=%2B1h&limit=1", ""},
+		{"GET", "/calls?before=2&reason=hangup&call=c_1-&path=none", ""},
 		{"POST", "/nodes/n2/drain", "{}"},
 		{"PATCH", "/relays", "\xff"},
 	} {

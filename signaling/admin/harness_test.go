@@ -23,6 +23,7 @@ import (
 	"switchboard/directory/e164"
 	"switchboard/signaling"
 	"switchboard/signaling/admin/admintest"
+	"switchboard/signaling/cdr/cdrtest"
 	"switchboard/signaling/push"
 )
 
@@ -40,6 +41,7 @@ type office struct {
 	dir      *directorytest.Fake
 	sessions *sessions
 	pushes   *pushes
+	calls    *cdrtest.Fake
 	nodes    []Node
 	listing  func() // called when the nodes are listed
 	removed  []directory.Device
@@ -59,7 +61,7 @@ type office struct {
 func open(t testing.TB) *office {
 	t.Helper()
 	world := directorytest.NewWorld()
-	o := &office{t: t, dir: world.Node("n1-a"), sessions: &sessions{pages: map[string][]signaling.SessionInfo{}}, pushes: &pushes{}, log: &lockedBuffer{}}
+	o := &office{t: t, dir: world.Node("n1-a"), sessions: &sessions{pages: map[string][]signaling.SessionInfo{}}, pushes: &pushes{}, calls: cdrtest.New(), log: &lockedBuffer{}}
 	o.nodes = []Node{
 		{Incarnation: "n1-a", Node: "n1", Region: "eu", Started: time.Now(), Self: true},
 		{Incarnation: "n2-b", Node: "n2", Region: "eu", Started: time.Now()},
@@ -76,7 +78,7 @@ func open(t testing.TB) *office {
 			o.removed = append(o.removed, d)
 			return o.fail
 		},
-		Pushes: o.pushes,
+		Pushes: o.pushes, Calls: o.calls,
 		Relays: func() []Relay {
 			return []Relay{
 				{Name: "relay-1.abcd1234", Region: "eu", State: "draining", URLs: []string{"turn:192.0.2.1:3478"}, Here: true, Allocations: new(2), Max: 100},

@@ -151,6 +151,8 @@ func (d *describer) schema(t reflect.Type) object {
 		return object{"type": "string"}
 	case reflect.Int, reflect.Int64, reflect.Uint32:
 		return object{"type": "integer"}
+	case reflect.Float64:
+		return object{"type": "number"}
 	case reflect.Slice:
 		return object{"type": "array", "items": d.schema(t.Elem())}
 	case reflect.Map:

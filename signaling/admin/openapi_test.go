@@ -15,6 +15,7 @@ import (
 
 	"switchboard/directory"
 	"switchboard/signaling/admin/admintest"
+	"switchboard/signaling/cdr/cdrtest"
 )
 
 var update = flag.Bool("update", false, "write openapi.json")
@@ -86,6 +87,9 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 func TestEveryOperation(t *testing.T) {
 	o := open(t)
 	o.pushes.dead = deadPushesOf(o.account)
+	if err := o.calls.Write(t.Context(), cdrtest.Call("c1")); err != nil {
+		t.Fatal(err)
+	}
 	account := Base + "/accounts/" + string(o.account)
 	for _, call := range []struct{ method, path, body string }{
 		{"GET", Base + "/openapi.json", ""},
@@ -100,6 +104,7 @@ func TestEveryOperation(t *testing.T) {
 		{"POST", Base + "/nodes/self/drain", ""},
 		{"POST", Base + "/nodes/self/undrain", ""},
 		{"GET", Base + "/relays", ""},
+		{"GET", Base + "/calls?account=" + cdrtest.Bob + "&since=1h&until=2100-01-01T00:00:00%2B01:00&region=eu&reason=hangup&path=relay&limit=2", ""},
 		{"GET", Base + "/pushes/dead?limit=2", ""},
 		{"POST", Base + "/pushes/dead/1/retry", ""},
 		{"DELETE", Base + "/pushes/dead/2", ""},

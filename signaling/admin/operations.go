@@ -94,6 +94,11 @@ var operations = []operation{
 		summary: "List the STUN and TURN servers that the node tells devices of",
 	}, (*API).relays),
 	does(operation{
+		method: http.MethodGet, path: "/calls", id: "calls",
+		summary: "List the records of calls that are over, newest first, page by page",
+		errors:  []protocol.Code{protocol.CodeUnsupported},
+	}, (*API).calls),
+	does(operation{
 		method: http.MethodGet, path: "/pushes/dead", id: "deadPushes",
 		summary: "List the pushes that could not be brought, oldest first, page by page; they are kept for a week",
 		errors:  []protocol.Code{protocol.CodeUnsupported},

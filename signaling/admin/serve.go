@@ -17,6 +17,7 @@ import (
 	"switchboard/directory"
 	"switchboard/directory/e164"
 	"switchboard/signaling"
+	"switchboard/signaling/cdr"
 	"switchboard/signaling/mailbox"
 	"switchboard/signaling/protocol"
 	"switchboard/signaling/push"
@@ -174,7 +175,7 @@ func (a *API) asError(o *operation, err error) *protocol.Error {
 	case errors.As(err, &re):
 		a.log.Error("record cannot be read", "operation", o.id, "error", re)
 		return protocol.NewError(protocol.CodeInternal, "a stored record cannot be read: %v", re)
-	case errors.Is(err, directory.ErrUnavailable), errors.Is(err, directory.ErrConflict), errors.Is(err, mailbox.ErrUnavailable), errors.Is(err, push.ErrUnavailable),
+	case errors.Is(err, directory.ErrUnavailable), errors.Is(err, directory.ErrConflict), errors.Is(err, mailbox.ErrUnavailable), errors.Is(err, push.ErrUnavailable), errors.Is(err, cdr.ErrUnavailable),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		a.log.Warn("operator cannot be answered", "operation", o.id, "error", err)
 		if o.changes() {

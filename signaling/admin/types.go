@@ -118,6 +118,61 @@ type DeadPushes struct {
 	Next   int        `json:"next,omitempty" min:"1" doc:"what to give as after for the next page; absent on the last"`
 }
 
+// CallRecord is what is known of a call that is over.
+type CallRecord struct {
+	Call     string            `json:"call" doc:"its id"`
+	Region   string            `json:"region,omitempty" doc:"where the caller's device was best served, if that is known"`
+	Caller   CallSide          `json:"caller"`
+	Callee   CallSide          `json:"callee" doc:"without an account, if nobody has the number or the call was kept from who has it; without a device, if none has answered"`
+	KeptFrom directory.Account `json:"kept_from,omitempty" doc:"who blocks the caller and was told nothing of the call; the caller does not know, and the times are those of what was pretended"`
+	Media    []string          `json:"media" doc:"audio, video"`
+	Created  time.Time         `json:"created"`
+	// Not known of what did not happen.
+	RingingMS    *int64    `json:"ringing_ms,omitempty" min:"0" doc:"from the beginning until a device rang"`
+	AnsweredMS   *int64    `json:"answered_ms,omitempty" min:"0" doc:"from the beginning to the answer"`
+	ConnectedMS  *int64    `json:"connected_ms,omitempty" min:"0" doc:"from the beginning until media was up on both sides"`
+	Ended        time.Time `json:"ended"`
+	TalkedMS     int64     `json:"talked_ms" min:"0" doc:"from the answer to the end"`
+	Reason       string    `json:"reason" doc:"why it ended"`
+	EndedBy      string    `json:"ended_by,omitempty" enum:"caller callee" doc:"who ended it; absent if the server did"`
+	Path         string    `json:"path" enum:"direct relay none" doc:"whether a relay carried the media; none: no path was reported"`
+	RelayRestart bool      `json:"relay_restart,omitempty" doc:"media was begun anew with relays alone"`
+	Moves        int       `json:"moves,omitempty" min:"0" doc:"how often media was to leave a relay that was drained or died"`
+}
+
+// CallSide is one side of a call.
+type CallSide struct {
+	Account      directory.Account `json:"account,omitempty"`
+	Device       directory.Device  `json:"device,omitempty"`
+	Path         *CallPath         `json:"path,omitempty" doc:"that the side has reported last"`
+	Quality      *CallQuality      `json:"quality,omitempty" doc:"how the other side's media came, as the side has reported it"`
+	FirstMediaMS *int64            `json:"first_media_ms,omitempty" min:"0" doc:"from the answer to the first media of the other side"`
+}
+
+// CallPath is the pair of ICE candidates that carried media.
+type CallPath struct {
+	Local    string `json:"local" doc:"host, srflx, prflx or relay"`
+	Remote   string `json:"remote" doc:"the same of the other side"`
+	Protocol string `json:"protocol" doc:"udp or tcp"`
+	Relay    string `json:"relay,omitempty" doc:"how the side reached its relay: udp, tcp or tls"`
+	Server   string `json:"server,omitempty" doc:"that relay, as host:port"`
+}
+
+// CallQuality is how media came.
+type CallQuality struct {
+	Received int64   `json:"received" min:"0" doc:"packets"`
+	Loss     float64 `json:"loss" min:"0" max:"1" doc:"share of the packets that did not come"`
+	JitterMS int64   `json:"jitter_ms" min:"0"`
+	RTTMS    int64   `json:"rtt_ms" min:"0"`
+	MOS      float64 `json:"mos,omitempty" min:"1" max:"5" doc:"an estimate of how it sounded (E-model), 1 is bad and 4.4 the best; absent if nothing came"`
+}
+
+// CallRecords is a page of them, newest first.
+type CallRecords struct {
+	Calls []CallRecord `json:"calls"`
+	Next  int          `json:"next,omitempty" min:"1" doc:"what to give as before for the next page; absent on the last. A page that is not full, or even empty, may have one: the search goes on there"`
+}
+
 // Done answers a change.
 type Done struct {
 	Done bool `json:"done" doc:"always true"`
@@ -168,4 +223,16 @@ type deadPushesRequest struct {
 
 type deadPushRequest struct {
 	Place int `path:"place" json:"-" min:"1" max:"9007199254740991" doc:"its place in the list"`
+}
+
+type callsRequest struct {
+	Account directory.Account `query:"account" json:"-" doc:"only those that this account has made or got"`
+	Call    string            `query:"call" json:"-" max:"64" pattern:"^[A-Za-z0-9_-]+$" doc:"only the one with this id"`
+	Since   string            `query:"since" json:"-" max:"64" doc:"only those that ended then or later: a time (RFC 3339), or how long ago, such as 90m, 24h or 7d"`
+	Until   string            `query:"until" json:"-" max:"64" doc:"only those that ended then or before; as since"`
+	Region  string            `query:"region" json:"-" max:"32" doc:"only those of callers of this region"`
+	Reason  string            `query:"reason" json:"-" enum:"hangup canceled declined busy no_answer unreachable ice_failed connection_lost media_failed replaced" doc:"only those that ended for this reason"`
+	Path    string            `query:"path" json:"-" enum:"direct relay none" doc:"only those whose media went so"`
+	Before  int               `query:"before" json:"-" min:"1" max:"9007199254740991" doc:"next of the page before"`
+	Limit   int               `query:"limit" json:"-" min:"1" max:"500" default:"100"`
 }

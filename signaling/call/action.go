@@ -57,8 +57,8 @@ type (
 	// Conclude is the last action of the end of every call: write it into people's
 	// histories, count it, let go of what it holds.
 	Conclude struct{}
-	// Record writes the call down for operators, once both sides had the time to
-	// tell their last figures.
+	// Record counts the call for operators, once both sides had the time to tell
+	// their last figures. It has been written down by then.
 	Record struct{}
 )
 

@@ -25,7 +25,8 @@ const (
 	// ReconnectBothFor is how long, once it is lost on both.
 	ReconnectBothFor = 90 * time.Second
 	// RecordAfter is how long after its end a call is written down for operators:
-	// both sides tell their last figures meanwhile.
+	// both sides tell their last figures meanwhile. Whoever fires [TimerRecord] writes
+	// it first.
 	RecordAfter = 5 * time.Second
 )
 

@@ -21,6 +21,7 @@ type Guide struct {
 	nodes  func() []Node
 	geo    *GeoIP // may be nil
 	probes []protocol.Region
+	names  []string
 }
 
 // Deps are what a [Guide] asks.
@@ -43,7 +44,11 @@ func New(c Config, d Deps) *Guide {
 		}, []string{"reason", "here"}),
 		table: NewTable(c), here: d.Here, self: d.Self, nodes: d.Nodes, geo: d.GeoIP,
 	}
+	g.names = append(g.names, d.Here)
 	for _, r := range c.List {
+		if r.Name != d.Here {
+			g.names = append(g.names, r.Name)
+		}
 		if r.Probe != "" {
 			g.probes = append(g.probes, protocol.Region{Name: r.Name, Probe: r.Probe})
 		}
@@ -54,6 +59,10 @@ func New(c Config, d Deps) *Guide {
 // Probes are the regions that devices can measure. The slice must not be
 // changed.
 func (g *Guide) Probes() []protocol.Region { return g.probes }
+
+// Names are all regions that [Guide.Choose] may return: those that are configured,
+// and the node's own. The slice must not be changed.
+func (g *Guide) Names() []string { return g.names }
 
 // Choose returns the region for a device that has connected to this node from
 // an address.

@@ -119,7 +119,7 @@ func (m *Move) found(ctx context.Context) (made map[string]earlier, other string
 
 // ours reports whether a stream has a name that Switchboard gives.
 func ours(stream string) bool {
-	return strings.HasPrefix(stream, "KV_") || strings.HasPrefix(stream, "INBOX_") || strings.HasPrefix(stream, "PUSH")
+	return strings.HasPrefix(stream, "KV_") || strings.HasPrefix(stream, "INBOX_") || strings.HasPrefix(stream, "PUSH") || stream == "CDR"
 }
 
 // copyAll has the cluster copy all streams, compares the copies, and marks the

@@ -20,6 +20,8 @@ import (
 	"switchboard/directory/natsnode"
 	"switchboard/directory/natsnode/loopback"
 	"switchboard/signaling/callstore"
+	"switchboard/signaling/cdr"
+	"switchboard/signaling/cdr/cdrtest"
 	"switchboard/signaling/mailbox"
 	"switchboard/signaling/push"
 	"switchboard/signaling/push/pushtest"
@@ -204,6 +206,7 @@ func fill(t *testing.T) old {
 		t.Fatal(err)
 	}
 	fillPushes(t, n, o.accounts)
+	fillCalls(t, n, o.accounts)
 	if err := n.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -268,6 +271,67 @@ func checkPushes(t *testing.T, n *natsnode.Node) {
 	bringPushes(t, q, s, pushesWait)
 }
 
+func openCalls(t *testing.T, n *natsnode.Node) *cdr.Store {
+	t.Helper()
+	c := cdr.Default()
+	c.Replicas = n.Replicas()
+	s, err := cdr.Open(t.Context(), c, n.JetStream())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// over is the record of the last of a few calls from the first account to the second.
+func over(accounts []directory.Account) cdr.Record {
+	r := cdrtest.Call("last")
+	r.Caller.Account, r.Callee.Account = string(accounts[0]), string(accounts[1])
+	r.Created, r.Ended = time.UnixMilli(1).UTC(), time.UnixMilli(2).UTC()
+	return r
+}
+
+// fillCalls has a few calls written down.
+func fillCalls(t *testing.T, n *natsnode.Node, accounts []directory.Account) {
+	t.Helper()
+	s := openCalls(t, n)
+	for _, id := range []string{"first", "second", "last"} {
+		r := over(accounts)
+		r.Call = id
+		if err := s.Write(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// checkCalls finds them, and adds one that it finds, too.
+func checkCalls(t *testing.T, n *natsnode.Node, accounts []directory.Account) {
+	t.Helper()
+	s := openCalls(t, n)
+	want := over(accounts)
+	for _, q := range []cdr.Query{{Limit: 10}, {Limit: 10, Account: string(accounts[1])}} {
+		p, err := s.List(t.Context(), q)
+		if err != nil || len(p.Records) != 3 || p.Next != 0 || !p.Records[0].Ended.Equal(want.Ended) || p.Records[0].Call != want.Call {
+			t.Errorf("calls: %+v, %v", p, err)
+		}
+	}
+	want.Call = "new"
+	if err := s.Write(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) { // any replica answers
+		p, err := s.List(t.Context(), cdr.Query{Limit: 1, Call: "new"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.Records) == 1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a new call is not found")
+		}
+	}
+}
+
 func move(t *testing.T, o old, c cluster, to *natsnode.Node) *migrate.Move {
 	return &migrate.Move{
 		Dir: o.dir, To: to, Where: "nats://cluster", Say: t.Logf,
@@ -329,6 +393,7 @@ func check(t *testing.T, o old, n *natsnode.Node) {
 		t.Errorf("a new account: %v", err)
 	}
 	checkPushes(t, n)
+	checkCalls(t, n, o.accounts)
 	list := n.JetStream().ListStreams(ctx)
 	for info := range list.Info() {
 		if info.Config.Replicas != 3 || info.Config.Mirror != nil {
