@@ -353,16 +353,31 @@ func TestSecondPhone(t *testing.T) {
 	bob.talking()
 }
 
+// Without call waiting whoever calls somebody in a call hears busy, once all his
+// phones are; that is missed, too.
 func TestBusy(t *testing.T) {
 	h, ann, bob := two(t, "")
 	cid := h.newPerson(newPage(t, "Cid"), "")
+	bob.click("open-settings")
+	bob.wait(`document.getElementById('call-waiting').checked`)
+	bob.click("call-waiting")
+	bob.click("close-settings")
 	ann.dial(bob.number, "dial-call")
 	bob.click("accept-audio")
 	ann.talking()
 	cid.dial(bob.number, "dial-call")
 	cid.says("call-state", "Busy")
 	bob.talking()
-	bob.wait(`switchboard.client.calls.size === 1`)
+	bob.wait(`switchboard.client.calls.size === 1 && document.getElementById('second').hidden`)
+	bob.says("missed-count", "1")
+	bob.click("hangup")
+	bob.idle()
+	bob.come() // what the server has written down of it changes nothing
+	bob.online()
+	bob.says("missed-count", "1")
+	bob.wait(`!switchboard.client.callWaiting`) // the setting stays
+	bob.goTo("recents")
+	bob.wait(`document.querySelector('#recents [data-peer="` + cid.number + `"] small').textContent === 'Missed while in a call'`)
 }
 
 // The server is killed in the middle of a call and comes back: nobody in the

@@ -74,6 +74,14 @@ const stops = {
   other: ['Disconnected', 'The server has ended the connection.', 'Connect again']
 }
 
+/** Which way calls go, by the setting of whom one's address is kept from; or when the page's own address says it. */
+export const relayedWords = {
+  strangers: 'A stranger’s call goes through a relay until it is answered, so that ringing you does not tell where you are. After that, and with your contacts, calls go straight.',
+  everyone: 'All calls of all your phones go through a relay. Nobody you talk to learns your address; calls are a little slower.',
+  nobody: 'Calls go straight from the first ring: the fastest way, and whoever calls you sees your address.',
+  query: 'This page was opened with ?relay: its own calls go through a relay alone, whatever is chosen here for your other phones.'
+}
+
 /** @param {any} e @returns {string} */
 export function errorWords(e) {
   if (e?.code === 'media' || e?.code === 'push') return e.message
