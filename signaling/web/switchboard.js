@@ -1139,7 +1139,8 @@ const FOREVER = 10 * 365 * 86_400_000
  *  - `token`: the token was refreshed;
  *  - `number`: the account has another number, {@link Client.number};
  *  - `media`: microphones, cameras or speakers came or went, or others were chosen;
- *  - `trouble`: something that nobody waits for went wrong; `detail` is an error.
+ *  - `trouble`: something that nobody waits for went wrong; `detail` is an error: of code
+ *    `media`, when a microphone is gone in a call and there is no other to take over.
  */
 export class Client extends EventTarget {
   /** The calls in progress, by id. @type {Map<string, Call>} */
@@ -1924,7 +1925,10 @@ export class Client extends EventTarget {
       kind = connection.type
       network()
     })
-    on(navigator.mediaDevices, 'devicechange', () => this.#fire('media'))
+    on(navigator.mediaDevices, 'devicechange', () => {
+      this.#fire('media')
+      for (const call of this.calls.values()) call.sourcesChanged()
+    })
     on(document, 'visibilitychange', () => { if (!document.hidden) this.#link.poke() })
     on(window, 'pagehide', () => {
       for (const call of this.calls.values()) call.hangup()
@@ -2344,7 +2348,12 @@ export class Call extends EventTarget {
     return this.#serially(() => this.#arrange())
   }
 
-  /** A device may be pulled out: another microphone takes over, a camera is off. @param {MediaStreamTrack} track */
+  /**
+   * A device may be pulled out: another microphone takes over, a camera is off. Where
+   * there is no other the client fires `trouble`, `media`, and the call goes on.
+   *
+   * @param {MediaStreamTrack} track
+   */
   #watched(track) {
     track.addEventListener('ended', () => {
       if (this.#over || !this.localStream?.getTracks().includes(track)) return
@@ -2662,6 +2671,11 @@ export class Call extends EventTarget {
   /** This side has another network. */
   networkChanged() {
     if (this.isAnswered && !this.#over) this.#arm('restart', NETWORK_SETTLES, () => this.restart())
+  }
+
+  /** Microphones or cameras came or went: where there was none left, there may be one now. */
+  sourcesChanged() {
+    if (this.localStream?.getAudioTracks().some((t) => t.readyState === 'ended')) this.reopen({ audio: true }).catch(() => {}) // said before
   }
 
   /** There is no other call any more. */

@@ -78,6 +78,7 @@ export class SecondCall {
     say($('other-state'), shown.held ? ['On hold', stateWords(shown)].filter(Boolean).join(' · ') : stateWords(shown))
     face($('other-avatar'), people.avatar(shown.peer), shown.peer)
     say($('swap-label'), beside ? 'Swap' : 'Resume')
+    $('swap').classList.toggle('call', !beside)
     $('swap').setAttribute('aria-label', beside ? `Swap: talk to ${name}` : `Resume: talk to ${name}`)
   }
 

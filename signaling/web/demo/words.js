@@ -76,10 +76,10 @@ const stops = {
 
 /** Which way calls go, by the setting of whom one's address is kept from; or when the page's own address says it. */
 export const relayedWords = {
-  strangers: 'A stranger’s call goes through a relay until it is answered, so that ringing you does not tell where you are. After that, and with your contacts, calls go straight.',
-  everyone: 'All calls of all your phones go through a relay. Nobody you talk to learns your address; calls are a little slower.',
-  nobody: 'Calls go straight from the first ring: the fastest way, and whoever calls you sees your address.',
-  query: 'This page was opened with ?relay: its own calls go through a relay alone, whatever is chosen here for your other phones.'
+  strangers: 'Calls with strangers go through a relay until they are answered, so that nobody learns where you are by ringing. Calls with your contacts go straight.',
+  everyone: 'All calls go through a relay, on all phones with your number: nobody learns your address. A little slower.',
+  nobody: 'Calls go straight, which is fastest. Whoever you call, and whoever calls you, can see your address.',
+  query: 'This page was opened with ?relay: its calls go through a relay alone. The choice is for your other phones.'
 }
 
 /** @param {any} e @returns {string} */
