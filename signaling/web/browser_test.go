@@ -322,6 +322,8 @@ func TestTwoDevices(t *testing.T) {
 	bob.wait(`document.querySelector('#recents li small').textContent.length > 0 && document.getElementById('missed-count').hidden`)
 	ann.click("hangup")
 	tablet.idle()
+	bob.wait(`/^Incoming, Answered on another phone, 0:\d\d$/.test(document.querySelector('#recents li small').textContent)`)
+	tablet.wait(`/^Incoming, 0:\d\d$/.test(document.querySelector('#recents li small').textContent)`)
 
 	bob.goTo("chat=%2B" + ann.number[1:])
 	bob.write("compose", "from the phone")
@@ -515,6 +517,22 @@ func TestKeyboardAlone(t *testing.T) {
 	ann.wait(`document.getElementById('incoming').dataset.ready === 'true'`)
 	ann.do(chromedp.KeyEvent("\u001b"))
 	bob.says("call-state", "Declined")
+}
+
+// Whom one's address is kept from is said in one place, with what it means; a page that
+// was opened for relays alone says that it is.
+func TestWhomMyAddressIsKeptFrom(t *testing.T) {
+	h := newHouse(t)
+	ann := h.newPerson(newPage(t, "Ann"), "")
+	const says = `document.getElementById('relayed-says').textContent`
+	ann.click("open-settings")
+	ann.wait(`document.getElementById('relayed').value === 'strangers' && ` + says + `.startsWith('Calls with strangers go through a relay until')`)
+	ann.eval(`(() => { const s = document.getElementById('relayed'); s.value = 'everyone'; s.dispatchEvent(new Event('change')) })()`)
+	ann.wait(says + `.startsWith('All calls go through a relay')`)
+	ann.page.open(h.url + "/?relay")
+	ann.online()
+	ann.click("open-settings")
+	ann.wait(says + `.startsWith('This page was opened with ?relay') && document.getElementById('relayed').value === 'everyone' && switchboard.client.relayOnly`)
 }
 
 // Who may see when somebody is here is for him to say, and whoever looks at his
