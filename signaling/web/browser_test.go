@@ -322,6 +322,8 @@ func TestTwoDevices(t *testing.T) {
 	bob.wait(`document.querySelector('#recents li small').textContent.length > 0 && document.getElementById('missed-count').hidden`)
 	ann.click("hangup")
 	tablet.idle()
+	bob.wait(`/^Incoming, Answered on another phone, 0:\d\d$/.test(document.querySelector('#recents li small').textContent)`)
+	tablet.wait(`/^Incoming, 0:\d\d$/.test(document.querySelector('#recents li small').textContent)`)
 
 	bob.goTo("chat=%2B" + ann.number[1:])
 	bob.write("compose", "from the phone")
@@ -353,16 +355,31 @@ func TestSecondPhone(t *testing.T) {
 	bob.talking()
 }
 
+// Without call waiting whoever calls somebody in a call hears busy, once all his
+// phones are; that is missed, too.
 func TestBusy(t *testing.T) {
 	h, ann, bob := two(t, "")
 	cid := h.newPerson(newPage(t, "Cid"), "")
+	bob.click("open-settings")
+	bob.wait(`document.getElementById('call-waiting').checked`)
+	bob.click("call-waiting")
+	bob.click("close-settings")
 	ann.dial(bob.number, "dial-call")
 	bob.click("accept-audio")
 	ann.talking()
 	cid.dial(bob.number, "dial-call")
 	cid.says("call-state", "Busy")
 	bob.talking()
-	bob.wait(`switchboard.client.calls.size === 1`)
+	bob.wait(`switchboard.client.calls.size === 1 && document.getElementById('second').hidden`)
+	bob.says("missed-count", "1")
+	bob.click("hangup")
+	bob.idle()
+	bob.come() // what the server has written down of it changes nothing
+	bob.online()
+	bob.says("missed-count", "1")
+	bob.wait(`!switchboard.client.callWaiting`) // the setting stays
+	bob.goTo("recents")
+	bob.wait(`document.querySelector('#recents [data-peer="` + cid.number + `"] small').textContent === 'Missed while in a call'`)
 }
 
 // The server is killed in the middle of a call and comes back: nobody in the
@@ -500,6 +517,22 @@ func TestKeyboardAlone(t *testing.T) {
 	ann.wait(`document.getElementById('incoming').dataset.ready === 'true'`)
 	ann.do(chromedp.KeyEvent("\u001b"))
 	bob.says("call-state", "Declined")
+}
+
+// Whom one's address is kept from is said in one place, with what it means; a page that
+// was opened for relays alone says that it is.
+func TestWhomMyAddressIsKeptFrom(t *testing.T) {
+	h := newHouse(t)
+	ann := h.newPerson(newPage(t, "Ann"), "")
+	const says = `document.getElementById('relayed-says').textContent`
+	ann.click("open-settings")
+	ann.wait(`document.getElementById('relayed').value === 'strangers' && ` + says + `.startsWith('Calls with strangers go through a relay until')`)
+	ann.eval(`(() => { const s = document.getElementById('relayed'); s.value = 'everyone'; s.dispatchEvent(new Event('change')) })()`)
+	ann.wait(says + `.startsWith('All calls go through a relay')`)
+	ann.page.open(h.url + "/?relay")
+	ann.online()
+	ann.click("open-settings")
+	ann.wait(says + `.startsWith('This page was opened with ?relay') && document.getElementById('relayed').value === 'everyone' && switchboard.client.relayOnly`)
 }
 
 // Who may see when somebody is here is for him to say, and whoever looks at his

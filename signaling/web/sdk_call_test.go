@@ -68,13 +68,28 @@ func (st *stage) invite(p *peer) *protocol.CallInvite {
 func (st *stage) connected(p *peer) *protocol.CallInvite {
 	st.t.Helper()
 	m := st.invited(p, `{}`)
+	st.taken(p, m)
+	return m
+}
+
+// talking is connected, with sound from the other side, too.
+func (st *stage) talking(p *peer) *protocol.CallInvite {
+	st.t.Helper()
+	m := st.invited(p, `{}`)
+	st.page.eval(`const s = await navigator.mediaDevices.getUserMedia({audio: true}); far.addTrack(s.getAudioTracks()[0], s)`)
+	st.taken(p, m)
+	return m
+}
+
+// taken has the other side answer.
+func (st *stage) taken(p *peer, m *protocol.CallInvite) {
+	st.t.Helper()
 	answer := value[string](st.page, `farAnswer(`+quote(m.SDP)+`)`)
 	p.tell(protocol.TypeCallRinging, fields{"call": m.Call})
 	p.tell(protocol.TypeCallAnswered, fields{"call": m.Call, "sdp": answer})
 	f := p.find(protocol.TypeCallReport)
 	p.ok(f, nil)
 	st.page.wait(`call.state === 'active'`)
-	return m
 }
 
 func TestInvite(t *testing.T) {

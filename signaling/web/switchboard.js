@@ -385,6 +385,21 @@ function defaultStorage() {
   }
 }
 
+/** Ends of a call that came which leave nothing to do for whoever was called. */
+const SETTLED = ['declined', 'declined_elsewhere', 'answered_elsewhere', 'merged', 'replaced']
+
+/**
+ * Whether a call of {@link Store.calls} was missed: it came, and on no device of the
+ * account was it answered or declined. One that found every device in another call is
+ * missed, too.
+ *
+ * @param {PastCall} c
+ */
+export function isMissed(c) {
+  if (c.out || c.answered) return false
+  return c.reason === 'busy' || (!c.mine && !SETTLED.includes(c.reason))
+}
+
 /**
  * What a device remembers: its token, its conversations, its calls. It lies in
  * local storage under `<profile>.…`, bounded by {@link KEPT}; the account's id is
@@ -518,7 +533,7 @@ export class Store {
   /** Keeps a call, or what has become known of it. @param {PastCall} call */
   keepCall(call) {
     const old = this.#calls.find((c) => c.call === call.call)
-    if (old) Object.assign(old, call, { seen: old.seen || call.seen, time: old.time })
+    if (old) Object.assign(old, call, { seen: old.seen || call.seen, time: old.time, answered: old.answered || call.answered, duration: call.duration || old.duration })
     else this.#calls.unshift(call)
     this.#calls.sort((a, b) => b.time - a.time)
     this.#calls.length = Math.min(this.#calls.length, KEPT.calls)
@@ -1124,7 +1139,8 @@ const FOREVER = 10 * 365 * 86_400_000
  *  - `token`: the token was refreshed;
  *  - `number`: the account has another number, {@link Client.number};
  *  - `media`: microphones, cameras or speakers came or went, or others were chosen;
- *  - `trouble`: something that nobody waits for went wrong; `detail` is an error.
+ *  - `trouble`: something that nobody waits for went wrong; `detail` is an error: of code
+ *    `media`, when a microphone is gone in a call and there is no other to take over.
  */
 export class Client extends EventTarget {
   /** The calls in progress, by id. @type {Map<string, Call>} */
@@ -1345,18 +1361,23 @@ export class Client extends EventTarget {
   #busy(d) {
     this.#forget(d.call)
     this.#link.request('call.busy', { call: d.call }, { keep: true, retryFor: 30_000, tag: d.call }).catch(() => {})
-    this.store.keepCall({ call: d.call, peer: d.from, out: false, video: (d.media || []).includes('video'), time: Date.now(), reason: 'busy', mine: true, answered: false, duration: 0, seen: false })
-    this.#saveSoon()
-    this.#fire('history')
+    this.#keep({ call: d.call, peer: d.from, out: false, video: (d.media || []).includes('video'), time: Date.now(), reason: 'busy', mine: true, answered: false, duration: 0, seen: false })
   }
 
   /** @param {Call} call */
   #keepPast(call) {
-    const out = call.role === 'caller'
-    const answered = call.answeredAt > 0
-    const quiet = ['answered_elsewhere', 'declined_elsewhere', 'merged']
-    const seen = out || answered || call.mine || quiet.includes(call.reason)
-    this.store.keepCall({ call: call.id, peer: call.peer, out, video: call.media.includes('video'), time: call.startedAt, reason: call.reason, mine: call.mine, answered, duration: call.duration, seen })
+    /** @type {PastCall} */
+    const past = {
+      call: call.id, peer: call.peer, out: call.role === 'caller', video: call.media.includes('video'), time: call.startedAt,
+      reason: call.reason, mine: call.mine, answered: call.isAnswered, duration: call.duration, seen: false
+    }
+    this.#keep({ ...past, seen: call.mine || !isMissed(past) })
+  }
+
+  /** @param {PastCall} past */
+  #keep(past) {
+    if (past.reason === 'merged') return // the other one is in the history
+    this.store.keepCall(past)
     this.#saveSoon()
     this.#fire('history')
   }
@@ -1838,17 +1859,24 @@ export class Client extends EventTarget {
     this.#changed(c)
   }
 
-  /** @param {string} peer @param {boolean} out @param {any} d */
+  /**
+   * What the server has written down of a call. This device may know better why it
+   * ended here, but not what became of one that found it busy.
+   *
+   * @param {string} peer @param {boolean} out @param {any} d
+   */
   #pastCall(peer, out, d) {
     const call = d.call || {}
     const known = this.store.calls.find((c) => c.call === call.call)
     const answered = Boolean(call.answered)
-    const missed = !out && !answered && !known?.mine && !['declined', 'declined_elsewhere', 'answered_elsewhere'].includes(call.reason)
-    this.store.keepCall({
-      call: call.call, peer, out, video: (call.media || []).includes('video'), time: d.time, answered,
-      reason: known?.reason || call.reason, mine: known?.mine || false, duration: call.duration_ms || known?.duration || 0, seen: !missed
-    })
-    this.#fire('history')
+    const here = known?.answered || this.calls.get(call.call)?.isAnswered
+    const reason = answered && !out && !here ? 'answered_elsewhere' : known?.reason && known.reason !== 'busy' ? known.reason : call.reason
+    /** @type {PastCall} */
+    const past = {
+      call: call.call, peer, out, video: (call.media || []).includes('video'), time: d.time, reason,
+      mine: known?.reason === reason && known?.mine === true, answered, duration: call.duration_ms || 0, seen: false
+    }
+    this.#keep({ ...past, seen: !isMissed(past) })
   }
 
   /** @param {Conversation} c */
@@ -1897,7 +1925,10 @@ export class Client extends EventTarget {
       kind = connection.type
       network()
     })
-    on(navigator.mediaDevices, 'devicechange', () => this.#fire('media'))
+    on(navigator.mediaDevices, 'devicechange', () => {
+      this.#fire('media')
+      for (const call of this.calls.values()) call.sourcesChanged()
+    })
     on(document, 'visibilitychange', () => { if (!document.hidden) this.#link.poke() })
     on(window, 'pagehide', () => {
       for (const call of this.calls.values()) call.hangup()
@@ -2317,7 +2348,12 @@ export class Call extends EventTarget {
     return this.#serially(() => this.#arrange())
   }
 
-  /** A device may be pulled out: another microphone takes over, a camera is off. @param {MediaStreamTrack} track */
+  /**
+   * A device may be pulled out: another microphone takes over, a camera is off. Where
+   * there is no other the client fires `trouble`, `media`, and the call goes on.
+   *
+   * @param {MediaStreamTrack} track
+   */
   #watched(track) {
     track.addEventListener('ended', () => {
       if (this.#over || !this.localStream?.getTracks().includes(track)) return
@@ -2640,6 +2676,11 @@ export class Call extends EventTarget {
   /** This side has another network. */
   networkChanged() {
     if (this.isAnswered && !this.#over) this.#arm('restart', NETWORK_SETTLES, () => this.restart())
+  }
+
+  /** Microphones or cameras came or went: where there was none left, there may be one now. */
+  sourcesChanged() {
+    if (this.localStream?.getAudioTracks().some((t) => t.readyState === 'ended')) this.reopen({ audio: true }).catch(() => {}) // said before
   }
 
   /** There is no other call any more. */

@@ -1,10 +1,12 @@
-// Calls on the screen: one that comes in, one that goes on, one that is over.
+// Calls on the screen: one that comes in, one that goes on, one that is over. Of two
+// calls it is the one that is talked in; SecondCall has the other.
 
-import { $, h, say, setIcon, show, toast } from './dom.js'
+import { $, closeDialogs, h, say, setIcon, show, toast } from './dom.js'
 import { pretty } from './countries.js'
 import { durationWords, endWords, errorWords, pathWords, stateWords } from './words.js'
 import * as tones from './tones.js'
 import { canShareScreen } from './switchboard.js'
+import { SecondCall } from './secondcall.js'
 
 /** @typedef {import('./switchboard.js').Call} Call */
 /** @typedef {import('./demo.js').Phone} Phone */
@@ -19,6 +21,7 @@ export class CallView {
   /** The call on the screen, also for a moment after its end. @type {Call|null} */
   call = null
   #phone
+  #second
   #small = false
   #sound = ''
   /** @type {ReturnType<typeof setInterval>|undefined} */ #clock
@@ -28,6 +31,7 @@ export class CallView {
   /** @param {Phone} phone */
   constructor(phone) {
     this.#phone = phone
+    this.#second = new SecondCall(phone, () => this.call)
     $('accept-audio').onclick = () => this.#accept(false)
     $('accept-video').onclick = () => this.#accept(true)
     $('decline').onclick = () => this.call?.reject()
@@ -46,19 +50,46 @@ export class CallView {
     document.addEventListener('keydown', (e) => this.#key(e))
   }
 
-  /** @param {Call} call */
+  /** A call begins: it is shown, or waits beside the one that is. @param {Call} call */
   show(call) {
-    if (this.call && this.call.state !== 'ended') return
+    call.addEventListener('change', () => this.#changed(call))
+    call.addEventListener('stats', () => this.#stats(call))
+    closeDialogs()
+    if (this.call && this.call.state !== 'ended') this.render(this.call)
+    else this.#bring(call)
+  }
+
+  /** @param {Call} call */
+  #changed(call) {
+    if (call !== this.call) return this.#besides(call)
+    const next = this.#second.call
+    if (call.state !== 'ended' || !next) return this.render(call)
+    this.#second.ended(call)
+    this.#bring(next, next.state !== 'ringing' && this.#small)
+    if (next.state === 'ringing') return
+    this.#second.left(next)
+    this.render(next)
+    if (!this.#small) $('swap').focus({ preventScroll: true })
+  }
+
+  /** The other call has changed: when it is answered, or resumed, it comes to the front. @param {Call} call */
+  #besides(call) {
+    if (call.state === 'ended') this.#second.ended(call)
+    else if (call.state !== 'ringing' && !call.held && this.call?.state !== 'ended') return this.#bring(call)
+    if (this.call) this.render(this.call)
+  }
+
+  /** Puts a call on the screen. @param {Call} call @param {boolean} [small] */
+  #bring(call, small = false) {
     clearTimeout(this.#closing)
+    this.#closing = undefined
     this.call = call
     $('incoming').dataset.ready = 'false'
     setTimeout(() => { if (call === this.call) $('incoming').dataset.ready = 'true' }, GRACE)
-    this.#small = false
+    this.#small = small
     say($('incoming-error'), '')
     $('details').hidden = true
     $('details-toggle').setAttribute('aria-expanded', 'false')
-    call.addEventListener('change', () => this.render(call))
-    call.addEventListener('stats', () => this.#stats(call))
     clearInterval(this.#clock)
     this.#clock = setInterval(() => this.#tick(), 500)
     this.render(call)
@@ -73,6 +104,8 @@ export class CallView {
     show($('incoming'), incoming, $('accept-audio'))
     show($('incall'), !incoming && !this.#small, call.state === 'ended' ? $('ended-close') : $('hangup'))
     $('mini').hidden = !this.#small || incoming
+    this.#second.render()
+    this.#phone.title()
     document.body.dataset.call = call.state
     this.#sounds(call)
     this.#tick()
@@ -161,18 +194,19 @@ export class CallView {
     if (!call) return
     const time = call.state === 'ended' ? (call.duration ? durationWords(call.duration) : '') : call.state === 'active' ? durationWords(Date.now() - call.answeredAt) : ''
     say($('call-time'), time)
-    say($('mini-time'), time || stateWords(call))
+    say($('mini-time'), call.held ? 'On hold' : time || stateWords(call))
   }
 
   /** @param {Call} call */
   #sounds(call) {
-    const sound = call.state !== 'ringing' ? '' : call.role === 'callee' ? 'ring' : 'ringback'
+    const sound = this.#second.rings ? 'waiting' : call.state !== 'ringing' ? '' : call.role === 'callee' ? 'ring' : 'ringback'
     if (sound === this.#sound) return
     this.#sound = sound
     if (sound === 'ring') {
       tones.ring()
       navigator.vibrate?.([300, 200, 300])
-    } else if (sound === 'ringback') tones.ringback()
+    } else if (sound === 'waiting') tones.waiting()
+    else if (sound === 'ringback') tones.ringback()
     else tones.stop()
   }
 
@@ -195,6 +229,7 @@ export class CallView {
   async #change(button, f) {
     const call = this.call
     if (!call) return
+    const had = document.activeElement === button
     button.disabled = true
     try {
       await f(call)
@@ -203,6 +238,7 @@ export class CallView {
     } finally {
       button.disabled = false
       this.render(call)
+      if (had && document.activeElement === document.body) button.focus({ preventScroll: true })
     }
   }
 
@@ -269,11 +305,11 @@ export class CallView {
     if (incoming) {
       if (e.key === 'Escape') this.call?.reject()
       else if (e.key === 'Enter' && !(e.target instanceof HTMLButtonElement)) this.#accept(false)
-      else if (e.key === 'Tab') keepIn($('incoming'), e)
+      else if (e.key === 'Tab') keepIn(e, $('incoming'))
       return
     }
     if ($('incall').hidden) return
-    if (e.key === 'Tab') return keepIn($('incall'), e)
+    if (e.key === 'Tab') return keepIn(e, $('second'), $('incall'))
     if (e.key === 'Escape') return this.call?.state === 'ended' ? this.#close() : this.#shrink(true)
     if (e.key === 'm' && this.call?.state === 'active') this.call.setMuted(!this.call.muted)
   }
@@ -306,11 +342,12 @@ function toggle(b, pressed, off, on, iconOn, iconOff, crossed) {
   setIcon(b, crossed ? iconOff : iconOn)
 }
 
-/** Tab stays in an overlay. @param {HTMLElement} overlay @param {KeyboardEvent} e */
-function keepIn(overlay, e) {
-  const all = [...overlay.querySelectorAll('button')].filter((b) => !b.disabled && b.offsetParent !== null)
+/** Tab stays in what is over the page. @param {KeyboardEvent} e @param {...HTMLElement} parts in the page's order */
+function keepIn(e, ...parts) {
+  const all = parts.flatMap((p) => [...p.querySelectorAll('button')]).filter((b) => !b.disabled && b.offsetParent !== null)
   const [first, last] = [all[0], all[all.length - 1]]
   const at = document.activeElement
-  if (e.shiftKey && (at === first || !overlay.contains(at))) { e.preventDefault(); last?.focus() }
-  else if (!e.shiftKey && (at === last || !overlay.contains(at))) { e.preventDefault(); first?.focus() }
+  const out = !all.some((b) => b === at)
+  if (e.shiftKey && (at === first || out)) { e.preventDefault(); last?.focus() }
+  else if (!e.shiftKey && (at === last || out)) { e.preventDefault(); first?.focus() }
 }

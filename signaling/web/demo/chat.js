@@ -2,8 +2,9 @@
 
 import { $, ask, h, icon, say } from './dom.js'
 import { pretty } from './countries.js'
-import { clock, dayWords, errorWords, missed, pastWords, presenceWords } from './words.js'
+import { clock, dayWords, errorWords, pastWords, presenceWords } from './words.js'
 import { ticks } from './lists.js'
+import { isMissed } from './switchboard.js'
 
 /** @typedef {import('./demo.js').Phone} Phone */
 
@@ -123,7 +124,7 @@ export class Chat {
 
   /** @param {import('./switchboard.js').PastCall} c */
   #past(c) {
-    return h('li', { class: missed(c) ? 'past missed' : 'past', 'data-call': c.call }, icon(missed(c) ? 'missed' : c.out ? 'out' : 'in'), `${c.out ? 'You called' : 'They called'}${c.video ? ' with video' : ''} · ${pastWords(c)} · ${clock(c.time)}`)
+    return h('li', { class: isMissed(c) ? 'past missed' : 'past', 'data-call': c.call }, icon(isMissed(c) ? 'missed' : c.out ? 'out' : 'in'), `${c.out ? 'You called' : 'They called'}${c.video ? ' with video' : ''} · ${pastWords(c)} · ${clock(c.time)}`)
   }
 
   #send() {

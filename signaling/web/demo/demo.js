@@ -10,7 +10,7 @@
 import { Client, Store, revoke } from './switchboard.js'
 import { $, say, show, toast } from './dom.js'
 import { pretty } from './countries.js'
-import { errorWords, stopWords } from './words.js'
+import { errorWords, relayedWords, stopWords } from './words.js'
 import { People } from './people.js'
 import { RegisterView } from './register.js'
 import { Chats, Keypad, Recents } from './lists.js'
@@ -79,20 +79,23 @@ export class Phone {
 
   #newClient() {
     // This page may talk to its own origin alone, so it follows no hints to others.
-    const client = new Client({ store: this.store, name: 'demo', follow: false, relayOnly: params.has('relay') || localStorage.getItem(`${profile}.relay`) === '1' })
+    const client = new Client({ store: this.store, name: 'demo', follow: false, relayOnly: params.has('relay'), callWaiting: localStorage.getItem(`${profile}.single`) !== '1' })
     /** @param {string} type @param {(detail: any) => void} f */
     const on = (type, f) => client.addEventListener(type, (e) => f(/** @type {CustomEvent} */ (e).detail))
     on('state', () => this.#stateChanged())
     on('call', (call) => this.callView.show(call))
-    on('history', () => { this.recents.render(); this.chat.render(); this.#title() })
-    on('conversation', () => { this.chats.render(); this.chat.render(); this.#title() })
+    on('history', () => { this.recents.render(); this.chat.render(); this.title() })
+    on('conversation', () => { this.chats.render(); this.chat.render(); this.title() })
     on('number', () => this.#ownNumber())
     on('settings', (s) => this.#showPrivacy(s))
     on('presence', (p) => this.chat.presence(p))
     on('typing', ({ number }) => this.chat.typing(number))
     on('text', ({ conversation, text }) => this.#arrived(conversation.number, text.body))
     on('media', () => { this.sources.render(); if (this.callView.call) this.callView.render(this.callView.call) })
-    on('trouble', (e) => console.warn('switchboard:', e))
+    on('trouble', (e) => {
+      console.warn('switchboard:', e)
+      if (e.code === 'media') this.complain(e) // in a call one wants to know
+    })
     return client
   }
 
@@ -156,14 +159,14 @@ export class Phone {
     this.recents.render()
     this.chats.render()
     this.chat.render()
-    this.#title()
+    this.title()
   }
 
-  #title() {
+  /** Whoever calls, or how many texts are new, stands on the tab. */
+  title() {
     const unread = this.store.conversations.reduce((n, c) => n + c.unread, 0)
-    const call = this.callView?.call
-    const ringing = call && call.role === 'callee' && call.state === 'ringing'
-    document.title = ringing ? `${this.people.name(call.peer)} calls` : `${unread ? `(${unread}) ` : ''}Switchboard`
+    const call = [...this.client.calls.values()].find((c) => c.role === 'callee' && c.state === 'ringing')
+    document.title = call ? `${this.people.name(call.peer)} calls` : `${unread ? `(${unread}) ` : ''}Switchboard`
   }
 
   /** @param {KeyboardEvent} e */
@@ -233,11 +236,11 @@ export class Phone {
   // --- settings
 
   #settings() {
-    const relay = $('relay-only')
-    relay.checked = this.client.relayOnly
-    relay.onchange = () => {
-      this.client.relayOnly = relay.checked
-      localStorage.setItem(`${profile}.relay`, relay.checked ? '1' : '')
+    const second = $('call-waiting')
+    second.checked = this.client.callWaiting
+    second.onchange = () => {
+      this.client.callWaiting = second.checked
+      localStorage.setItem(`${profile}.single`, second.checked ? '' : '1')
     }
     const silent = $('silent')
     silent.checked = localStorage.getItem(`${profile}.silent`) === '1'
@@ -246,8 +249,7 @@ export class Phone {
       tones.setSilent(silent.checked)
       localStorage.setItem(`${profile}.silent`, silent.checked ? '1' : '')
     }
-    const second = `?phone=${Number(phoneName || 1) + 1 || 2}`
-    for (const id of ['second-phone', 'settings-second-phone']) $(id).href = second
+    for (const id of ['second-phone', 'settings-second-phone']) $(id).href = `?phone=${Number(phoneName || 1) + 1 || 2}`
     $('open-settings').onclick = () => { $('settings').showModal(); this.#privacy(); this.waking.render(); this.devices.render(); this.sources.render() }
     $('relayed').onchange = () => this.#privacy({ relayed: $('relayed').value })
     $('seen-by').onchange = () => this.#privacy({ last_seen: $('seen-by').value })
@@ -275,6 +277,7 @@ export class Phone {
     $('findable').checked = s.discoverable !== 'nobody'
     $('read-receipts').checked = s.read_receipts !== 'nobody'
     $('relayed').value = s.relayed
+    say($('relayed-says'), params.has('relay') ? relayedWords.query : relayedWords[s.relayed])
   }
 
   async #signOff() {

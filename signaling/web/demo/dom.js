@@ -75,6 +75,15 @@ export function show(overlay, on, focus) {
   else if (!open && before instanceof HTMLElement && before.isConnected) before.focus({ preventScroll: true })
 }
 
+/** Closes dialogs as Escape does: nothing behind one can be reached. */
+export function closeDialogs() {
+  for (const d of document.querySelectorAll('dialog')) {
+    if (!d.open) continue
+    d.dispatchEvent(new Event('cancel'))
+    d.close()
+  }
+}
+
 /**
  * Asks for a line of text.
  *

@@ -2,7 +2,8 @@
 
 import { $, ask, h, icon, say } from './dom.js'
 import { pretty } from './countries.js'
-import { errorWords, missed, pastWords, whenWords } from './words.js'
+import { isMissed } from './switchboard.js'
+import { errorWords, pastWords, wayWords, whenWords } from './words.js'
 import * as tones from './tones.js'
 
 /** @typedef {import('./demo.js').Phone} Phone */
@@ -106,19 +107,19 @@ export class Recents {
     $('recents').replaceChildren(...calls.map((c) => this.#row(c)))
     $('recents-empty').hidden = calls.length > 0
     $('clear-recents').hidden = calls.length === 0
-    badge($('missed-count'), calls.filter((c) => missed(c) && !c.seen).length, 'missed calls')
+    badge($('missed-count'), calls.filter((c) => isMissed(c) && !c.seen).length, 'missed calls')
   }
 
   /** @param {import('./switchboard.js').PastCall} c */
   #row(c) {
     const { people } = this.#phone
-    const bad = missed(c)
+    const bad = isMissed(c)
     return h('li', { 'data-call': c.call, 'data-peer': c.peer, class: bad ? 'missed' : '' },
       h('a', { class: 'row', href: `#chat=${encodeURIComponent(c.peer)}` },
         people.avatar(c.peer),
         h('span', { class: 'row-text' },
           h('b', {}, people.name(c.peer)),
-          h('small', {}, icon(bad ? 'missed' : c.out ? 'out' : 'in'), h('span', {}, `${c.video ? 'Video · ' : ''}${pastWords(c)}`))),
+          h('small', {}, icon(bad ? 'missed' : c.out ? 'out' : 'in'), !bad && h('span', { class: 'sr' }, `${wayWords(c)}, `), h('span', {}, `${c.video ? 'Video · ' : ''}${pastWords(c)}`))),
         h('time', {}, whenWords(c.time))),
       h('button', { class: 'icon', type: 'button', 'aria-label': `Call ${people.name(c.peer)}`, onclick: () => this.#phone.dial(c.peer, c.video) }, icon(c.video ? 'video' : 'phone')))
   }

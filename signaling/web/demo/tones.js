@@ -43,6 +43,11 @@ export function ring() {
 /** The other side rings. */
 export function ringback() { repeat(() => play([440, 480], 1.6, 0.03), 4000) }
 
+/** Another call while one talks: two soft knocks, now and then. */
+export function waiting() {
+  repeat(() => { for (const at of [0, 0.25]) play([440], 0.15, 0.025, at) }, 5000)
+}
+
 /** It did not work out. */
 export function over() {
   stop()

@@ -1,6 +1,8 @@
 // Words for people: reasons, errors, paths, times. The server's codes are for
 // programs; none is ever shown.
 
+import { isMissed } from './switchboard.js'
+
 /** @typedef {import('./switchboard.js').Call} Call */
 /** @typedef {import('./switchboard.js').Path} Path */
 /** @typedef {import('./switchboard.js').PastCall} PastCall */
@@ -13,8 +15,8 @@ const reasons = {
   busy: ['Busy', 'You were in another call'],
   no_answer: ['No answer', 'No answer'],
   unreachable: ['Nobody could be reached at this number', 'Not reachable'],
-  answered_elsewhere: ['Answered on another device', 'Answered on another device'],
-  declined_elsewhere: ['Declined on another device', 'Declined on another device'],
+  answered_elsewhere: ['Answered on another phone', 'Answered on another phone'],
+  declined_elsewhere: ['Declined on another phone', 'Declined on another phone'],
   merged: ['You called each other', 'You called each other'],
   ice_failed: ['No connection between you could be made', 'No connection between you could be made'],
   connection_lost: ['The connection was lost', 'The connection was lost'],
@@ -72,6 +74,14 @@ const stops = {
   other: ['Disconnected', 'The server has ended the connection.', 'Connect again']
 }
 
+/** Which way calls go, by the setting of whom one's address is kept from; or when the page's own address says it. */
+export const relayedWords = {
+  strangers: 'Calls with strangers go through a relay until they are answered, so that nobody learns where you are by ringing. Calls with your contacts go straight.',
+  everyone: 'All calls go through a relay, on all phones with your number: nobody learns your address. A little slower.',
+  nobody: 'Calls go straight, which is fastest. Whoever you call, and whoever calls you, can see your address.',
+  query: 'This page was opened with ?relay: its calls go through a relay alone. The choice is for your other phones.'
+}
+
 /** @param {any} e @returns {string} */
 export function errorWords(e) {
   if (e?.code === 'media' || e?.code === 'push') return e.message
@@ -101,7 +111,7 @@ export function stateWords(call) {
   switch (call.state) {
     case 'starting': return 'Getting ready…'
     case 'trying': return 'Calling…'
-    case 'ringing': return call.role === 'caller' ? 'Ringing…' : call.media.includes('video') ? 'Incoming video call' : 'Incoming call'
+    case 'ringing': return call.role === 'caller' ? (call.peerInCall ? 'Ringing, they are in another call…' : 'Ringing…') : call.media.includes('video') ? 'Incoming video call' : 'Incoming call'
     case 'connecting': return 'Connecting…'
     case 'reconnecting': return 'Reconnecting…'
     case 'ended': return endWords(call)
@@ -118,23 +128,31 @@ export function pathWords(path) {
   return path.local === 'host' && path.remote === 'host' ? 'direct, same network' : 'direct'
 }
 
-/** @param {PastCall} c */
-export function pastWords(c) {
-  if (c.answered) return durationWords(c.duration)
-  if (missed(c)) return c.reason === 'busy' ? 'Missed while in a call' : 'Missed'
-  if (!c.reason) return 'Not connected'
-  if (c.out && c.reason === 'canceled') return 'Cancelled'
-  if (c.reason === 'unreachable') return 'Not reachable'
-  const words = reasons[/** @type {keyof reasons} */ (c.reason)]
-  return words ? words[c.mine ? 1 : 0] : 'Call ended'
+/** What became of a call that is over: of one that came, and of one that was placed. */
+const past = {
+  canceled: ['Declined', 'Cancelled'], // one that the caller gave up is missed
+  declined: ['Declined', 'They declined'],
+  busy: ['Busy', 'Busy'],
+  no_answer: ['No answer', 'No answer'],
+  unreachable: ['Not reachable', 'Not reachable'],
+  answered_elsewhere: ['Answered on another phone', 'Answered on another phone'],
+  declined_elsewhere: ['Declined on another phone', 'Declined on another phone'],
+  ice_failed: ['No connection could be made', 'No connection could be made'],
+  media_failed: ['Microphone or camera failed', 'Microphone or camera failed'],
+  replaced: ['They called again', 'You called again']
 }
 
 /** @param {PastCall} c */
-export function missed(c) {
-  if (c.out || c.answered) return false
-  if (c.reason === 'busy') return true
-  return !c.mine && !['declined', 'answered_elsewhere', 'declined_elsewhere', 'merged'].includes(c.reason)
+export function pastWords(c) {
+  if (isMissed(c)) return c.reason === 'busy' ? 'Missed while in a call' : 'Missed'
+  const word = past[/** @type {keyof past} */ (c.reason)]?.[c.out ? 1 : 0]
+  if (!c.answered) return word || 'Not connected'
+  if (c.reason === 'ice_failed') return word || '' // it was answered, and nobody was heard
+  return [word, durationWords(c.duration), c.reason === 'connection_lost' && 'connection lost'].filter(Boolean).join(', ')
 }
+
+/** Which way a call went, for who cannot see the arrow. @param {PastCall} c */
+export const wayWords = (c) => c.out ? 'Outgoing' : 'Incoming'
 
 /** @param {number} ms a duration as on a telephone: 0:42, 12:05, 1:02:03 */
 export function durationWords(ms) {
