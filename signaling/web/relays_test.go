@@ -117,8 +117,8 @@ func (p *person) on(r *post) {
 	p.wait(`switchboard.call.path?.local === 'relay' && switchboard.call.path?.server?.endsWith(':` + r.server + `')`)
 }
 
-// relayed sets a call up that goes through relay-1, and then brings in relay-2.
-func relayed(t *testing.T) (h *house, one, two *post, ann, bob *person) {
+// callThrough sets a call up that goes through relay-1, and then brings in relay-2.
+func callThrough(t *testing.T) (h *house, one, two *post, ann, bob *person) {
 	h = newRelayHouse(t)
 	one = h.relay("relay-1")
 	ann, bob = h.newPerson(newPageIn(t, 0, "Ann"), "?relay"), h.newPerson(newPageIn(t, 1, "Bob"), "?relay")
@@ -138,7 +138,7 @@ func relayed(t *testing.T) (h *house, one, two *post, ann, bob *person) {
 // The relay that carries a call is killed. Media is back within 5 seconds of its lease
 // lapsing, through the other.
 func TestRelayOfACallIsKilled(t *testing.T) {
-	h, one, two, ann, bob := relayed(t)
+	h, one, two, ann, bob := callThrough(t)
 	killed := time.Now()
 	_ = one.cmd.Process.Kill()
 	<-one.ended
@@ -171,7 +171,7 @@ func TestRelayOfACallIsKilled(t *testing.T) {
 // The relay that carries a call is drained. The call moves to the other with hardly a
 // gap, and the process ends by itself.
 func TestRelayOfACallIsDrained(t *testing.T) {
-	h, one, two, ann, bob := relayed(t)
+	h, one, two, ann, bob := callThrough(t)
 	begun := time.Now()
 	_ = one.cmd.Process.Signal(syscall.SIGTERM)
 	h.until("the server knows", func() bool { return h.knows("relay-1", "draining=true") })
