@@ -185,7 +185,9 @@ func (p *phone) makeRequests(ctx context.Context) {
 func (p *phone) handle(e client.CallEvent) error {
 	switch e := e.(type) {
 	case client.Ringing:
-		p.times.rang = time.Now()
+		if p.times.rang.IsZero() {
+			p.times.rang = time.Now()
+		}
 		p.out.event("ringing", "after", p.times.rang.Sub(p.times.began), "beside_another_call", e.Waiting)
 	case client.Prepared:
 		if !p.mayPrepare() {

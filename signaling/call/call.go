@@ -44,6 +44,8 @@ type Call struct {
 	Media  []protocol.Media `json:"media"`
 	// Legs are the callee's devices that were told of the call.
 	Legs []Leg `json:"legs,omitempty"`
+	// Waiting: all devices that ring do so beside another call.
+	Waiting bool `json:"waiting,omitempty"`
 	// Prepared is the device whose pre-answer the caller has, 0 if none. It stays.
 	Prepared uint32 `json:"prepared,omitempty"`
 	// A is the caller's side, B that of the device that answered, or before of

@@ -169,11 +169,15 @@ func (c *Call) ringingOn(e RingingOn, now time.Time) ([]Action, error) {
 		return nil, nil
 	}
 	c.Legs[i].State = LegRinging
-	if c.State == protocol.Ringing {
+	switch {
+	case c.State != protocol.Ringing:
+		c.State, c.Rung, c.Waiting = protocol.Ringing, now, e.Waiting
+	case c.Waiting && !e.Waiting:
+		c.Waiting = false // one that is in no other call rings, too
+	default:
 		return nil, nil
 	}
-	c.State, c.Rung = protocol.Ringing, now
-	return []Action{TellRinging{e.Waiting}}, nil
+	return []Action{TellRinging{c.Waiting}}, nil
 }
 
 // prepare keeps the first pre-answer. A second would need a second peer

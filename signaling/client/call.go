@@ -28,6 +28,7 @@ type Call struct {
 	ice       protocol.ICE
 	ring      time.Duration // how much longer it rings, from received
 	rang      bool          // that it rings has been told
+	waiting   bool          // and that all that ring do so beside another call
 	prepared  bool          // the pre-answer has been told
 	answered  bool          // the answer has been told
 	described int           // the newest N of the other side that has been told

@@ -61,10 +61,11 @@ func (c *Client) endCall(m protocol.CallEnded) {
 }
 
 func (k *Call) tellRinging(waiting bool) CallEvent {
-	if k.rang || k.answered {
+	news := !k.rang || k.waiting && !waiting // another device rings, which is in no call
+	if !news || k.answered {
 		return nil
 	}
-	k.rang = true
+	k.rang, k.waiting = true, waiting
 	return Ringing{waiting}
 }
 
