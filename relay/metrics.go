@@ -134,6 +134,7 @@ type metrics struct {
 	certificates    map[string]prometheus.Counter
 	expiry          prometheus.Gauge
 	draining        prometheus.Gauge
+	unused          prometheus.Counter
 
 	all []prometheus.Collector
 }
@@ -157,6 +158,7 @@ func newMetrics() *metrics {
 	m.certificates = counters(m, "certificate_loads_total", "Times the certificate was read, by result.", "result", []string{"ok", "error"})
 	m.expiry = gauge(m, "certificate_expiry_seconds", "When the certificate in use ends, in seconds since 1970; 0 without one.")
 	m.draining = gauge(m, "draining", "1 while the relay refuses new allocations because it is to end.")
+	m.unused = counter(m, "unused_total", "Allocations ended because no media went through them while the relay drained.")
 	for _, d := range []struct {
 		name string
 		t    *traffic

@@ -321,6 +321,49 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// While a relay drains, an allocation that only checks go through is ended, and one
+// with media is not.
+func TestDrainEndsWhatCarriesNoMedia(t *testing.T) {
+	s := start(t, nil)
+	const unused = 400 * time.Millisecond
+	relay.SetUnusedFor(s.Server, unused)
+	peer := echo(t)
+	_, media := s.allocate(t, "udp", mint(t, "call", "alice", time.Now()))
+	_, checks := s.allocate(t, "udp", mint(t, "call", "bob", time.Now()))
+	_, back := s.allocate(t, "udp", mint(t, "call", "carol", time.Now()))
+	rtp, check := []byte("\x80rtp"), []byte("\x00\x01check")
+	exchange(t, media, peer, string(rtp))
+	exchange(t, checks, peer, string(check))
+
+	// To carol media comes and she sends none: first she lets it in.
+	far, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	if _, err := back.WriteTo(check, far.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+
+	drained := make(chan error, 1)
+	go func() { drained <- s.Shutdown(context.Background()) }()
+	eventually(t, "it drains", func() bool { return s.Ready() != nil })
+	for end := time.Now().Add(3 * unused); time.Now().Before(end); time.Sleep(unused / 20) {
+		for conn, b := range map[net.PacketConn][]byte{media: rtp, checks: check} {
+			_, _ = conn.WriteTo(b, peer) // fails once it has been ended
+		}
+		_, _ = far.WriteTo(rtp, back.LocalAddr())
+	}
+	if n := s.Allocations(); n != 2 || s.count(t, "unused_total", "") != 1 {
+		t.Errorf("%d allocations are left, %v were ended, want 2 and 1", n, s.count(t, "unused_total", ""))
+	}
+	exchange(t, media, peer, string(rtp))
+	eventually(t, "with the media they end, too", func() bool { return s.Allocations() == 0 })
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+}
+
 // Serve ends with its context and leaves nothing behind, whatever is open.
 func TestServeEnds(t *testing.T) {
 	s := start(t, nil)

@@ -156,6 +156,9 @@ func (c *relayConn) WriteTo(b []byte, to net.Addr) (int, error) {
 		return len(b), nil
 	}
 	c.of.metrics.up.add(len(b))
+	if c.of.table.draining.Load() {
+		c.allocation.note(b)
+	}
 	return len(b), nil
 }
 
@@ -178,6 +181,9 @@ func (c *relayConn) ReadFrom(b []byte) (int, net.Addr, error) {
 		case n == len(b):
 			c.of.metrics.drops[dropTruncated].Inc()
 		default:
+			if c.of.table.draining.Load() {
+				c.allocation.note(b[:n])
+			}
 			return n, net.UDPAddrFromAddrPort(c.outward(from)), nil
 		}
 	}

@@ -52,6 +52,7 @@ type Server struct {
 	started     chan struct{}
 	registrar   Registrar     // may be nil
 	changed     chan struct{} // holds one if the registrar has something to tell
+	unusedFor   time.Duration
 
 	began  time.Time // static once started is closed
 	served atomic.Bool
@@ -77,7 +78,7 @@ func New(c Config, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, log: d.Log, metrics: newMetrics(), started: make(chan struct{}), registrar: d.Registrar, changed: make(chan struct{}, 1)}
+	s := &Server{config: c, log: d.Log, metrics: newMetrics(), started: make(chan struct{}), registrar: d.Registrar, changed: make(chan struct{}, 1), unusedFor: unusedFor}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -203,7 +204,8 @@ func (s *Server) Ready() error {
 
 // Shutdown drains the relay: it refuses new allocations, with 508 (Insufficient
 // Capacity), and waits for the last one to end. Those that exist are served as
-// before, and STUN is. When ctx ends first, Shutdown returns why. Either way the
+// before, and STUN is, but that an allocation through which no media goes for 20 s
+// is ended. When ctx ends first, Shutdown returns why. Either way the
 // relay stays until the context of [Server.Serve] ends, and never opens
 // allocations again.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -212,7 +214,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.log.Info("relay drains", "allocations", s.Allocations())
 		s.tell()
 	}
-	if err := s.table.wait(ctx); err != nil {
+	unused := make(chan struct{})
+	look, stop := context.WithCancel(ctx)
+	go func() {
+		defer close(unused)
+		s.endUnused(look)
+	}()
+	err := s.table.wait(ctx)
+	stop()
+	<-unused
+	if err != nil {
 		return fmt.Errorf("relay: %d allocations left: %w", s.Allocations(), err)
 	}
 	return nil

@@ -25,6 +25,8 @@ type allocation struct {
 	opened time.Time
 	close  func() error // closes the relay socket, which ends the allocation
 
+	media atomic.Int64 // when it last carried media, in ns since 1970; noted while the relay drains
+
 	// Guarded by table.mu.
 	client      client // none before the library has announced it
 	permissions map[netip.Addr]struct{}
