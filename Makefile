@@ -83,12 +83,12 @@ races: ## Two call each other at once, three devices answer at once, over two no
 	@go test -v -count=1 -timeout 0 -run '^TestRaces$$' ./cmd/switchboard/internal/races -races $(RACES)
 
 .PHONY: kills
-kills: tools ## kill -9 signaling nodes in every state of a call, and the relay of a call; drain one; measure the gaps
+kills: tools ## kill -9 nodes in every state of a call and its relay, drain one, cut sockets, change an address; the gaps
 	@go test -v -count=1 -run '^TestKills$$' ./cmd/switchboard/internal/kills
-	@go test -v -count=1 -run '^TestRelayOfACall' ./signaling/web | { grep -E '^(---|FAIL|ok)|(after|later|without)' || true; }
+	@go test -v -count=1 -run '^Test(RelayOfACall|SocketIsAway|TheAddressChanges)' ./signaling/web | { grep -E '^(---|FAIL|ok)|(after|later|without)' || true; }
 
 # Programs that tests use, each with the Debian package that brings it.
-TOOLS := chromium:chromium turnserver:coturn
+TOOLS := chromium:chromium turnserver:coturn ip:iproute2
 
 .PHONY: tools
 tools: ## Install what the tests need beside Go, where that is possible

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"switchboard/directory"
@@ -22,21 +23,25 @@ func listKey(account string) string { return "a." + account }
 // list puts the call into the lists of both accounts, in which a device that
 // connects finds it.
 func (k *calls) list(ctx context.Context, r *record) {
-	for _, account := range []string{r.Caller.Account, r.Callee.Account} {
-		k.relist(ctx, account, func(ids []string) []string {
-			ids = append(ids, r.ID)
-			return ids[max(0, len(ids)-maxListed):]
-		})
-	}
+	k.relistBoth(ctx, r, func(ids []string) []string {
+		ids = append(ids, r.ID)
+		return ids[max(0, len(ids)-maxListed):]
+	})
 }
 
 // unlist removes it.
 func (k *calls) unlist(ctx context.Context, r *record) {
-	for _, account := range []string{r.Caller.Account, r.Callee.Account} {
-		k.relist(ctx, account, func(ids []string) []string {
-			return slices.DeleteFunc(ids, func(id string) bool { return id == r.ID })
-		})
-	}
+	k.relistBoth(ctx, r, func(ids []string) []string {
+		return slices.DeleteFunc(ids, func(id string) bool { return id == r.ID })
+	})
+}
+
+// relistBoth changes both accounts' lists, at the same time: somebody waits for it.
+func (k *calls) relistBoth(ctx context.Context, r *record, change func([]string) []string) {
+	var both sync.WaitGroup
+	both.Go(func() { k.relist(ctx, r.Caller.Account, change) })
+	k.relist(ctx, r.Callee.Account, change)
+	both.Wait()
 }
 
 // relist changes an account's list. A list that could not be changed costs a

@@ -34,18 +34,14 @@ func (s *Server) invite(ctx context.Context, ss *session, m *protocol.CallInvite
 	if err != nil && !errors.Is(err, directory.ErrNotFound) {
 		return nil, err
 	}
-	r, err := s.relation(ctx, callee, ss)
+	own, theirs, err := s.opinions(ctx, ss, to, callee)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.approach(ctx, ss, to, r); err != nil {
+	if err := s.approach(ctx, ss, to, theirs); err != nil {
 		return nil, err
 	}
-	own, err := s.opinion(ctx, ss, to, callee)
-	if err != nil {
-		return nil, err
-	}
-	reply, err := s.calls.begin(ctx, ss, m, to, callee, own, r)
+	reply, err := s.calls.begin(ctx, ss, m, to, callee, own, theirs)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"switchboard/directory"
 	"switchboard/directory/e164"
 	"switchboard/signaling/call"
@@ -56,6 +58,21 @@ func (s *Server) towards(ctx context.Context, ss *session, dialled string) (dire
 // there.
 func (s *Server) opinion(ctx context.Context, ss *session, n e164.Number, other directory.Account) (directory.Relation, error) {
 	return s.People.Relation(ctx, ss.account, other, n)
+}
+
+// opinions tells what the session's account thinks of another, and the opposite.
+func (s *Server) opinions(ctx context.Context, ss *session, n e164.Number, other directory.Account) (own, theirs directory.Relation, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		own, err = s.opinion(ctx, ss, n, other)
+		return err
+	})
+	g.Go(func() (err error) {
+		theirs, err = s.relation(ctx, other, ss)
+		return err
+	})
+	err = g.Wait()
+	return own, theirs, err
 }
 
 // hiding is how the addresses of somebody are kept from the other side of a call,

@@ -62,15 +62,15 @@ func chromium(t testing.TB) string {
 	return ""
 }
 
-// launch starts a browser with a false camera and microphone. Media runs on
-// the machine's own addresses.
-func launch(path, dir string) (context.Context, func(), error) {
+// launch starts a browser with a false camera and microphone, and with more options
+// of its own. Media runs on the machine's own addresses.
+func launch(path, dir string, more ...chromedp.ExecAllocatorOption) (context.Context, func(), error) {
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.NoSandbox, chromedp.Flag("headless", "new"))
 	for _, f := range []string{"disable-gpu", "disable-quic", "disable-component-update", "use-fake-device-for-media-stream", "use-fake-ui-for-media-stream", "mute-audio"} {
 		opts = append(opts, chromedp.Flag(f, true))
 	}
-	alloc, stop := chromedp.NewExecAllocator(context.Background(), opts...)
+	alloc, stop := chromedp.NewExecAllocator(context.Background(), append(opts, more...)...)
 	ctx, cancel := chromedp.NewContext(alloc)
 	end := func() {
 		_ = chromedp.Cancel(ctx)

@@ -106,8 +106,8 @@ const watchMedia = `(() => {
 
 // The socket of one side is away for ten seconds in the call, and then its network
 // changes: the browser says that it is online again, and the sockets that it had
-// lead nowhere. Picture and sound go on throughout. What a test on one machine
-// cannot have is another address for the media itself; ICE is restarted all the same.
+// lead nowhere. Picture and sound go on throughout. The addresses stay here; another
+// test changes one.
 func TestSocketIsAwayAndTheNetworkChanges(t *testing.T) {
 	h := newHouse(t)
 	l := newLine(t, h.addr)
