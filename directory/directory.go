@@ -21,40 +21,41 @@ type Directory struct {
 	*metrics
 
 	// Static after Open.
-	config   Config
-	log      *slog.Logger
-	nc       *nats.Conn
-	js       jetstream.JetStream
-	replies  *replies
-	settings *bucket
-	accounts *bucket
-	devices  *bucket
-	presence *bucket
-	nodes    *bucket
-	seen     *bucket
-	people   *bucket
-	watches  *watches
-	started  chan struct{}
-	rewatch  chan struct{}                                  // holds one if the leases are to be watched anew
-	deaths   chan struct{}                                  // holds one if the janitor has work
-	queued   atomic.Int64                                   // requests of other nodes that wait
-	newest   atomic.Uint64                                  // revision of a number's record that a look-up has seen
-	answer   func(context.Context, Request) ([]byte, error) // set before Run
-	regained func(context.Context)                          // likewise
-	load     func() (sessions, most int)                    // likewise
-	onRelay  func()                                         // likewise
-	begun    time.Time
-	tellNow  chan struct{} // holds one if the lease has something new to tell
+	config    Config
+	log       *slog.Logger
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	replies   *replies
+	settings  *bucket
+	accounts  *bucket
+	devices   *bucket
+	presence  *bucket
+	nodes     *bucket
+	seen      *bucket
+	people    *bucket
+	watches   *watches
+	started   chan struct{}
+	rewatch   chan struct{}                                  // holds one if the leases are to be watched anew
+	deaths    chan struct{}                                  // holds one if the janitor has work
+	queued    atomic.Int64                                   // requests of other nodes that wait
+	newest    atomic.Uint64                                  // revision of a number's record that a look-up has seen
+	answer    func(context.Context, Request) ([]byte, error) // set before Run
+	regained  func(context.Context)                          // likewise
+	load      func() (sessions, most int)                    // likewise
+	onRelay   func()                                         // likewise
+	begun     time.Time
+	tellNow   chan struct{} // holds one if the lease has something new to tell
+	relayNews chan struct{} // holds one if there is news of relays
 
 	// Guarded by mu.
 	mu          sync.Mutex
 	incarnation string
-	good        time.Time            // how long the own lease holds at least; zero without one
-	loaded      bool                 // the others' leases are known
-	trouble     error                // why the last renewal did not work
-	leases      map[string]heard     // by incarnation
-	died        map[string]time.Time // incarnation to when its lease ended, by the server's clock
-	relays      map[string]knownRelay
+	good        time.Time             // how long the own lease holds at least; zero without one
+	loaded      bool                  // the others' leases are known
+	trouble     error                 // why the last renewal did not work
+	leases      map[string]heard      // by incarnation
+	died        map[string]time.Time  // incarnation to when its lease ended, by the server's clock
+	relays      map[string]knownRelay // by name
 	waiting     map[Account]time.Time
 	draining    bool // it sends its devices elsewhere
 }
@@ -72,7 +73,7 @@ func Open(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, c Config, 
 		incarnation: c.incarnation(strings.ToLower(rand.Text()[:8])),
 		watches:     newWatches(),
 		started:     make(chan struct{}), deaths: make(chan struct{}, 1),
-		begun: now(), tellNow: make(chan struct{}, 1), rewatch: make(chan struct{}, 1),
+		begun: now(), tellNow: make(chan struct{}, 1), relayNews: make(chan struct{}, 1), rewatch: make(chan struct{}, 1),
 		leases: map[string]heard{}, died: map[string]time.Time{}, relays: map[string]knownRelay{}, waiting: map[Account]time.Time{},
 	}
 	d.metrics = newMetrics(d.counts, d.queued.Load, d.countRelays)

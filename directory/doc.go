@@ -12,7 +12,6 @@
 //	PRES    <account>.<device>   [Binding], in memory       at connect and disconnect
 //	        n.<incarnation>      that they are there        with the lease
 //	NODES   n.<incarnation>      [Lease], in memory         every few seconds
-//	        r.<name>.<start>     [Relay], in memory         every two seconds, by the relay
 //	        sweep                who is the janitor         when a node has died
 //	        idle                 who looked for idle        every few hours
 //	                             devices
@@ -71,17 +70,17 @@
 //
 // # Relays
 //
-// A relay holds a lease, too, a [RelayLease], by a connection that may do nothing else,
-// and tells with each renewal where it is and what it has to do. [Directory.Relays]
-// lists those that live and, for an hour, those that have gone. While a node cannot
-// reach NATS it thinks of none that it has gone.
+// A relay says every two seconds on relay.<name> where it is and what it has to do, and
+// has no other right in NATS: see [RelayLease]. [Directory.Relays] lists those that were
+// heard of late and, for an hour, those that have gone. A node speaks to itself, too, so
+// that it knows when it would not hear, and thinks then of no relay that it has gone.
 //
 // # Between nodes
 //
 // [Directory.Ask] sends a request to a node, on node.<incarnation>.<kind>.<account>,
 // where - stands for an account in what is about the node itself, and waits for
 // its answer; [Directory.Answer] handles them, those of one account in order. A
-// node has one subscription for them and one watch of
+// node has one subscription for them, one for what relays say and one watch of
 // leases, and nothing that grows with its users, but for those accounts that
 // somebody there watches: [Directory.Watch] subscribes to pub.<account>, where
 // what concerns their presence is announced.

@@ -188,33 +188,19 @@ func Alive(d *Directory) {
 	d.good = time.Now().Add(time.Hour)
 }
 
-// AgeRelays has all relays be heard of that much longer ago, and looks whose lease has
-// ended.
+// AgeRelays has all relays be heard of that much longer ago, and looks which are dead.
 func AgeRelays(d *Directory, by time.Duration) {
 	d.mu.Lock()
-	for inc, r := range d.relays {
+	for name, r := range d.relays {
 		r.at = r.at.Add(-by)
-		d.relays[inc] = r
+		d.relays[name] = r
 	}
 	d.mu.Unlock()
 	d.lapseRelays()
 }
 
-// WatchedAnew is what happens to relays when the leases are watched anew.
-func WatchedAnew(d *Directory) { d.spareRelays() }
+// HearAgain is what happens to relays when the node hears again.
+func HearAgain(d *Directory) { d.spareRelays() }
 
-// KnowRelay has a node hear of a relay.
-func KnowRelay(d *Directory, incarnation string, r Relay) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.relays[incarnation] = knownRelay{RelayInfo{Incarnation: incarnation, Relay: r}, time.Now()}
-}
-
-// LeaseGood is how long the own lease holds, and SetLeaseGood changes it.
-func LeaseGood(d *Directory) time.Time {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.good
-}
-
-func SetLeaseGood(d *Directory, until time.Time) { d.setGood(until) }
+// HearRelay has a node hear a relay.
+func HearRelay(d *Directory, name, data string) { d.noteRelay(name, []byte(data)) }

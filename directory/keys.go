@@ -29,10 +29,6 @@ func deviceKey(a Account, d Device) string {
 
 func leaseKey(incarnation string) string { return "n." + incarnation }
 
-// relayKey is the key of a relay's lease. Its incarnation is <name>.<start>, so that
-// a relay can be given the right to write its own keys alone.
-func relayKey(incarnation string) string { return "r." + incarnation }
-
 // parseDeviceKey is the inverse of deviceKey.
 func parseDeviceKey(key string) (Account, Device, bool) {
 	acct, dev, ok := strings.Cut(key, ".")

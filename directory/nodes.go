@@ -69,22 +69,17 @@ func (d *Directory) watchOnce(ctx context.Context) error {
 	if err != nil {
 		return wrap("watch nodes", err)
 	}
-	w, err := kv.Watch(ctx, ">")
+	w, err := kv.Watch(ctx, leaseKey(">"))
 	if err != nil {
 		return wrap("watch nodes", err)
 	}
 	defer w.Stop()
-	d.spareRelays()
-	lapse := time.NewTicker(lookRelays)
-	defer lapse.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-d.rewatch:
 			return errors.New("watch nodes: NATS may have forgotten")
-		case <-lapse.C:
-			d.lapseRelays()
 		case u, ok := <-w.Updates():
 			switch {
 			case !ok:
@@ -92,7 +87,7 @@ func (d *Directory) watchOnce(ctx context.Context) error {
 			case u == nil:
 				d.knowNodes()
 			default:
-				d.noteEntry(u)
+				d.noteEntry(strings.TrimPrefix(u.Key(), leaseKey("")), u)
 			}
 		}
 	}
@@ -120,16 +115,8 @@ func (d *Directory) knowNodes() {
 	}
 }
 
-// noteEntry notes what the watch brings: the lease of a node, or of a relay.
-func (d *Directory) noteEntry(u jetstream.KeyValueEntry) {
-	if relay, ok := strings.CutPrefix(u.Key(), relayKey("")); ok {
-		d.noteRelay(relay, u)
-		return
-	}
-	incarnation, ok := strings.CutPrefix(u.Key(), leaseKey(""))
-	if !ok {
-		return // the janitor's
-	}
+// noteEntry notes what the watch brings.
+func (d *Directory) noteEntry(incarnation string, u jetstream.KeyValueEntry) {
 	if u.Operation() != jetstream.KeyValuePut {
 		d.noteLease(incarnation, nil, u.Created())
 		return

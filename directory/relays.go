@@ -13,26 +13,34 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Relays hold leases beside those of nodes. Nobody is asked whether a relay lives: its
-// lease says so, and what it tells with each renewal.
+// Relays make themselves known by what they say, every two seconds, on
+// relay.<name>: not through JetStream, where whoever may write one key can do much
+// more than that. Nobody is asked whether a relay lives: whoever hears nothing of it for
+// a while believes that it does not, unless he hears nothing at all.
 
 const (
-	// relayTTL is how long a relay that no longer renews its lease counts as alive,
-	// and relayEvery how often it renews it. The first is shorter than that of a
-	// node, because people hear nothing until another relay is found, and a relay
-	// that is thought dead for a moment loses nothing but the calls that leave it.
+	// relayTTL is how long a relay that says nothing counts as alive, and relayEvery how
+	// often it speaks. The first is shorter than the lease of a node, because people
+	// hear nothing until another relay is found.
 	relayTTL   = 6 * time.Second
 	relayEvery = 2 * time.Second
-	// lookRelays is how often leases are looked at whose end was not told.
-	lookRelays = time.Second
+	// echoEvery is how often a node speaks to itself, to know that it would hear, and
+	// deafAfter how long without that it knows that it does not.
+	echoEvery = time.Second
+	deafAfter = 5 * time.Second / 2
+	// maxRelays bounds those that are known, and maxRelayData what one may say, in
+	// bytes.
+	maxRelays    = 10_000
+	maxRelayData = 8 << 10
 )
 
-// Relay is what a relay tells of itself, anew with each renewal of its lease.
+// Relay is what a relay tells of itself, each time that it speaks.
 type Relay struct {
-	V      int    `json:"v"`
+	V int `json:"v"`
+	// Start names the relay's process: it is another one with each start.
+	Start  string `json:"start"`
 	Name   string `json:"name"`
 	Region string `json:"region"`
 	// Zone is what fails together with it, such as a rack or a data centre; empty is
@@ -50,38 +58,45 @@ type Relay struct {
 	// Draining says that it opens no allocations any more, and that those who use it
 	// should leave.
 	Draining bool `json:"draining,omitempty"`
+	// Stopped says that this is its last word.
+	Stopped bool `json:"stopped,omitempty"`
 }
 
 const maxRelayURLs = 16
 
 // RelayInfo is a relay as it last told, and what became of it.
 type RelayInfo struct {
-	// Incarnation names the relay since its last start.
-	Incarnation string
 	Relay
 	// Gone is when it was found to have died or stopped, zero while it lives. It is
 	// remembered for an hour.
 	Gone time.Time
+	// Restarted is when the process before this one was found to have died or stopped:
+	// what it had is lost. Zero if none is known.
+	Restarted time.Time
 }
 
-// knownRelay is a relay and when its lease was heard of, by this node's clock.
+// Incarnation names the relay since its last start.
+func (r *RelayInfo) Incarnation() string { return r.Name + "." + r.Start }
+
+// knownRelay is a relay and when it was heard, by this node's clock.
 type knownRelay struct {
 	RelayInfo
-	at time.Time
+	at  time.Time
+	bad bool // it has said what is not understood, and the log says so
 }
 
-// OnRelay sets what is called when a relay has come, has gone, or is drained or no
-// longer so. It must not block, and must be set before [Directory.Run].
+// OnRelay sets what is called when a relay has come, has gone, is drained or no longer
+// so, or was started anew. It must not block, and must be set before [Directory.Run].
 func (d *Directory) OnRelay(f func()) { d.onRelay = f }
 
 // Relays lists the relays that are known, those included that have gone within the last
-// hour, by their incarnations. While NATS is away, relays count as they last did.
+// hour, by their names. While NATS is away, relays count as they last did.
 func (d *Directory) Relays() []RelayInfo {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := make([]RelayInfo, 0, len(d.relays))
-	for _, inc := range slices.Sorted(maps.Keys(d.relays)) {
-		all = append(all, d.relays[inc].RelayInfo)
+	for _, name := range slices.Sorted(maps.Keys(d.relays)) {
+		all = append(all, d.relays[name].RelayInfo)
 	}
 	return all
 }
@@ -97,97 +112,168 @@ func (d *Directory) countRelays(draining bool) int {
 	return n
 }
 
-// noteRelay notes what the watch brings of a relay's lease.
-func (d *Directory) noteRelay(incarnation string, u jetstream.KeyValueEntry) {
-	if u.Operation() != jetstream.KeyValuePut {
-		d.mu.Lock()
-		changed := d.relayGone(incarnation)
-		d.mu.Unlock()
-		d.tellRelay(changed)
-		return
-	}
-	r, err := decodeRelay(incarnation, u.Value())
+// hearRelays hears what relays say, until ctx ends.
+func (d *Directory) hearRelays(ctx context.Context) error {
+	said := make(chan *nats.Msg, 1024)
+	sub, err := d.nc.ChanSubscribe(relaySubject("*"), said)
 	if err != nil {
-		d.log.Warn("lease of a relay not understood; nobody is sent there", "relay", incarnation, "error", err)
-		return
+		return wrap("hear relays", err)
 	}
-	d.mu.Lock()
-	old, known := d.relays[incarnation]
-	changed := !known || !old.Gone.IsZero() || old.Draining != r.Draining
-	for other, o := range d.relays { // one that is started anew has died before
-		if !known && o.Name == r.Name && o.Started.Before(r.Started) {
-			d.relayGone(other)
-		}
+	defer func() { _ = sub.Unsubscribe() }() // fails once the connection is closed
+	echo := relaySubject(echoToken) + "." + d.Incarnation()
+	heard := make(chan *nats.Msg, 8)
+	own, err := d.nc.ChanSubscribe(echo, heard)
+	if err != nil {
+		return wrap("hear relays", err)
 	}
-	d.relays[incarnation] = knownRelay{RelayInfo{Incarnation: incarnation, Relay: r}, time.Now()}
-	d.mu.Unlock()
-	if changed {
-		d.log.Info("relay", "relay", incarnation, "region", r.Region, "alive", true, "draining", r.Draining)
-	}
-	d.tellRelay(changed)
-}
-
-// relayGone notes that a relay lives no more, and reports whether that is news. The
-// caller holds mu.
-func (d *Directory) relayGone(incarnation string) bool {
-	r, known := d.relays[incarnation]
-	if !known || !r.Gone.IsZero() {
-		return false
-	}
-	r.Gone = time.Now()
-	d.relays[incarnation] = r
-	maps.DeleteFunc(d.relays, func(_ string, r knownRelay) bool {
-		return !r.Gone.IsZero() && time.Since(r.Gone) > rememberDead
-	})
-	d.log.Info("relay", "relay", incarnation, "region", r.Region, "alive", false)
-	return true
-}
-
-func (d *Directory) tellRelay(changed bool) {
-	if changed && d.onRelay != nil {
-		d.onRelay()
-	}
-}
-
-// lapseRelays finds leases of relays that have ended without this being told, as when
-// NATS was restarted meanwhile. It is believed only by a node that holds its own: if
-// NATS is away, the relays are not.
-func (d *Directory) lapseRelays() {
-	d.mu.Lock()
-	changed := false
-	if d.aliveLocked(d.incarnation) {
-		for inc, r := range d.relays {
-			if r.Gone.IsZero() && time.Since(r.at) > relayTTL+2*relayEvery {
-				changed = d.relayGone(inc) || changed
+	defer func() { _ = own.Unsubscribe() }()
+	tick := time.NewTicker(echoEvery)
+	defer tick.Stop()
+	last := time.Now() // when the node has heard itself
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case m := <-said:
+			d.noteRelay(strings.TrimPrefix(m.Subject, relaySubject("")), m.Data)
+		case <-heard:
+			if time.Since(last) > deafAfter {
+				d.spareRelays()
+			}
+			last = time.Now()
+		case <-tick.C:
+			if err := d.nc.Publish(echo, nil); err != nil {
+				d.log.Debug("NATS not asked whether it is there", "error", err)
+			}
+			if time.Since(last) < deafAfter {
+				d.lapseRelays()
 			}
 		}
 	}
-	d.mu.Unlock()
-	d.tellRelay(changed)
 }
 
-// spareRelays gives all relays that live the time for another renewal: the leases are
-// about to be watched anew, and what happened before is not known.
+// echoToken stands for the name of a relay that no relay can have.
+const echoToken = "_"
+
+func relaySubject(name string) string { return "relay." + name }
+
+// noteRelay notes what a relay says.
+func (d *Directory) noteRelay(name string, data []byte) {
+	r, err := decodeRelay(name, data)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	old, known := d.relays[name]
+	switch {
+	case !known && len(d.relays) >= maxRelays:
+		return
+	case err != nil:
+		if !known {
+			old.Name, old.Gone = name, time.Now()
+		}
+		if !old.bad {
+			d.log.Warn("what a relay says is not understood; it counts as if it had said nothing", "relay", name, "error", err)
+		}
+		old.bad = true
+		d.relays[name] = old
+		return
+	case r.Stopped:
+		if known && old.Start == r.Start {
+			d.relayGone(name)
+		}
+		return
+	}
+	now := time.Now()
+	next := knownRelay{RelayInfo: RelayInfo{Relay: r, Restarted: old.Restarted}, at: now, bad: old.bad}
+	anew := known && old.Start != "" && old.Start != r.Start
+	if anew {
+		next.Restarted = now
+		if !old.Gone.IsZero() {
+			next.Restarted = old.Gone
+		}
+	}
+	d.relays[name] = next
+	if !known || anew || !old.Gone.IsZero() || old.Draining != r.Draining {
+		d.log.Info("relay", "relay", next.Incarnation(), "region", r.Region, "alive", true, "draining", r.Draining)
+		d.tellRelay()
+	}
+}
+
+// relayGone notes that a relay lives no more. The caller holds mu.
+func (d *Directory) relayGone(name string) {
+	r, known := d.relays[name]
+	if !known || !r.Gone.IsZero() {
+		return
+	}
+	r.Gone = time.Now()
+	d.relays[name] = r
+	maps.DeleteFunc(d.relays, func(_ string, r knownRelay) bool {
+		return !r.Gone.IsZero() && time.Since(r.Gone) > rememberDead
+	})
+	d.log.Info("relay", "relay", r.Incarnation(), "region", r.Region, "alive", false)
+	d.tellRelay()
+}
+
+// tellRelay must hold mu; whoever is told asks for the relays by himself.
+func (d *Directory) tellRelay() {
+	select {
+	case d.relayNews <- struct{}{}:
+	default: // he will be
+	}
+}
+
+// tellOfRelays tells, until ctx ends, what [Directory.OnRelay] has set.
+func (d *Directory) tellOfRelays(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-d.relayNews:
+			if d.onRelay != nil {
+				d.onRelay()
+			}
+		}
+	}
+}
+
+// lapseRelays finds the relays that have said nothing for too long. It is for a node
+// that hears.
+func (d *Directory) lapseRelays() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, r := range d.relays {
+		if r.Gone.IsZero() && time.Since(r.at) > relayTTL {
+			d.relayGone(name)
+		}
+	}
+}
+
+// spareRelays gives all relays that live the time to speak: the node has heard nothing
+// for a while, and what happened meanwhile is not known.
 func (d *Directory) spareRelays() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for inc, r := range d.relays {
+	for name, r := range d.relays {
 		r.at = time.Now()
-		d.relays[inc] = r
+		d.relays[name] = r
 	}
 }
 
-// decodeRelay reads what a relay tells. It comes from a process with few rights, so
+// decodeRelay reads what a relay says. It comes from a process with few rights, so
 // that nothing is believed that cannot be.
-func decodeRelay(incarnation string, data []byte) (Relay, error) {
+func decodeRelay(name string, data []byte) (Relay, error) {
 	r := Relay{}
+	bad := func(field, why string) (Relay, error) { return Relay{}, &RecordError{"relay", field, why} }
+	if len(data) > maxRelayData {
+		return bad("", fmt.Sprintf("has more than %d bytes", maxRelayData))
+	}
 	if err := decode("relay", data, &r); err != nil {
 		return r, err
 	}
-	bad := func(field, why string) (Relay, error) { return Relay{}, &RecordError{"relay", field, why} }
 	switch {
-	case !strings.HasPrefix(incarnation, r.Name+".") || !validNode(r.Name):
-		return bad("name", "is not the one that it is kept for")
+	case r.Name != name || !validNode(r.Name):
+		return bad("name", "is not the one that speaks")
+	case !validNode(r.Start):
+		return bad("start", "cannot be")
 	case !validNode(r.Region):
 		return bad("region", "cannot be")
 	case r.Zone != "" && !validNode(r.Zone):
@@ -213,48 +299,41 @@ func decodeRelay(incarnation string, data []byte) (Relay, error) {
 // maxRelayURL bounds one URL of a relay, in bytes.
 const maxRelayURL = 300
 
-// RelayLease makes a relay known to the nodes, with no rights in NATS but to write its
-// own lease: to publish to $KV.NODES.r.<name>.*, and to be answered.
+// RelayLease makes a relay known to the nodes. All that it needs in NATS is to publish
+// to relay.<name>.
 type RelayLease struct {
-	// OnKnown is called, if not nil, when the nodes begin to know of the relay and
+	// OnKnown is called, if not nil, when the relay begins to be able to speak and
 	// when that ends. It must be set before [RelayLease.Hold].
 	OnKnown func(known bool)
 
-	bucket bucket
-	name   string
-	key    string
-	log    *slog.Logger
+	nc          *nats.Conn
+	name, start string
+	log         *slog.Logger
 }
 
-// NewRelayLease returns the lease of a relay, for one start of it. It takes nothing
+// NewRelayLease returns what makes a relay known, for one start of it. It says nothing
 // yet.
-func NewRelayLease(nc *nats.Conn, js jetstream.JetStream, name string, log *slog.Logger) (*RelayLease, error) {
+func NewRelayLease(nc *nats.Conn, name string, log *slog.Logger) (*RelayLease, error) {
 	if !validNode(name) {
 		return nil, fmt.Errorf("relay %q: the name may have a-z, 0-9 and - alone, 64 at most", name)
 	}
-	return &RelayLease{
-		bucket: bucket{name: bucketNodes, nc: nc, js: js, timeout: relayEvery},
-		name:   name, key: relayKey(name + "." + strings.ToLower(rand.Text()[:8])), log: log,
-	}, nil
+	return &RelayLease{nc: nc, name: name, start: strings.ToLower(rand.Text()[:8]), log: log}, nil
 }
 
-// Hold tells what status returns, every two seconds and whenever changed can be received
-// from, until ctx ends; then it gives the lease back. What keeps it from that is logged,
-// once for each time that it begins, and tried again.
+// Hold says what status returns, every two seconds and whenever changed can be received
+// from, until ctx ends; then it says that the relay stops. What keeps it from that is
+// logged, once for each time that it begins, and tried again.
 func (l *RelayLease) Hold(ctx context.Context, status func() Relay, changed <-chan struct{}) {
 	tick := time.NewTicker(relayEvery)
 	defer tick.Stop()
 	held, failing := false, false
 	for {
-		err := l.renew(ctx, status())
+		err := l.speak(status())
 		switch {
-		case ctx.Err() != nil:
-			l.giveBack(context.WithoutCancel(ctx))
-			return
 		case err != nil && !failing:
 			l.log.Warn("relay not made known; no calls are sent to it until it is", "error", err)
 		case err == nil && !held:
-			l.log.Info("relay is known to the signaling nodes", "relay", l.name)
+			l.log.Info("relay makes itself known to the signaling nodes", "relay", l.name)
 		}
 		if now := err == nil; now != held && l.OnKnown != nil {
 			l.OnKnown(now)
@@ -264,35 +343,34 @@ func (l *RelayLease) Hold(ctx context.Context, status func() Relay, changed <-ch
 		case <-tick.C:
 		case <-changed:
 		case <-ctx.Done():
-			l.giveBack(context.WithoutCancel(ctx))
+			last := status()
+			last.Stopped = true
+			if err := l.speak(last); err != nil {
+				l.log.Debug("nobody was told that the relay stops; it counts as dead soon", "error", err)
+			}
 			return
 		}
 	}
 }
 
-// renew needs no compare-and-set: nobody else writes the key.
-func (l *RelayLease) renew(ctx context.Context, r Relay) error {
-	r.V, r.Name = recordVersion, l.name
+// speak returns once the server has it, or why it has not.
+func (l *RelayLease) speak(r Relay) error {
+	r.V, r.Name, r.Start = recordVersion, l.name, l.start
 	data, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	m := nats.NewMsg(l.bucket.subject(l.key))
-	m.Data = data
-	m.Header.Set(jetstream.MsgTTLHeader, relayTTL.String())
-	_, err = l.bucket.publish(ctx, m)
-	if errors.Is(err, jetstream.ErrNoStreamResponse) {
-		return fmt.Errorf("no signaling node has made the bucket of leases yet, or this relay may not publish to it: %w", err)
+	if st := l.nc.Status(); st != nats.CONNECTED {
+		return fmt.Errorf("NATS is %s", st)
 	}
-	return err
-}
-
-func (l *RelayLease) giveBack(ctx context.Context) {
-	m := nats.NewMsg(l.bucket.subject(l.key))
-	m.Header.Set("KV-Operation", "PURGE")
-	m.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
-	m.Header.Set(jetstream.MsgTTLHeader, "30s")
-	if _, err := l.bucket.publish(ctx, m); err != nil {
-		l.log.Debug("lease of the relay not given back; it lapses", "error", err)
+	if err := l.nc.Publish(relaySubject(l.name), data); err != nil {
+		return err
 	}
+	if err := l.nc.FlushTimeout(relayEvery); err != nil {
+		return err
+	}
+	if err := l.nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
+		return fmt.Errorf("this relay's key is not for its name: %w", err)
+	}
+	return nil
 }

@@ -33,6 +33,8 @@ func (d *Directory) Run(ctx context.Context) error {
 	g.Go(func() error { return d.keepSeen(run) })
 	g.Go(func() error { return d.sweepUp(run) })
 	g.Go(func() error { return d.hear(run) })
+	g.Go(func() error { return d.hearRelays(run) })
+	g.Go(func() error { return d.tellOfRelays(run) })
 	err = g.Wait()
 	d.last()
 	if ctx.Err() != nil {

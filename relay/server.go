@@ -205,7 +205,7 @@ func (s *Server) Ready() error {
 // Shutdown drains the relay: it refuses new allocations, with 508 (Insufficient
 // Capacity), and waits for the last one to end. Those that exist are served as
 // before, and STUN is, but that an allocation through which no media goes for 20 s
-// is ended. When ctx ends first, Shutdown returns why. Either way the
+// is ended, or for 80 s if none has yet. When ctx ends first, Shutdown returns why. Either way the
 // relay stays until the context of [Server.Serve] ends, and never opens
 // allocations again.
 func (s *Server) Shutdown(ctx context.Context) error {

@@ -13,6 +13,9 @@ const (
 	// unusedFor is how long an allocation may carry no media while the relay drains.
 	// RTCP flows on hold, too, every 7.5 s at the least (RFC 3550 section 6.3.1).
 	unusedFor = 20 * time.Second
+	// newFor is that many times as long for one that has carried none yet: its call may
+	// ring still, or be about to connect.
+	newFor = 4
 	// lookUnused is how often that is looked at, in a 20th of it.
 	lookUnused = 20
 )
@@ -40,23 +43,25 @@ func (s *Server) endUnused(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		before := time.Now().Add(-s.unusedFor)
-		if begun.After(before) {
-			continue
+		unused := s.table.unused(time.Now().Add(-s.unusedFor))
+		if time.Since(begun) > newFor*s.unusedFor {
+			unused = append(unused, s.table.unused(time.Time{})...)
 		}
-		for _, a := range s.table.unused(before) {
+		for _, a := range unused {
 			s.metrics.unused.Inc()
 			_ = a.close() // fails only if it has ended already
 		}
 	}
 }
 
-// unused lists the allocations that have carried no media since a time.
+// unused lists the allocations that have carried media, and none since a time; of the
+// zero time those that have carried none.
 func (t *table) unused(since time.Time) (all []*allocation) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, a := range t.byRelay {
-		if a.media.Load() < since.UnixNano() {
+		media := a.media.Load()
+		if media == 0 && since.IsZero() || media != 0 && !since.IsZero() && media < since.UnixNano() {
 			all = append(all, a)
 		}
 	}

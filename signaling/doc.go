@@ -17,7 +17,7 @@
 // node that changed it last; [Server.Run] takes over those of nodes that have died, and
 // has calls leave relays that are drained or have died. A few seconds after its end
 // each call is written down for operators, see package cdr, at least once whatever dies
-// meanwhile.
+// meanwhile, if there is a node within a quarter of an hour.
 //
 // What people may see of each other, and who reaches whom, is for them to say:
 // the account that is called, texted or looked at is asked what it thinks of the

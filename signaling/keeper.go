@@ -52,12 +52,21 @@ func (s *Server) Run(ctx context.Context) error {
 				continue // at the next tick: a relay that comes and goes is not to keep everybody busy
 			}
 		}
-		var nodes []string
+		var nodes, able []string // able are those that take calls over
 		for _, n := range s.Nodes.NodeList() {
 			nodes = append(nodes, n.Incarnation)
+			if !n.Draining {
+				able = append(able, n.Incarnation)
+			}
 		}
 		if !slices.Contains(nodes, s.Nodes.Incarnation()) {
 			continue // it cannot know who is there
+		}
+		if s.draining.Load() {
+			continue // it stops, and could not do what it took over
+		}
+		if len(able) == 0 {
+			able = nodes
 		}
 		gone := slices.ContainsFunc(before, func(n string) bool { return !slices.Contains(nodes, n) })
 		before = nodes
@@ -66,7 +75,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		searched = time.Now()
 		search = searched.Add(searchEvery/2 + rand.N(searchEvery))
-		if err := s.calls.searchAll(ctx, nodes); err != nil && ctx.Err() == nil {
+		if err := s.calls.searchAll(ctx, nodes, able); err != nil && ctx.Err() == nil {
 			s.log.Warn("calls not looked through for those that nobody keeps, or that must leave a relay", "error", err)
 			if errors.Is(err, callstore.ErrUnavailable) {
 				search = time.Now().Add(searchAgain)
@@ -76,9 +85,9 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // searchAll looks through this node's share of all calls: it keeps those that no other
-// of nodes keeps, and moves those whose relay is drained or has died. Records that it
-// cannot read, as of a newer version, are left to others.
-func (k *calls) searchAll(ctx context.Context, nodes []string) error {
+// of nodes keeps, and moves those whose relay is drained or has died. The shares are
+// those of the able nodes. Records that it cannot read, as of a newer version, are left to others.
+func (k *calls) searchAll(ctx context.Context, nodes, able []string) error {
 	keys, err := k.srv.Records.Keys(ctx, callKey(""))
 	if err != nil {
 		return err
@@ -89,7 +98,7 @@ func (k *calls) searchAll(ctx context.Context, nodes []string) error {
 	g.SetLimit(searchAtOnce)
 	for _, key := range keys {
 		id := strings.TrimPrefix(key, callKey(""))
-		if keeperOf(id, nodes) != own {
+		if keeperOf(id, able) != own {
 			continue
 		}
 		g.Go(func() error {
@@ -141,7 +150,8 @@ func (k *calls) look(ctx context.Context, id string, nodes []string) error {
 	k.moves.consider(&r)
 	own := k.srv.Nodes.Incarnation()
 	kept := slices.Contains(nodes, r.Keeper) && (r.Keeper != own || k.timers.runs(id))
-	if len(r.Due) == 0 || kept && overdue(&r) == "" {
+	writing := r.State == protocol.Ended && time.Since(r.Ended) < unwrittenFor // and tries again by itself
+	if len(r.Due) == 0 || kept && (overdue(&r) == "" || writing) {
 		return nil
 	}
 	r.Keeper = own

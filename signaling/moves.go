@@ -22,14 +22,17 @@ const (
 	// moveEvery is how long this node waits between two calls of a relay that is
 	// drained.
 	moveEvery = 20 * time.Millisecond
+	// moveAgain is how long a call is left alone after it was asked to leave a relay:
+	// a restart takes its time, and reports of before it are still on their way.
+	moveAgain = 15 * time.Second
 	// maxMoves is how many calls may wait to be asked. Those beyond are found again
 	// by the next search.
 	maxMoves = 100_000
 )
 
-// RelaysChanged has the calls found whose relays are drained or have died. It does not
-// block, and may be called whenever a relay's state may have changed.
-func (s *Server) RelaysChanged() {
+// LeaveRelays has the calls found whose relays are drained or have died. It does not
+// block, and is to be called when [Relays.State] has become worse for some relay.
+func (s *Server) LeaveRelays() {
 	select {
 	case s.search <- struct{}{}:
 	default: // it will be done
@@ -50,6 +53,9 @@ type moves struct {
 
 // consider has a call leave its relays if it must.
 func (m *moves) consider(r *record) {
+	if time.Since(r.MovedAt) < moveAgain {
+		return
+	}
 	if _, state := m.leaves(r); state != RelayServes {
 		m.add(r.ID, state)
 	}

@@ -94,7 +94,7 @@ func TestCallsLeaveTheirRelay(t *testing.T) {
 
 					relays.set(here, state)
 					for _, n := range []*node{n1, n2, n3} {
-						n.server.RelaysChanged()
+						n.server.LeaveRelays()
 					}
 					time.Sleep(time.Second)
 					if !test.leaves {
@@ -107,8 +107,8 @@ func TestCallsLeaveTheirRelay(t *testing.T) {
 						t.Error("the record does not know")
 					}
 					// That it is found once more changes nothing.
-					n1.server.RelaysChanged()
-					n3.server.RelaysChanged()
+					n1.server.LeaveRelays()
+					n3.server.LeaveRelays()
 					time.Sleep(time.Second)
 					synctest.Wait()
 					if test.caller == test.callee {
@@ -159,7 +159,7 @@ func TestCallsLeaveARelayThatDiesWithTheirNode(t *testing.T) {
 		synctest.Wait()
 		n1.crash()
 		relays.set("r:1", RelayLost)
-		n2.server.RelaysChanged()
+		n2.server.LeaveRelays()
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		for i := range phones {

@@ -126,7 +126,7 @@ func (n *node) adminRelays() []admin.Relay {
 			state = "draining"
 		}
 		all = append(all, admin.Relay{
-			Name: r.Incarnation, Region: r.Region, Zone: r.Zone, State: state, Allocations: new(r.Allocations), Max: r.Max, Version: r.Version,
+			Name: r.Incarnation(), Region: r.Region, Zone: r.Zone, State: state, Allocations: new(r.Allocations), Max: r.Max, Version: r.Version,
 			Here: n.config.Has(RoleRelay) && r.Name == n.config.Node && r.Gone.IsZero(), URLs: slices.Concat(r.STUN, r.TURN),
 		})
 	}

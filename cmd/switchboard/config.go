@@ -198,9 +198,6 @@ func (c Config) implied() Config {
 	c.Push.Development = c.Development
 	c.NATS.Dir = filepath.Join(c.DataDir, "nats")
 	c.Node = c.NodeName()
-	if !c.Has(RoleSignaling) && c.NATS.URL != "" && c.NATS.InboxPrefix == "" {
-		c.NATS.InboxPrefix = natsnode.InboxOf(c.Node) // what a relay may read
-	}
 	c.SecretFile = c.SecretPath()
 	return c
 }

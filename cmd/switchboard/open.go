@@ -97,8 +97,9 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 	d.directory.OnLease(server.Regained)
 	n.relays.known = d.directory.Relays
 	d.directory.OnRelay(func() {
-		n.relays.changed()
-		server.RelaysChanged()
+		if n.relays.changed() {
+			server.LeaveRelays()
+		}
 	})
 	d.authenticator.OnRemoved(func(ctx context.Context, a directory.Account, dev directory.Device) {
 		server.Forget(ctx, a, dev)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"switchboard/directory"
@@ -19,8 +20,8 @@ type registrar struct {
 	hosts              []string
 	log                *slog.Logger
 	known              prometheus.Gauge
-	// nats gives the connection, and what lets go of it.
-	nats func(context.Context) (n *natsnode.Node, done func(), err error)
+	// dial gives the connection, and what lets go of it.
+	dial func() (nc *nats.Conn, done func(), err error)
 }
 
 // newRegistrar returns what makes the relay known, or nil in a process that has no
@@ -34,14 +35,14 @@ func (n *node) newRegistrar() relay.Registrar {
 	})
 	switch {
 	case c.Has(RoleSignaling): // by the time that the relay runs, it is there
-		r.nats = func(context.Context) (*natsnode.Node, func(), error) { return n.nats, func() {}, nil }
+		r.dial = func() (*nats.Conn, func(), error) { return n.nats.Conn(), func() {}, nil }
 	case c.NATS.URL != "":
-		r.nats = func(ctx context.Context) (*natsnode.Node, func(), error) {
-			nats, err := natsnode.Open(ctx, c.NATS, n.log)
+		r.dial = func() (*nats.Conn, func(), error) {
+			nc, err := natsnode.Dial(c.NATS, n.log)
 			if err != nil {
 				return nil, nil, err
 			}
-			return nats, func() { _ = nats.Close(ctx) }, nil
+			return nc, nc.Close, nil
 		}
 	default:
 		n.log.Info("nats.url is empty: signaling nodes hear of this relay by their ice.turn_urls alone")
@@ -60,10 +61,10 @@ const (
 // Run implements [relay.Registrar].
 func (r *registrar) Run(ctx context.Context, status func() relay.Status, changed <-chan struct{}) {
 	for wait := natsAgain; ; wait = min(2*wait, natsAgainMost) {
-		nats, done, err := r.nats(ctx)
+		nc, done, err := r.dial()
 		if err == nil {
 			defer done()
-			r.hold(ctx, nats, status, changed)
+			r.hold(ctx, nc, status, changed)
 			return
 		}
 		if ctx.Err() != nil {
@@ -78,8 +79,8 @@ func (r *registrar) Run(ctx context.Context, status func() relay.Status, changed
 	}
 }
 
-func (r *registrar) hold(ctx context.Context, nats *natsnode.Node, status func() relay.Status, changed <-chan struct{}) {
-	lease, err := directory.NewRelayLease(nats.Conn(), nats.JetStream(), r.name, r.log)
+func (r *registrar) hold(ctx context.Context, nc *nats.Conn, status func() relay.Status, changed <-chan struct{}) {
+	lease, err := directory.NewRelayLease(nc, r.name, r.log)
 	if err != nil {
 		r.log.Error("relay not made known", "error", err)
 		return

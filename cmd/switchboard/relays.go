@@ -103,8 +103,8 @@ func (r *relays) chosen(call, nearest string) []urls {
 		if !k.Gone.IsZero() {
 			continue
 		}
-		all = append(all, region.Relay{Name: k.Incarnation, Region: k.Region, Zone: k.Zone, Used: k.Allocations, Max: k.Max, Draining: k.Draining})
-		byName[k.Incarnation] = urls{k.STUN, k.TURN}
+		all = append(all, region.Relay{Name: k.Name, Region: k.Region, Zone: k.Zone, Used: k.Allocations, Max: k.Max, Draining: k.Draining})
+		byName[k.Name] = urls{k.STUN, k.TURN}
 	}
 	var out []urls
 	for _, c := range region.ChooseRelays(all, call, nearest) {
@@ -176,11 +176,15 @@ func (r *relays) For(f signaling.RelaysFor) protocol.ICE {
 	return ice
 }
 
-// place is what is known of the relays at a host:port.
+// place is what is known of the relay at a host:port.
 type place struct {
-	state signaling.RelayState // of the one that is there, or was last
-	died  time.Time            // when one before it was found to have died
+	relay string // its name; "" if several say that they are there
+	state signaling.RelayState
+	lost  time.Time // what was there before that is lost
 }
+
+// skew is how far the clocks of nodes may differ.
+const skew = 5 * time.Second
 
 // State implements [signaling.Relays].
 func (r *relays) State(server string, since time.Time) signaling.RelayState {
@@ -189,25 +193,26 @@ func (r *relays) State(server string, since time.Time) signaling.RelayState {
 		return signaling.RelayServes
 	}
 	p := (*m)[server]
-	if !since.IsZero() && since.Before(p.died) {
+	if !since.IsZero() && since.Before(p.lost.Add(-skew)) {
 		return signaling.RelayLost
 	}
 	return p.state
 }
 
-// changed notes how the relays that are known do now. As long as there is no other to
-// go to, calls stay on one that is drained.
-func (r *relays) changed() {
+// changed notes how the relays that are known do now, and reports whether there is one
+// that calls must leave. As long as there is no other to go to, they stay: a relay that
+// is drained still works, and one that seems dead may.
+func (r *relays) changed() (leave bool) {
 	places := map[string]place{}
 	known := r.known()
 	elsewhere := len(r.turn) > 0 || slices.ContainsFunc(known, func(k directory.RelayInfo) bool { return k.Gone.IsZero() && !k.Draining })
 	for _, k := range known {
-		st := signaling.RelayServes
+		p := place{relay: k.Name, lost: k.Restarted}
 		switch {
-		case !k.Gone.IsZero():
-			st = signaling.RelayLost
+		case !k.Gone.IsZero() && elsewhere:
+			p.state = signaling.RelayLost
 		case k.Draining && elsewhere:
-			st = signaling.RelayDrains
+			p.state = signaling.RelayDrains
 		}
 		for _, text := range k.TURN {
 			u, err := stun.ParseURI(text)
@@ -215,17 +220,22 @@ func (r *relays) changed() {
 				continue
 			}
 			at := net.JoinHostPort(u.Host, strconv.Itoa(u.Port))
-			p, ok := places[at]
-			if !ok || st < p.state {
-				p.state = st
-			}
-			if k.Gone.After(p.died) {
-				p.died = k.Gone
+			if other, taken := places[at]; taken && other.relay != k.Name {
+				// Which of them a call is on is not known: it is for the call to notice.
+				places[at] = place{state: min(other.state, p.state)}
+				continue
 			}
 			places[at] = p
 		}
 	}
-	r.places.Store(&places)
+	var before map[string]place
+	if m := r.places.Swap(&places); m != nil {
+		before = *m
+	}
+	for at, p := range places {
+		leave = leave || p.state > before[at].state || p.lost.After(before[at].lost)
+	}
+	return leave
 }
 
 // relayHosts returns where devices find the relay of this process: under the

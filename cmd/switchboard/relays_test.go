@@ -82,8 +82,8 @@ func TestNoRelayAtAll(t *testing.T) {
 // Devices are given the relays that live, those of the caller's region first.
 func TestRelaysThatAreKnown(t *testing.T) {
 	known := func(name, region, zone string) directory.RelayInfo {
-		return directory.RelayInfo{Incarnation: name + ".1", Relay: directory.Relay{
-			Name: name, Region: region, Zone: zone, Max: 100,
+		return directory.RelayInfo{Relay: directory.Relay{
+			Name: name, Start: "1", Region: region, Zone: zone, Max: 100,
 			STUN: []string{"stun:" + name + ":3478"},
 			TURN: []string{"turn:" + name + ":3478?transport=udp", "turn:" + name + ":3478?transport=tcp", "turns:" + name + ":5349?transport=tcp"},
 		}}
@@ -123,24 +123,42 @@ func TestRelaysThatAreKnown(t *testing.T) {
 	if got := turn("call", "eu"); len(got) != 3 || !strings.HasPrefix(got[0], "turn:us:") {
 		t.Errorf("with the others gone: %v", got)
 	}
-	again := eu2
-	again.Incarnation = "eu2.2"
-	list = append(list, again)
-	r.changed()
+	// It is started anew at the same place: what it had is lost, but for the clocks.
+	died := time.Now()
+	list = slices.Clone(list)
+	list[1].Gone, list[1].Start, list[1].Restarted = time.Time{}, "2", died
+	if !r.changed() {
+		t.Error("calls are not asked to leave a relay that was started anew")
+	}
 	for since, want := range map[time.Time]signaling.RelayState{
-		list[1].Gone.Add(-time.Second): signaling.RelayLost, list[1].Gone.Add(time.Second): signaling.RelayServes, {}: signaling.RelayServes,
+		died.Add(-time.Minute): signaling.RelayLost, died.Add(-time.Second): signaling.RelayServes, died.Add(time.Second): signaling.RelayServes, {}: signaling.RelayServes,
 	} {
 		if got := r.State("eu2:3478", since); got != want {
-			t.Errorf("started anew, used since %v: %s, want %s", since, got, want)
+			t.Errorf("started anew, used since %v: %s, want %s", since.Sub(died), got, want)
 		}
 	}
+	if r.changed() {
+		t.Error("calls are searched again though nothing has changed")
+	}
 
-	// The only one that is left is drained.
-	list = []directory.RelayInfo{eu1}
-	list[0].Draining = true
+	// Another says that it is at the same place: calls of the first do not leave for it.
+	evil := known("evil", "eu", "")
+	evil.TURN, evil.Restarted = us.TURN, time.Now()
+	list = append(list, evil)
 	r.changed()
-	if got := r.State("eu1:3478", time.Time{}); got != signaling.RelayServes {
-		t.Errorf("calls are to leave the only relay: %s", got)
+	if got := r.State("us:3478", time.Now().Add(-time.Hour)); got != signaling.RelayServes {
+		t.Errorf("another relay has the calls of a relay leave: %s", got)
+	}
+
+	// The only one that is left is drained, or seems dead: there is nowhere to go.
+	for _, alone := range []func(*directory.RelayInfo){
+		func(k *directory.RelayInfo) { k.Draining = true }, func(k *directory.RelayInfo) { k.Gone = time.Now() },
+	} {
+		list = []directory.RelayInfo{eu1}
+		alone(&list[0])
+		if r.changed() || r.State("eu1:3478", time.Time{}) != signaling.RelayServes {
+			t.Errorf("calls are to leave the only relay: %s", r.State("eu1:3478", time.Time{}))
+		}
 	}
 
 	// None is left: this process's own, which has not made itself known yet.

@@ -47,17 +47,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Node, error) {
 	}
 	n := &Node{config: c}
 	n.close = sync.OnceValue(n.end)
-	opts := []nats.Option{
-		nats.Name("switchboard"), nats.MaxReconnects(-1), nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
-		nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(500*time.Millisecond, time.Second),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil {
-				log.Warn("NATS is away", "error", err)
-			}
-		}),
-		nats.ReconnectHandler(func(*nats.Conn) { log.Info("NATS is back") }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS", "error", err) }),
-	}
+	opts := options(log)
 	var err error
 	if c.URL == "" {
 		err = n.embed(c, &opts, log)
@@ -73,6 +63,35 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Node, error) {
 		return nil, errors.Join(err, n.Close(ctx))
 	}
 	return n, nil
+}
+
+// Dial connects to a cluster, or to a node that listens for relays, for what needs no
+// JetStream. Whoever asks closes the connection.
+func Dial(c Config, log *slog.Logger) (*nats.Conn, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	remote, err := c.remote()
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{config: c, options: append(options(log), remote...)}
+	return n.Connect()
+}
+
+// options are those of every connection.
+func options(log *slog.Logger) []nats.Option {
+	return []nats.Option{
+		nats.Name("switchboard"), nats.MaxReconnects(-1), nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(500*time.Millisecond, time.Second),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("NATS is away", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { log.Info("NATS is back") }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS", "error", err) }),
+	}
 }
 
 func (n *Node) embed(c Config, opts *[]nats.Option, log *slog.Logger) error {

@@ -110,16 +110,15 @@ type gate struct {
 // nodeUser is the process itself.
 const nodeUser = "node"
 
-// mayEnter are the rights of a relay: to tell of itself, and to be answered.
+// mayEnter are the rights of a relay: to tell of itself. Not through JetStream: who may
+// write a key there can empty the whole bucket by a header, and have the server's answer
+// written anywhere.
 func mayEnter(name string) *server.Permissions {
 	return &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: []string{"$KV.NODES.r." + name + ".*", "$JS.API.INFO"}},
-		Subscribe: &server.SubjectPermission{Allow: []string{InboxOf(name) + ".>"}},
+		Publish:   &server.SubjectPermission{Allow: []string{"relay." + name}},
+		Subscribe: &server.SubjectPermission{Deny: []string{">"}},
 	}
 }
-
-// InboxOf is the prefix of answers to a relay, which nobody else may read.
-func InboxOf(name string) string { return "_INBOX_" + name }
 
 // open has the server listen.
 func (g *gate) open(o *server.Options) error {

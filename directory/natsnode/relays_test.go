@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"switchboard/directory/natsnode"
 )
@@ -41,20 +42,20 @@ func TestGateForRelays(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = n.Close(t.Context()) })
 	url, trust := "tls://"+n.RelaysAddr().String(), nats.RootCAs(ca.file)
-	dial := func(name, seed string, opts ...nats.Option) (*nats.Conn, error) {
+	dial := func(seed string, opts ...nats.Option) (*nats.Conn, error) {
 		key, err := nats.NkeyOptionFromSeed(seed)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return nats.Connect(url, append(opts, key, trust, nats.CustomInboxPrefix(natsnode.InboxOf(name)))...)
+		return nats.Connect(url, append(opts, key, trust)...)
 	}
 	for who, try := range map[string]func() (*nats.Conn, error){
 		"nobody": func() (*nats.Conn, error) { return nats.Connect(url, trust) },
 		"the process's user": func() (*nats.Conn, error) {
 			return nats.Connect(url, trust, nats.UserInfo(natsnode.NodeUser, natsnode.GatePassword(n)))
 		},
-		"another key":          func() (*nats.Conn, error) { return dial("relay-1", stranger) },
-		"a key to come":        func() (*nats.Conn, error) { return dial("relay-2", laterSeed) },
+		"another key":          func() (*nats.Conn, error) { return dial(stranger) },
+		"a key to come":        func() (*nats.Conn, error) { return dial(laterSeed) },
 		"a password of no use": func() (*nats.Conn, error) { return nats.Connect(url, trust, nats.UserInfo(natsnode.NodeUser, "")) },
 	} {
 		if nc, err := try(); !errors.Is(err, nats.ErrAuthorization) {
@@ -66,24 +67,27 @@ func TestGateForRelays(t *testing.T) {
 	}
 
 	refused := make(chan error, 16)
-	nc, err := dial("relay-1", seed, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
+	nc, err := dial(seed, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	got, err := n.Conn().SubscribeSync("$KV.NODES.r.relay-1.*")
+	got, err := n.Conn().SubscribeSync("relay.*")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(n.Conn().Flush(), nc.Publish("$KV.NODES.r.relay-1.abc", []byte("here")), nc.Flush()); err != nil {
+	if err := errors.Join(n.Conn().Flush(), nc.Publish("relay.relay-1", []byte("here")), nc.Flush()); err != nil {
 		t.Fatal(err)
 	}
 	if m, err := got.NextMsg(10 * time.Second); err != nil || string(m.Data) != "here" {
 		t.Errorf("what it tells of itself: %v", err)
 	}
 	for what, try := range map[string]func() error{
-		"tell of another relay": func() error { return nc.Publish("$KV.NODES.r.relay-2.abc", nil) },
+		"tell of another relay": func() error { return nc.Publish("relay.relay-2", nil) },
+		"speak as a node":       func() error { return nc.Publish("relay._.n1", nil) },
 		"tell of a node":        func() error { return nc.Publish("$KV.NODES.n.relay-1-abc", nil) },
+		"ask JetStream":         func() error { return nc.Publish("$JS.API.INFO", nil) },
+		"hear of other relays":  func() error { _, err := nc.SubscribeSync("relay.*"); return err },
 		"write a record":        func() error { return nc.Publish("$KV.ACCT.a", nil) },
 		"read a record":         func() error { return nc.Publish("$JS.API.DIRECT.GET.KV_ACCT", nil) },
 		"remove a stream":       func() error { return nc.Publish("$JS.API.STREAM.DELETE.KV_ACCT", nil) },
@@ -105,6 +109,28 @@ func TestGateForRelays(t *testing.T) {
 		}
 	}
 
+	// What it may say cannot be led on to what it may not: by a header for JetStream, or
+	// a place where an answer would be written.
+	kv, err := n.JetStream().CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "CONFIG", Storage: jetstream.MemoryStorage})
+	if err == nil {
+		_, err = kv.PutString(t.Context(), "directory", "as it was")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := nats.NewMsg("relay.relay-1")
+	m.Reply = "$KV.CONFIG.directory"
+	m.Header.Set("Nats-Rollup", "all")
+	if err := errors.Join(nc.PublishMsg(m), nc.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := got.NextMsg(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := kv.Get(t.Context(), "directory"); err != nil || string(e.Value()) != "as it was" || e.Revision() != 1 {
+		t.Errorf("a record that a relay has nothing to do with: %v, %v", e, err)
+	}
+
 	// A relay comes, another goes: without a restart, and without the process's own
 	// connection being cut.
 	closed := make(chan struct{})
@@ -113,7 +139,7 @@ func TestGateForRelays(t *testing.T) {
 	write("relay-2 " + later + "\n")
 	deadline := time.Now().Add(20 * time.Second)
 	for {
-		other, err := dial("relay-2", laterSeed)
+		other, err := dial(laterSeed)
 		if err == nil {
 			other.Close()
 			break
@@ -128,7 +154,7 @@ func TestGateForRelays(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("a relay stays whose key was taken away")
 	}
-	if other, err := dial("relay-1", seed); err == nil {
+	if other, err := dial(seed); err == nil {
 		other.Close()
 		t.Error("a relay comes back whose key was taken away")
 	}
@@ -138,7 +164,7 @@ func TestGateForRelays(t *testing.T) {
 	// A file that cannot be read changes nothing.
 	write("relay-2 nonsense\n")
 	time.Sleep(2 * natsnode.LookEvery)
-	other, err := dial("relay-2", laterSeed)
+	other, err := dial(laterSeed)
 	if err != nil {
 		t.Fatalf("after a file that cannot be read: %v", err)
 	}

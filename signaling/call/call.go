@@ -59,7 +59,8 @@ type Call struct {
 	Restarted bool `json:"restarted,omitempty"`
 	// Moves is how often media was to leave a relay that was drained or died.
 	Moves   int             `json:"moves,omitempty"`
-	Reason  protocol.Reason `json:"reason,omitempty"` // once ended
+	MovedAt time.Time       `json:"moved_at,omitzero"` // the last time
+	Reason  protocol.Reason `json:"reason,omitempty"`  // once ended
 	EndedBy protocol.Role   `json:"ended_by,omitempty"`
 
 	// When things happened; zero if they did not. Created <= the others <= Ended.

@@ -59,7 +59,7 @@ func (c *Call) apply(e Event, now time.Time) ([]Action, error) {
 	case Report:
 		return c.report(e, now)
 	case RelayLost:
-		return c.relayLost(e), nil
+		return c.relayLost(e, now), nil
 	case Timeout:
 		return c.timeout(e.Timer, now)
 	}
@@ -409,7 +409,7 @@ func (c *Call) noteFigures(e Report) {
 // relayLost gives both sides other ICE servers, and then asks the caller to restart
 // ICE, if the relay carries the call. The server is forgotten, so that a repeat has
 // no effect.
-func (c *Call) relayLost(e RelayLost) []Action {
+func (c *Call) relayLost(e RelayLost, now time.Time) []Action {
 	if !c.Talking() {
 		return nil
 	}
@@ -424,7 +424,7 @@ func (c *Call) relayLost(e RelayLost) []Action {
 	if !lost {
 		return nil
 	}
-	c.Moves++
+	c.Moves, c.MovedAt = c.Moves+1, now
 	st := protocol.CallState{Call: c.ID, State: c.State}
 	ask := st
 	ask.Restart = true

@@ -452,7 +452,7 @@ func (c *chaos) verdict(texts *ledger.Report, failed, hanging int) {
 	c.say("checked  texts, each on every device of its receiver and the sender's other: %v", texts)
 	c.say("checked  calls: %d answered, the slowest after %v; %d failed while something was broken; %d go on by mistake", c.calls.answered, c.calls.worst.Round(10*time.Millisecond), failed, hanging)
 	c.say("checked  after each fault: every device on one node, where the directory says; calls that had begun before it still there")
-	c.say("checked  at the end: one record for each device in PRES, one lease for each node and each relay in NODES; no goroutine left for anybody who has gone; no number and no text in any log")
+	c.say("checked  at the end: one record for each device in PRES, one lease for each node in NODES; no goroutine left for anybody who has gone; no number and no text in any log")
 	for _, f := range c.calls.failed {
 		var e *callError
 		errors.As(f.why, &e)

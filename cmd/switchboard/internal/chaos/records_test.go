@@ -32,7 +32,7 @@ func (c *chaos) settledRecords(ctx context.Context) (err error) {
 
 // records reads the buckets as they lie in NATS, past all of Switchboard's
 // code: each device must have one record, of a node that has a lease, and each
-// node one lease, and its relay another.
+// node one lease.
 func (c *chaos) records(ctx context.Context) error {
 	nc, err := nats.Connect(c.urls, nats.Timeout(5*time.Second))
 	if err != nil {
@@ -51,16 +51,8 @@ func (c *chaos) records(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for kind, what := range map[string]string{"n.": "nodes", "r.": "their relays"} {
-		held := 0
-		for key := range leases {
-			if strings.HasPrefix(key, kind) {
-				held++
-			}
-		}
-		if held != len(c.fleet.Nodes) {
-			return fmt.Errorf("%d leases of %s, and there are %d", held, what, len(c.fleet.Nodes))
-		}
+	if len(leases) != len(c.fleet.Nodes) {
+		return fmt.Errorf("%d leases of %d nodes", len(leases), len(c.fleet.Nodes))
 	}
 	live := 0
 	for key, data := range bound {
