@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
+	"switchboard/directory"
 	"switchboard/directory/natsnode"
 )
 
@@ -36,7 +37,8 @@ type node struct {
 	adminLn   net.Listener // nil where there is no admin API
 	addrs     Addrs
 	relays    *relays
-	nats      *natsnode.Node // nil without the signaling role
+	nats      *natsnode.Node       // nil without the signaling role
+	directory *directory.Directory // the same
 	group     *errgroup.Group
 	life      context.Context // ends when the process does, or when a part has failed
 	codesFile string          // where one-time codes are written in development

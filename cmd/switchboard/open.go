@@ -95,7 +95,7 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 	}
 	d.directory.Answer(server.Answer)
 	d.directory.OnLease(server.Regained)
-	n.relays.known = d.directory.Relays
+	n.directory, n.relays.known = d.directory, d.directory.Relays
 	d.directory.OnRelay(func() {
 		if n.relays.changed() {
 			server.LeaveRelays()

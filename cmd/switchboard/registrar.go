@@ -21,7 +21,7 @@ type registrar struct {
 	log                *slog.Logger
 	known              prometheus.Gauge
 	// dial gives the connection, and what lets go of it.
-	dial func() (nc *nats.Conn, done func(), err error)
+	dial func(context.Context) (nc *nats.Conn, done func(), err error)
 }
 
 // newRegistrar returns what makes the relay known, or nil in a process that has no
@@ -35,9 +35,15 @@ func (n *node) newRegistrar() relay.Registrar {
 	})
 	switch {
 	case c.Has(RoleSignaling): // by the time that the relay runs, it is there
-		r.dial = func() (*nats.Conn, func(), error) { return n.nats.Conn(), func() {}, nil }
+		r.dial = func(ctx context.Context) (*nats.Conn, func(), error) {
+			select {
+			case <-n.directory.Started(): // the process itself is to hear the first word
+			case <-ctx.Done():
+			}
+			return n.nats.Conn(), func() {}, nil
+		}
 	case c.NATS.URL != "":
-		r.dial = func() (*nats.Conn, func(), error) {
+		r.dial = func(context.Context) (*nats.Conn, func(), error) {
 			nc, err := natsnode.Dial(c.NATS, n.log)
 			if err != nil {
 				return nil, nil, err
@@ -61,7 +67,7 @@ const (
 // Run implements [relay.Registrar].
 func (r *registrar) Run(ctx context.Context, status func() relay.Status, changed <-chan struct{}) {
 	for wait := natsAgain; ; wait = min(2*wait, natsAgainMost) {
-		nc, done, err := r.dial()
+		nc, done, err := r.dial(ctx)
 		if err == nil {
 			defer done()
 			r.hold(ctx, nc, status, changed)
