@@ -93,7 +93,10 @@ func TestAdmin(t *testing.T) {
 	if out := o.must([]string{"two-"}, "sessions"); strings.Contains(out, account) {
 		t.Errorf("a session of another node is listed:\n%s", out)
 	}
-	eventually(t, func() bool { _, out, _ := o.run("relays"); return strings.Contains(out, "one.") && strings.Contains(out, "two.") })
+	eventually(t, func() bool {
+		_, out, _ := o.run("relays")
+		return strings.Contains(out, "one.") && strings.Contains(out, "two.")
+	})
 	o.must([]string{`^one\.\w+ +default +- +serving +0 of \d+ .* turn:127.0.0.1:`}, "relays")
 
 	// What waits for a device is counted.
