@@ -71,7 +71,7 @@
 // # Relays
 //
 // A relay says every two seconds on relay.<name> where it is and what it has to do, and
-// has no other right in NATS: see [RelayLease]. [Directory.Relays] lists those that were
+// has no other right in NATS: see [RelayBeacon]. [Directory.Relays] lists those that were
 // heard of late and, for an hour, those that have gone. A node speaks to itself, too, so
 // that it knows when it would not hear, and thinks then of no relay that it has gone.
 //

@@ -93,7 +93,7 @@ func newMetrics(counts func() (nodes, unseen int), queued func() int64, relays f
 
 func relayGauge(state string, count func(draining bool) int, draining bool) prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "switchboard_directory_relays", Help: "Relays whose lease holds, by whether they are drained.",
+		Name: "switchboard_directory_relays", Help: "Relays that were heard of late, by whether they are drained.",
 		ConstLabels: prometheus.Labels{"state": state},
 	}, func() float64 { return float64(count(draining)) })
 }

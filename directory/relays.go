@@ -45,9 +45,8 @@ type Relay struct {
 	Region string `json:"region"`
 	// Zone is what fails together with it, such as a rack or a data centre; empty is
 	// the relay alone.
-	Zone    string    `json:"zone,omitempty"`
-	Version string    `json:"version,omitempty"` // of the program
-	Started time.Time `json:"started,omitzero"`
+	Zone    string `json:"zone,omitempty"`
+	Version string `json:"version,omitempty"` // of the program
 	// STUN and TURN are the URLs at which clients reach it (RFC 7064, RFC 7065), at
 	// most 16 of each.
 	STUN []string `json:"stun,omitempty"`
@@ -253,8 +252,10 @@ func (d *Directory) spareRelays() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for name, r := range d.relays {
-		r.at = time.Now()
-		d.relays[name] = r
+		if r.Gone.IsZero() {
+			r.at = time.Now()
+			d.relays[name] = r
+		}
 	}
 }
 
@@ -299,11 +300,11 @@ func decodeRelay(name string, data []byte) (Relay, error) {
 // maxRelayURL bounds one URL of a relay, in bytes.
 const maxRelayURL = 300
 
-// RelayLease makes a relay known to the nodes. All that it needs in NATS is to publish
+// RelayBeacon makes a relay known to the nodes. All that it needs in NATS is to publish
 // to relay.<name>.
-type RelayLease struct {
+type RelayBeacon struct {
 	// OnKnown is called, if not nil, when the relay begins to be able to speak and
-	// when that ends. It must be set before [RelayLease.Hold].
+	// when that ends. It must be set before [RelayBeacon.Run].
 	OnKnown func(known bool)
 
 	nc          *nats.Conn
@@ -311,19 +312,19 @@ type RelayLease struct {
 	log         *slog.Logger
 }
 
-// NewRelayLease returns what makes a relay known, for one start of it. It says nothing
+// NewRelayBeacon returns what makes a relay known, for one start of it. It says nothing
 // yet.
-func NewRelayLease(nc *nats.Conn, name string, log *slog.Logger) (*RelayLease, error) {
+func NewRelayBeacon(nc *nats.Conn, name string, log *slog.Logger) (*RelayBeacon, error) {
 	if !validNode(name) {
 		return nil, fmt.Errorf("relay %q: the name may have a-z, 0-9 and - alone, 64 at most", name)
 	}
-	return &RelayLease{nc: nc, name: name, start: strings.ToLower(rand.Text()[:8]), log: log}, nil
+	return &RelayBeacon{nc: nc, name: name, start: strings.ToLower(rand.Text()[:8]), log: log}, nil
 }
 
-// Hold says what status returns, every two seconds and whenever changed can be received
+// Run says what status returns, every two seconds and whenever changed can be received
 // from, until ctx ends; then it says that the relay stops. What keeps it from that is
 // logged, once for each time that it begins, and tried again.
-func (l *RelayLease) Hold(ctx context.Context, status func() Relay, changed <-chan struct{}) {
+func (l *RelayBeacon) Run(ctx context.Context, status func() Relay, changed <-chan struct{}) {
 	tick := time.NewTicker(relayEvery)
 	defer tick.Stop()
 	held, failing := false, false
@@ -354,7 +355,7 @@ func (l *RelayLease) Hold(ctx context.Context, status func() Relay, changed <-ch
 }
 
 // speak returns once the server has it, or why it has not.
-func (l *RelayLease) speak(r Relay) error {
+func (l *RelayBeacon) speak(r Relay) error {
 	r.V, r.Name, r.Start = recordVersion, l.name, l.start
 	data, err := json.Marshal(r)
 	if err != nil {

@@ -33,7 +33,7 @@ func raise(t *testing.T, n *natsnode.Node, name string) *mast {
 		conn: directorytest.NATSConn(t, n), changed: make(chan struct{}, 1),
 		status: directory.Relay{Region: "eu", Zone: "a", TURN: []string{"turn:" + name + ".example:3478?transport=udp"}, STUN: []string{"stun:" + name + ".example:3478"}, Allocations: 3, Max: 100},
 	}
-	lease, err := directory.NewRelayLease(m.conn, name, directorytest.Log())
+	beacon, err := directory.NewRelayBeacon(m.conn, name, directorytest.Log())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func raise(t *testing.T, n *natsnode.Node, name string) *mast {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		lease.Hold(ctx, func() directory.Relay {
+		beacon.Run(ctx, func() directory.Relay {
 			m.mu.Lock()
 			defer m.mu.Unlock()
 			return m.status

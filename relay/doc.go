@@ -22,6 +22,9 @@
 //   - table counts the allocations that exist, against quotas.
 //   - generator opens relay sockets, on ports that nobody can predict.
 //
+// A [Registrar], which it is given, tells others where the relay is and what it has to
+// do. While it drains, allocations without media are ended, so that it comes to an end.
+//
 // # What it promises
 //
 //   - Nobody without credentials has it relay anything, is sent more than 1.9

@@ -1,9 +1,6 @@
 package relay
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // Registrar makes a relay known to those who send clients to it.
 type Registrar interface {
@@ -21,14 +18,13 @@ type Status struct {
 	Allocations, Max int
 	// Draining says that it opens no allocations any more.
 	Draining bool
-	Started  time.Time
 }
 
 // Status returns what others may know of the relay now.
 func (s *Server) Status() Status {
 	return Status{
 		Addrs: s.Addrs(), Allocations: s.Allocations(), Max: s.config.Quotas.Allocations,
-		Draining: s.table.draining.Load(), Started: s.began,
+		Draining: s.table.draining.Load(),
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"testing"
-	"time"
 
 	"switchboard/relay"
 )
@@ -45,40 +44,22 @@ func (b *book) last() (relay.Status, int, bool) {
 // taken it out before its sockets are closed.
 func TestRegistrar(t *testing.T) {
 	b := &book{}
-	c := relay.Default()
-	c.Development, c.Listen, c.Secrets = true, "127.0.0.1:0", []relay.Secret{secretOne}
-	s, err := relay.New(c, relay.Deps{Registrar: b})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(ctx) }()
-	<-s.Started()
-	wait := func(what string, ok func(relay.Status, int, bool) bool) {
-		t.Helper()
-		deadline := time.Now().Add(10 * time.Second)
-		for !ok(b.last()) {
-			if time.Now().After(deadline) {
-				t.Fatalf("never: %s", what)
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}
-	wait("told that it serves", func(st relay.Status, n int, _ bool) bool {
-		return n == 1 && st.Addrs.UDP.String() == s.Addrs().UDP.String() && st.Max == c.Quotas.Allocations && !st.Draining && !st.Started.IsZero()
+	s := start(t, nil, b)
+	most := relay.Default().Quotas.Allocations
+	eventually(t, "it is told that the relay serves", func() bool {
+		st, n, _ := b.last()
+		return n == 1 && st.Addrs.UDP.String() == s.Addrs().UDP.String() && st.Max == most && !st.Draining
 	})
-	drained, stop := context.WithTimeout(context.Background(), time.Second)
+	drained, stop := context.WithTimeout(context.Background(), patience)
 	defer stop()
 	if err := s.Shutdown(drained); err != nil {
 		t.Fatal(err)
 	}
-	wait("told that it drains", func(st relay.Status, _ int, _ bool) bool { return st.Draining })
-	cancel()
-	if err := <-ended; err != nil {
+	eventually(t, "it is told that the relay drains", func() bool { st, _, _ := b.last(); return st.Draining })
+	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, out := b.last(); !out {
-		t.Error("it has not been taken out")
+		t.Error("it has not taken the relay out")
 	}
 }

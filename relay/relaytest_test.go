@@ -38,8 +38,9 @@ type server struct {
 	stop    func() error // ends Serve and returns what it returned
 }
 
-// start starts a relay on loopback, with TLS, whose settings change may change.
-func start(t testing.TB, change func(*relay.Config)) *server {
+// start starts a relay on loopback, with TLS, whose settings change may change, and
+// which makes itself known to a registrar or to nobody.
+func start(t testing.TB, change func(*relay.Config), to ...relay.Registrar) *server {
 	t.Helper()
 	c := relay.Default()
 	c.Development = true
@@ -50,8 +51,12 @@ func start(t testing.TB, change func(*relay.Config)) *server {
 		change(&c)
 	}
 	s := &server{metrics: prometheus.NewRegistry(), files: c.TLS}
+	d := relay.Deps{Registerer: s.metrics}
+	for _, r := range to {
+		d.Registrar = r
+	}
 	var err error
-	if s.Server, err = relay.New(c, relay.Deps{Registerer: s.metrics}); err != nil {
+	if s.Server, err = relay.New(c, d); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -54,7 +54,6 @@ type Server struct {
 	changed     chan struct{} // holds one if the registrar has something to tell
 	unusedFor   time.Duration
 
-	began  time.Time // static once started is closed
 	served atomic.Bool
 	ended  atomic.Bool
 	addrs  atomic.Pointer[Addrs]
@@ -136,7 +135,6 @@ func (s *Server) announce(l *listeners) {
 	}
 	addrs := l.addrs()
 	s.addrs.Store(&addrs)
-	s.began = time.Now()
 	at := s.generator.addresses
 	s.log.Info("relay serves", "udp", addrs.UDP, "tcp", addrs.TCP, "tls", addrs.TLS,
 		"public", valid(at.four.public, at.six.public), "bound", valid(at.four.bind, at.six.bind),

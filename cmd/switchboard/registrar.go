@@ -31,7 +31,7 @@ func (n *node) newRegistrar() relay.Registrar {
 	r := &registrar{name: c.Node, region: c.Region, zone: c.Zone, hosts: relayHosts(c.ICE, c.Relay), log: n.log}
 	r.known = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "switchboard_relay_known",
-		Help: "Whether the signaling nodes know of this relay: 0 sends no calls here, but those of nodes whose settings name it.",
+		Help: "Whether this relay can tell the signaling nodes of itself; while it cannot, only nodes whose settings name it send calls here.",
 	})
 	switch {
 	case c.Has(RoleSignaling): // by the time that the relay runs, it is there
@@ -86,22 +86,22 @@ func (r *registrar) Run(ctx context.Context, status func() relay.Status, changed
 }
 
 func (r *registrar) hold(ctx context.Context, nc *nats.Conn, status func() relay.Status, changed <-chan struct{}) {
-	lease, err := directory.NewRelayLease(nc, r.name, r.log)
+	beacon, err := directory.NewRelayBeacon(nc, r.name, r.log)
 	if err != nil {
 		r.log.Error("relay not made known", "error", err)
 		return
 	}
-	lease.OnKnown = func(known bool) {
+	beacon.OnKnown = func(known bool) {
 		r.known.Set(0)
 		if known {
 			r.known.Set(1)
 		}
 	}
-	lease.Hold(ctx, func() directory.Relay {
+	beacon.Run(ctx, func() directory.Relay {
 		s := status()
 		u := urlsOf(r.hosts, s.Addrs)
 		return directory.Relay{
-			Region: r.region, Zone: r.zone, Version: codeVersion(), Started: s.Started.UTC().Truncate(time.Millisecond),
+			Region: r.region, Zone: r.zone, Version: codeVersion(),
 			STUN: u.stun, TURN: u.turn, Allocations: s.Allocations, Max: s.Max, Draining: s.Draining,
 		}
 	}, changed)

@@ -41,7 +41,8 @@ const (
 	restartPause = 10 * time.Second
 )
 
-// embed starts a server on a directory, with a gate for relays or none, and watches over it until it is closed.
+// embed starts a server on a directory, with a gate for relays or none, and watches
+// over it until it is closed.
 func embed(o *server.Options, g *gate, log *slog.Logger) (*embedded, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	e := &embedded{options: o, gate: g, log: log, stop: stop}

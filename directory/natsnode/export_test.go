@@ -8,10 +8,7 @@ func Server(n *Node) *server.Server { return n.inside.current() }
 // GatePassword is the process's own, and NodeUser the name with it.
 func GatePassword(n *Node) string { return n.inside.gate.password }
 
-const (
-	NodeUser  = nodeUser
-	LookEvery = lookEvery
-)
+const NodeUser = nodeUser
 
 // ReadRelayKeys reads a keys file.
 func ReadRelayKeys(file string) (int, error) {

@@ -127,7 +127,7 @@ func (g *gate) open(o *server.Options) error {
 	if err != nil {
 		return fmt.Errorf("nats.relays.listen: %w", err)
 	}
-	o.DontListen, o.Host, o.MaxConn = false, cmp.Or(host, "::"), 4*maxRelays
+	o.DontListen, o.Host, o.MaxConn = false, cmp.Or(host, "0.0.0.0"), 4*maxRelays // of IPv6, too, where there is that
 	if o.Port, err = strconv.Atoi(port); err != nil {
 		return fmt.Errorf("nats.relays.listen: %w", err)
 	}

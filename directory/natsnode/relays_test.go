@@ -1,11 +1,14 @@
 package natsnode_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,7 +33,8 @@ func TestGateForRelays(t *testing.T) {
 		}
 	}
 	write("# ours\n\nrelay-1  " + public + "\n")
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	var said lines
+	log := slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), &said), nil))
 	ca := newAuthority(t)
 	cert, key := ca.pair("server")
 	n, err := natsnode.Open(t.Context(), natsnode.Config{
@@ -163,12 +167,34 @@ func TestGateForRelays(t *testing.T) {
 	}
 	// A file that cannot be read changes nothing.
 	write("relay-2 nonsense\n")
-	time.Sleep(2 * natsnode.LookEvery)
+	for deadline := time.Now().Add(20 * time.Second); !said.have("keys of relays not read again"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it is not said that the file cannot be read")
+		}
+	}
 	other, err := dial(laterSeed)
 	if err != nil {
 		t.Fatalf("after a file that cannot be read: %v", err)
 	}
 	other.Close()
+}
+
+// lines is a log.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) have(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.b.String(), text)
 }
 
 func TestRelaysConfig(t *testing.T) {
