@@ -59,8 +59,14 @@ type relays struct {
 	own        urls     // of this process's relay, for as long as it has not made itself known
 	region     string   // of this process
 	minter     *relay.Minter
-	known      func() []directory.RelayInfo     // nil without a directory
-	places     atomic.Pointer[map[string]place] // by host:port
+	known      func() []directory.RelayInfo // nil without a directory
+	seen       atomic.Pointer[view]
+}
+
+// view is what was last seen of the relays, for what is asked often.
+type view struct {
+	places map[string]place // by host:port
+	open   protocol.ICE
 }
 
 // urls are where clients reach one relay.
@@ -138,8 +144,13 @@ func shortest(turn []string) []string {
 	return out
 }
 
-// Open implements [signaling.Relays].
-func (r *relays) Open() protocol.ICE { return r.open(r.chosen("", r.region)) }
+// Open implements [signaling.Relays]. Each device is told at each connect.
+func (r *relays) Open() protocol.ICE {
+	if v := r.seen.Load(); v != nil {
+		return v.open
+	}
+	return r.open(nil)
+}
 
 func (r *relays) open(chosen []urls) protocol.ICE {
 	stun := r.stun
@@ -188,11 +199,11 @@ const skew = 5 * time.Second
 
 // State implements [signaling.Relays].
 func (r *relays) State(server string, since time.Time) signaling.RelayState {
-	m := r.places.Load()
-	if m == nil {
+	v := r.seen.Load()
+	if v == nil {
 		return signaling.RelayServes
 	}
-	p := (*m)[server]
+	p := v.places[server]
 	if !since.IsZero() && since.Before(p.lost.Add(-skew)) {
 		return signaling.RelayLost
 	}
@@ -229,8 +240,8 @@ func (r *relays) changed() (leave bool) {
 		}
 	}
 	var before map[string]place
-	if m := r.places.Swap(&places); m != nil {
-		before = *m
+	if v := r.seen.Swap(&view{places, r.open(r.chosen("", r.region))}); v != nil {
+		before = v.places
 	}
 	for at, p := range places {
 		leave = leave || p.state > before[at].state || p.lost.After(before[at].lost)

@@ -104,6 +104,7 @@ func TestRelaysThatAreKnown(t *testing.T) {
 	if got := turn("call", ""); !strings.HasPrefix(got[0], "turn:us:") {
 		t.Errorf("the region is not known, and the first is %s, not of this process's region", got[0])
 	}
+	r.changed()
 	stun, _ := servers(r.Open())
 	if len(stun) != 2 || stun[0] != "stun:us:3478" {
 		t.Errorf("open to all: %v", stun)
