@@ -216,6 +216,15 @@ func TestCallsAreWrittenOnce(t *testing.T) {
 	})
 }
 
+// canceled has a phone begin calls to a number that is not there, and give them up.
+func canceled(p *phone, ids ...string) {
+	p.t.Helper()
+	for _, id := range ids {
+		ok[protocol.CallInvited](p, invite(id, bob))
+		ok[protocol.CallReply](p, &protocol.CallCancel{Call: id})
+	}
+}
+
 // The stream is away when calls are to be written, for minutes. They are, once it is
 // back, whether their node has died meanwhile or not.
 func TestCallsAreNotLostWhileTheStreamIsAway(t *testing.T) {
@@ -226,11 +235,7 @@ func TestCallsAreNotLostWhileTheStreamIsAway(t *testing.T) {
 				time.Sleep(2 * lookEvery)
 				a := n1.connect(w.device(n1, alice))
 				w.written.Away(true)
-				for i := range 3 {
-					id := fmt.Sprint("c", i)
-					ok[protocol.CallInvited](a, invite(id, bob))
-					ok[protocol.CallReply](a, &protocol.CallCancel{Call: id})
-				}
+				canceled(a, "c0", "c1", "c2")
 				time.Sleep(time.Minute)
 				if dies {
 					n1.crash()
@@ -275,19 +280,14 @@ func TestCallsThatAreLostAreCounted(t *testing.T) {
 		time.Sleep(2 * lookEvery)
 		a := n1.connect(w.device(n1, alice))
 		w.written.Away(true)
-		for i := range 3 {
-			id := fmt.Sprint("c", i)
-			ok[protocol.CallInvited](a, invite(id, bob))
-			ok[protocol.CallReply](a, &protocol.CallCancel{Call: id})
-		}
+		canceled(a, "c0", "c1", "c2")
 		time.Sleep(2 * unwrittenFor)
 		lost := values(t, n1.server.metrics.lost)[""] + values(t, n2.server.metrics.lost)[""]
 		if told := strings.Count(w.logs.String(), "is lost to operators"); lost != 3 || told < 1 || told > 2 {
 			t.Errorf("%v are counted; the log says so %d times", lost, told)
 		}
 		w.written.Away(false)
-		ok[protocol.CallInvited](a, invite("next", bob))
-		ok[protocol.CallReply](a, &protocol.CallCancel{Call: "next"})
+		canceled(a, "next")
 		time.Sleep(time.Minute)
 		if got := w.written.Records(); len(got) != 1 || got[0].Call != "next" {
 			t.Errorf("written: %+v", got)

@@ -16,6 +16,9 @@ const (
 	// lateFor is how long after the end of its call a record may have been written,
 	// and more.
 	lateFor = time.Hour
+	// skew is how much the clocks of nodes, by which calls end, may be ahead of that of
+	// the server.
+	skew = time.Minute
 )
 
 // List returns a page of the records that are wanted, newest first. Records of an
@@ -148,7 +151,7 @@ type collector struct {
 
 // take adds a message, if it is wanted, and reports whether to go on.
 func (c *collector) take(m stored) bool {
-	if !c.q.Since.IsZero() && m.at.Before(c.q.Since) {
+	if !c.q.Since.IsZero() && m.at.Before(c.q.Since.Add(-skew)) {
 		return false // records are written after the end of their calls
 	}
 	r, err := decode(m.data)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"switchboard/signaling/internal/stream"
 )
 
 // ErrUnavailable says that the records cannot be reached: whatever was asked may or
@@ -77,27 +79,14 @@ func (c Config) stream() jetstream.StreamConfig {
 	}
 }
 
-// prepare makes the stream. Of one that is there it raises the number of replicas at
-// most, and sets what operators may change.
+// prepare makes the stream, and sets what operators may change of one that is there.
 func prepare(ctx context.Context, js jetstream.JetStream, c Config) error {
 	want := c.stream()
-	s, err := js.Stream(ctx, want.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		s, err = js.CreateStream(ctx, want)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
-			s, err = js.Stream(ctx, want.Name)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	have := s.CachedInfo().Config
-	if have.Replicas >= want.Replicas && have.MaxAge == want.MaxAge && have.MaxMsgs == want.MaxMsgs {
-		return nil
-	}
-	have.Replicas, have.MaxAge, have.MaxMsgs = max(have.Replicas, want.Replicas), want.MaxAge, want.MaxMsgs
-	_, err = js.UpdateStream(ctx, have)
-	return err
+	return stream.Prepare(ctx, js, want, func(have *jetstream.StreamConfig) bool {
+		changed := have.MaxAge != want.MaxAge || have.MaxMsgs != want.MaxMsgs
+		have.MaxAge, have.MaxMsgs = want.MaxAge, want.MaxMsgs
+		return changed
+	})
 }
 
 // Write stores the record of a call and returns once it is synced. A call's second

@@ -3,7 +3,6 @@ package push
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -11,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"switchboard/signaling/internal/stream"
 )
 
 // Queue holds pushes until they have left. Make one with [Open]. It is the
@@ -61,7 +62,7 @@ func Open(ctx context.Context, c Config, d Deps) (*Queue, error) {
 		return nil, err
 	}
 	for _, want := range []jetstream.StreamConfig{queueStream(c.Replicas), deadStream(c.Replicas)} {
-		if err := prepare(ctx, q.js, want); err != nil {
+		if err := stream.Prepare(ctx, q.js, want, nil); err != nil {
 			return nil, fmt.Errorf("stream %s: %w: %w", want.Name, ErrUnavailable, err)
 		}
 	}
@@ -101,28 +102,6 @@ func deadStream(replicas int) jetstream.StreamConfig {
 		Storage: jetstream.FileStorage, Replicas: max(1, replicas), Retention: jetstream.LimitsPolicy,
 		MaxMsgs: 10_000, Discard: jetstream.DiscardOld, MaxAge: 7 * 24 * time.Hour, MaxMsgSize: 16 << 10, AllowDirect: true,
 	}
-}
-
-// prepare makes a stream. Of one that is there it raises the number of
-// replicas at most.
-func prepare(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
-	s, err := js.Stream(ctx, want.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		s, err = js.CreateStream(ctx, want)
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node was faster
-			s, err = js.Stream(ctx, want.Name)
-		}
-	}
-	if err != nil {
-		return err
-	}
-	have := s.CachedInfo().Config
-	if have.Replicas >= want.Replicas {
-		return nil
-	}
-	have.Replicas = want.Replicas
-	_, err = js.UpdateStream(ctx, have)
-	return err
 }
 
 // PublicKey is what browsers subscribe with, "" without Web Push.
