@@ -122,8 +122,12 @@ func answerToMedia(b *testing.B, prepared bool) (caller, callee time.Duration) {
 	if prepared {
 		connect(func() {})
 		words.Wait()
-		for x.pc.ConnectionState() != webrtc.PeerConnectionStateConnected || y.pc.ConnectionState() != webrtc.PeerConnectionStateConnected {
-			time.Sleep(5 * time.Millisecond)
+		for _, p := range []*phone{x, y} {
+			for s := range p.changes { // until both are connected
+				if s == webrtc.PeerConnectionStateConnected {
+					break
+				}
+			}
 		}
 	}
 	start := time.Now()

@@ -2369,16 +2369,16 @@ export class Call extends EventTarget {
    *
    * @param {{relayOnly?: boolean}} [o] from now on through relays alone
    */
-  async restart({ relayOnly = false } = {}) { return this.#restart(relayOnly) }
+  async restart({ relayOnly = false } = {}) { return this.#restart(relayOnly, true) }
 
-  /** @param {boolean} [relayOnly] @param {ICE} [given] servers that were given for it */
-  async #restart(relayOnly, given) {
+  /** @param {boolean} relayOnly @param {boolean} ask for servers first: those at hand may be old */
+  async #restart(relayOnly, ask) {
     if (!this.isAnswered || this.#over || !this.pc) return
     const pc = this.pc
-    this.#relayOnly ||= !!relayOnly
+    this.#relayOnly ||= relayOnly
     this.#clear('disclose')
     this.#arm('restart', RESTART.again, () => { if (this.pc?.connectionState !== 'connected') this.restart() })
-    const ice = given || await this.#link.request('ice.get', { call: this.id }, { keep: true, timeout: 3000, tag: this.id }).catch(() => null)
+    const ice = ask && await this.#link.request('ice.get', { call: this.id }, { keep: true, timeout: 3000, tag: this.id }).catch(() => null)
     await this.#serially(async () => {
       if (pc !== this.pc) return
       if (pc.signalingState === 'have-local-offer') {
@@ -2622,9 +2622,11 @@ export class Call extends EventTarget {
     if (this.#over) return
     if (d.state === 'ringing') this.ringing({ waiting: this.peerInCall })
     else if (this.isAnswered) this.#server = d.state
-    if (d.ice) this.#ice = d.ice // a relay of the call is about to stop, or has died
-    if (d.ice && this.pc) this.#configure(this.pc)
-    if (d.restart) this.#restart(d.relay_only, d.ice)
+    if (d.ice) { // a relay of the call is about to stop, or has died
+      this.#ice = d.ice
+      if (this.pc) this.#configure(this.pc)
+    }
+    if (d.restart) this.#restart(Boolean(d.relay_only), !d.ice)
     else if (d.relay_only) this.#useRelays() // the other side restarts
     this.#review()
   }

@@ -25,6 +25,9 @@ const params = new URLSearchParams(location.search)
 const phoneName = (params.get('phone') || '').replace(/\W/g, '').slice(0, 20)
 const profile = phoneName ? `switchboard-${phoneName}` : 'switchboard'
 
+/** Where an earlier page kept that this device uses relays alone. */
+const RELAYS_ALONE = `${profile}.relay`
+
 /** How long a connection may take before it is worth a word. */
 const PATIENCE = 1500
 
@@ -79,7 +82,7 @@ export class Phone {
 
   #newClient() {
     // This page may talk to its own origin alone, so it follows no hints to others.
-    const client = new Client({ store: this.store, name: 'demo', follow: false, relayOnly: params.has('relay'), callWaiting: localStorage.getItem(`${profile}.single`) !== '1' })
+    const client = new Client({ store: this.store, name: 'demo', follow: false, relayOnly: params.has('relay') || localStorage.getItem(RELAYS_ALONE) === '1', callWaiting: localStorage.getItem(`${profile}.single`) !== '1' })
     /** @param {string} type @param {(detail: any) => void} f */
     const on = (type, f) => client.addEventListener(type, (e) => f(/** @type {CustomEvent} */ (e).detail))
     on('state', () => this.#stateChanged())
@@ -182,6 +185,7 @@ export class Phone {
     if (state === 'online') {
       this.#troubleSince = 0
       this.waking.connected()
+      this.#takeOver()
     } else this.#troubleSince ||= Date.now()
     clearInterval(this.#bannerTimer)
     if (state !== 'online' && state !== 'stopped') this.#bannerTimer = setInterval(() => this.#banner(), 500)
@@ -257,6 +261,13 @@ export class Phone {
     $('read-receipts').onchange = () => this.#privacy({ read_receipts: $('read-receipts').checked ? 'everyone' : 'nobody' })
     $('close-settings').onclick = () => $('settings').close()
     $('sign-off').onclick = () => this.#signOff()
+  }
+
+  /** Whoever had an earlier page use relays alone keeps his address from everyone now. */
+  async #takeOver() {
+    if (localStorage.getItem(RELAYS_ALONE) !== '1') return
+    await this.#privacy({ relayed: 'everyone' })
+    if ($('relayed').value === 'everyone') localStorage.removeItem(RELAYS_ALONE)
   }
 
   /** Who sees and finds this number: asks the server, or tells it. @param {Partial<import('./switchboard.js').Settings>} [change] */
