@@ -86,7 +86,8 @@ func (s *Server) Run(ctx context.Context) error {
 
 // searchAll looks through this node's share of all calls: it keeps those that no other
 // of nodes keeps, and moves those whose relay is drained or has died. The shares are
-// those of the able nodes. Records that it cannot read, as of a newer version, are left to others.
+// those of the able nodes. Records that it cannot read, as of a newer version, are left
+// to others.
 func (k *calls) searchAll(ctx context.Context, nodes, able []string) error {
 	keys, err := k.srv.Records.Keys(ctx, callKey(""))
 	if err != nil {
