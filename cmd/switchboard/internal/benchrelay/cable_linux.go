@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,7 +33,7 @@ type plug struct {
 	space *space
 	name  string
 	index int
-	napi  int // the thread that receives, 0 where the kernel has none
+	napi  int // the kernel's thread that receives, 0 where it has none
 }
 
 // cable joins two namespaces: in one are the relays, in the other is the generator.
@@ -43,9 +42,9 @@ type cable struct {
 	nice             int // the priority of what is at the relay's end
 }
 
-// newCable makes both namespaces and a veth pair between them. Whatever the kernel does to receive
-// at an end is done by a thread on the core of that end, as the interrupts of a
-// network card would.
+// newCable makes both namespaces and a veth pair between them. Whatever the kernel does
+// to receive at an end is done by a thread on the core of that end, as it would be for
+// a network card whose interrupts go there.
 func newCable(relayCore, generatorCore, nice int) (*cable, error) {
 	c := &cable{nice: nice}
 	c.relay.name, c.generator.name = fmt.Sprintf("sbr%d", os.Getpid()), fmt.Sprintf("sbg%d", os.Getpid())
@@ -78,8 +77,9 @@ func (c *cable) join(relayCore, generatorCore, nice int) error {
 	if err := g.up(generatorAddr, relayAddr, relayMAC); err != nil {
 		return err
 	}
-	// At the relay's end it shares the core with the relay, as equals. The generator is
-	// never idle: at its end the thread must come first, or its queue overflows.
+	// At the relay's end the thread shares the core with the relay, as equals. The
+	// generator is never idle: at its end the thread must come first, or its queue
+	// overflows.
 	if err := r.thread(relayCore, unix.SchedAttr{Policy: unix.SCHED_NORMAL, Nice: int32(nice)}); err != nil {
 		return err
 	}
@@ -157,90 +157,6 @@ func kernelThread(prefix string) int {
 		}
 	}
 	return 0
-}
-
-// Requests of the ioctl SIOCETHTOOL, from linux/ethtool.h.
-const (
-	ethtoolSetChecksum = 0x17 // ETHTOOL_STXCSUM
-	ethtoolSetGRO      = 0x2c // ETHTOOL_SGRO
-	ethtoolStringCount = 0x37 // ETHTOOL_GSSET_INFO
-	ethtoolStrings     = 0x1b // ETHTOOL_GSTRINGS
-	ethtoolSetFeatures = 0x3b // ETHTOOL_SFEATURES
-	featureStrings     = 4    // ETH_SS_FEATURES
-	stringSize         = 32   // ETH_GSTRING_LEN
-)
-
-// offloads sets what the driver leaves to the other end. Receive offload on is what
-// makes a veth receive by NAPI. Checksums are computed by who sends, so that the other
-// end finds them as from a wire. Segments of UDP are cut before they go over the cable,
-// so that the counters count what a wire would carry.
-func (p *plug) offloads() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	for _, set := range []struct {
-		name           string
-		command, value uint32
-	}{{"receive offload", ethtoolSetGRO, 1}, {"transmit checksums", ethtoolSetChecksum, 0}} {
-		v := struct{ command, value uint32 }{set.command, set.value}
-		if err := p.ethtool(fd, unsafe.Pointer(&v)); err != nil {
-			return fmt.Errorf("%s: %w", set.name, err)
-		}
-	}
-	return p.featureOff(fd, "tx-udp-segmentation")
-}
-
-// featureOff turns a feature of the driver off, by its name. It is no error when the
-// kernel has none of that name.
-func (p *plug) featureOff(fd int, name string) error {
-	info := struct {
-		command, _ uint32
-		mask       uint64
-		n          uint32
-	}{command: ethtoolStringCount, mask: 1 << featureStrings}
-	if err := p.ethtool(fd, unsafe.Pointer(&info)); err != nil {
-		return fmt.Errorf("count features: %w", err)
-	}
-	const header = 12
-	names := make([]byte, header+int(info.n)*stringSize)
-	copy(names, words(ethtoolStrings, featureStrings, info.n))
-	if err := p.ethtool(fd, unsafe.Pointer(&names[0])); err != nil {
-		return fmt.Errorf("names of features: %w", err)
-	}
-	for i := range int(info.n) {
-		s := names[header+i*stringSize:][:stringSize]
-		if string(bytes.TrimRight(s, "\x00")) != name {
-			continue
-		}
-		blocks := (info.n + 31) / 32
-		set := make([]uint32, 2+2*blocks) // of each block, those that are meant and those that are to be on
-		set[0], set[1] = ethtoolSetFeatures, blocks
-		set[2+2*(i/32)] = 1 << (i % 32)
-		if err := p.ethtool(fd, unsafe.Pointer(&set[0])); err != nil {
-			return fmt.Errorf("%s off: %w", name, err)
-		}
-	}
-	return nil
-}
-
-func (p *plug) ethtool(fd int, data unsafe.Pointer) error {
-	request := struct {
-		name [unix.IFNAMSIZ]byte
-		data unsafe.Pointer
-		_    [16]byte
-	}{data: data}
-	copy(request.name[:], p.name)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
-		return errno
-	}
-	return nil
-}
-
-// words are numbers as the kernel has them in memory.
-func words(w ...uint32) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(&w[0])), 4*len(w))
 }
 
 func (c *cable) close() {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -22,9 +23,10 @@ const channelHeader = 4
 // flow is an allocation with one channel, and the peer at the other end of it.
 type flow struct {
 	client   *net.UDPConn // to the server
-	peer     *net.UDPConn // what the channel leads to; nil where nothing is sent
+	peer     *net.UDPConn // at the other end; nil where nothing is to go through
 	server   netip.AddrPort
 	relayed  netip.AddrPort
+	to       netip.AddrPort // the peer's address
 	username string
 	password string
 	nonce    stun.Nonce
@@ -41,16 +43,22 @@ func (c *cable) dial(s *server, i int) (*flow, error) {
 	return f, err
 }
 
-// open makes an allocation, and a channel to a peer of its own.
-func (c *cable) open(s *server, i int) (*flow, error) {
+// open makes an allocation, and a channel to a peer.
+func (c *cable) open(s *server, i int, peer bool) (*flow, error) {
 	f, err := c.dial(s, i)
 	if err != nil {
 		return nil, err
 	}
-	err = c.generator.space.do(func() (err error) {
-		f.peer, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(generatorAddr, 0)))
-		return err
-	})
+	f.to = netip.AddrPortFrom(generatorAddr, 9999)
+	if peer {
+		err = c.generator.space.do(func() (err error) {
+			f.peer, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(generatorAddr, 0)))
+			return err
+		})
+		if err == nil {
+			f.to = address(f.peer)
+		}
+	}
 	if err == nil {
 		err = f.allocate()
 	}
@@ -59,16 +67,20 @@ func (c *cable) open(s *server, i int) (*flow, error) {
 	}
 	if err != nil {
 		f.close()
-		return nil, fmt.Errorf("allocation %d on %s: %w", i+1, s.name, err)
+		return nil, fmt.Errorf("allocation %d: %w", i+1, err)
 	}
 	return f, nil
 }
 
 // openAll makes n allocations.
-func (c *cable) openAll(s *server, n int) ([]*flow, error) {
+func (c *cable) openAll(ctx context.Context, s *server, n int, peers bool) ([]*flow, error) {
 	flows := make([]*flow, 0, n)
 	for i := range n {
-		f, err := c.open(s, i)
+		f, err := c.open(s, i, peers)
+		if err == nil && ctx.Err() != nil {
+			f.close()
+			err = errInterrupted
+		}
 		if err != nil {
 			closeAll(flows)
 			return nil, err
@@ -93,13 +105,18 @@ func (f *flow) close() {
 	}
 }
 
+// errInterrupted is why nothing more is measured when somebody has asked to stop.
+var errInterrupted = errors.New("interrupted")
+
 // refused is an error response of the server's.
 type refused struct {
 	code   int
 	reason string
 }
 
-func (r *refused) Error() string { return fmt.Sprintf("refused with %d %s", r.code, r.reason) }
+func (r *refused) Error() string {
+	return fmt.Sprintf("refused with %d %s; limits of a server must not bite here, see its settings in this tool", r.code, r.reason)
+}
 
 // binding asks for an answer to nothing in particular.
 func (f *flow) binding() error {
@@ -147,8 +164,7 @@ func (f *flow) allocate() error {
 
 // bind makes the channel, or has it stay.
 func (f *flow) bind() error {
-	peer := peerAddress(f.peer.LocalAddr().(*net.UDPAddr).AddrPort())
-	if _, err := f.request(stun.MethodChannelBind, attribute(toChannel), peer); err != nil {
+	if _, err := f.request(stun.MethodChannelBind, attribute(toChannel), peerAddress(f.to)); err != nil {
 		return fmt.Errorf("bind a channel: %w", err)
 	}
 	return nil

@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // options are what the command line says.
@@ -52,11 +54,11 @@ func parse() *options {
 	flag.BoolVar(&quick, "quick", false, "one round, rows with 64 allocations")
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds, whose medians are printed")
 	flag.IntVar(&o.burst, "burst", 4, "packets in a row for one allocation")
-	flag.Float64Var(&o.rate, "rate", 30000, "packets a `second` for the cost of one; no server may be at its limit")
+	flag.Float64Var(&o.rate, "rate", 20000, "packets a `second` for the cost of one; no server may be at its limit")
 	flag.DurationVar(&o.probe, "probe", time.Second, "how long each probe sends")
 	flag.BoolVar(&o.peak, "peak", true, "look for the most packets a second, too")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of switchboard at -rate to a `file`; give one row")
-	flag.IntVar(&o.memory, "memory", 10000, "measure the memory of so many allocations, 0 for not at all; only when all rows are")
+	flag.IntVar(&o.memory, "memory", 10000, "measure the memory of so many allocations, 0 for not at all; with all rows, or with -rows memory")
 	flag.IntVar(&o.nice, "nice", -20, "priority of all that is measured, and of the generator")
 	flag.IntVar(&o.relayCore, "relay-core", 0, "the `core` of the relay")
 	flag.IntVar(&o.generatorCore, "generator-core", 1, "the `core` of the generator")
@@ -67,7 +69,7 @@ func parse() *options {
 			rows = "/64$"
 		}
 	}
-	if rows != "" {
+	if rows != "" && rows != "memory" {
 		o.memory = 0
 	}
 	var err error
@@ -99,6 +101,10 @@ func (o *options) check() error {
 	if o.rounds < 1 || o.burst < 1 || o.burst > atOnce || o.rate < 1 || o.probe <= 0 {
 		errs = append(errs, fmt.Errorf("-rounds, -rate and -probe must be positive, -burst within 1 to %d", atOnce))
 	}
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err == nil && uint64(o.memory)+200 > files.Max {
+		errs = append(errs, fmt.Errorf("-memory %d: so many sockets are more than the limit of open files, %d", o.memory, files.Max))
+	}
 	return errors.Join(errs...)
 }
 
@@ -122,7 +128,10 @@ func run(ctx context.Context, o *options) error {
 		return err
 	}
 	defer b.close()
-	return b.measure(ctx, o, servers)
+	if err := b.measure(ctx, o, servers); err != nil || o.memory == 0 {
+		return err
+	}
+	return b.memories(ctx, o, servers)
 }
 
 // servers are those that are measured.

@@ -15,7 +15,11 @@ const profiled = 3
 
 // profile writes a CPU profile of a server while it serves at the rate at which the cost
 // of a packet is measured.
-func (b *bench) profile(ctx context.Context, o *options, s *server, l *load) error {
+func (b *bench) profile(ctx context.Context, o *options, s *server, flows []*flow, l *load) error {
+	if err := deaf(flows, true); err != nil {
+		return err
+	}
+	defer deaf(flows, false)
 	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(context.Context, string, string) (conn net.Conn, err error) {

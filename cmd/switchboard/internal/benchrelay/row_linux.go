@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -38,8 +39,13 @@ type result struct {
 	others                     []float64 // share of the relay's core that others had
 }
 
-// measure measures all rows.
+// measure measures all rows that are wanted, and prints each. One that cannot be measured
+// does not keep the others from it.
 func (b *bench) measure(ctx context.Context, o *options, servers []*server) error {
+	wanted := slices.DeleteFunc(rows(), func(r row) bool { return !o.rows.MatchString(r.String()) })
+	if len(wanted) == 0 {
+		return nil
+	}
 	for _, s := range servers {
 		if err := s.start(ctx, b.cable); err != nil {
 			return err
@@ -47,17 +53,19 @@ func (b *bench) measure(ctx context.Context, o *options, servers []*server) erro
 		defer s.stop()
 	}
 	header(o, servers)
-	for _, r := range rows() {
-		if !o.rows.MatchString(r.String()) {
-			continue
-		}
+	var failed []error
+	for _, r := range wanted {
 		results, err := b.row(ctx, o, r, servers)
 		if err != nil {
-			return fmt.Errorf("%v: %w", r, err)
+			failed = append(failed, fmt.Errorf("%v: %w", r, err))
+			if ctx.Err() != nil {
+				break
+			}
+			continue
 		}
 		line(o, r, results)
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // row measures one row: the servers in turn, round after round.
@@ -66,8 +74,8 @@ func (b *bench) row(ctx context.Context, o *options, r row, servers []*server) (
 	flows, loads := make([][]*flow, len(servers)), make([]*load, len(servers))
 	for i, s := range servers {
 		var err error
-		if flows[i], err = b.cable.openAll(s, r.allocations); err != nil {
-			return nil, err
+		if flows[i], err = b.cable.openAll(ctx, s, r.allocations, true); err != nil {
+			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		defer closeAll(flows[i])
 		if err := b.check(flows[i], r.direction, r.size); err != nil {
@@ -75,18 +83,21 @@ func (b *bench) row(ctx context.Context, o *options, r row, servers []*server) (
 		}
 		loads[i] = newLoad(frames(flows[i], r.direction, r.size), o.burst)
 	}
-	for n := range o.rounds {
+	for range o.rounds {
 		for i, s := range servers {
-			if err := b.round(ctx, o, r, s, flows[i], loads[i], n == 0, &results[i]); err != nil {
+			if err := b.round(ctx, o, r, s, flows[i], loads[i], &results[i]); err != nil {
 				return nil, fmt.Errorf("%s: %w", s.name, err)
 			}
 		}
+	}
+	if o.profile != "" && servers[0].ops != "" {
+		return results, b.profile(ctx, o, servers[0], flows[0], loads[0])
 	}
 	return results, nil
 }
 
 // round measures one server once. The first packets after a start are not counted.
-func (b *bench) round(ctx context.Context, o *options, r row, s *server, flows []*flow, l *load, first bool, to *result) error {
+func (b *bench) round(ctx context.Context, o *options, r row, s *server, flows []*flow, l *load, to *result) error {
 	for _, f := range flows { // channels and permissions end if nobody wants them to stay
 		if err := f.bind(); err != nil {
 			return err
@@ -96,34 +107,40 @@ func (b *bench) round(ctx context.Context, o *options, r row, s *server, flows [
 		return err
 	}
 	defer deaf(flows, false)
-	if first {
+	if len(to.cost) == 0 {
 		if _, err := b.probe(ctx, s, l, o.rate, o.probe); err != nil {
 			return err
 		}
 	}
-	p, err := b.probe(ctx, s, l, o.rate, o.probe)
-	if err != nil {
+	if err := b.cost(ctx, o, r, s, l, to); err != nil || !o.peak {
 		return err
 	}
-	if err := p.check(o, r); err != nil {
-		return err
+	guess, step := 2*o.rate, 1.25
+	if n := len(to.peak); n > 0 {
+		guess, step = to.peak[n-1], 1.06
 	}
-	to.add(p)
-	if o.profile != "" && s.ops != "" {
-		if err := b.profile(ctx, o, s, l); err != nil {
+	peak, limited, err := b.peak(ctx, s, l, guess, step, o.probe)
+	to.peak, to.limited = append(to.peak, peak), to.limited || limited
+	return err
+}
+
+// cost measures the cost of a packet. A probe of which much is lost says nothing about
+// it, and is repeated: it may be somebody else's fault.
+func (b *bench) cost(ctx context.Context, o *options, r row, s *server, l *load, to *result) error {
+	for try := 1; ; try++ {
+		p, err := b.probe(ctx, s, l, o.rate, o.probe)
+		if err != nil {
+			return err
+		}
+		err = p.check(o, r)
+		if err == nil {
+			to.add(p)
+			return nil
+		}
+		if try == 3 {
 			return err
 		}
 	}
-	if !o.peak {
-		return nil
-	}
-	guess := 2 * o.rate
-	if len(to.peak) > 0 {
-		guess = to.peak[len(to.peak)-1]
-	}
-	peak, limited, err := b.peak(ctx, s, l, guess, o.probe)
-	to.peak, to.limited = append(to.peak, peak), to.limited || limited
-	return err
 }
 
 // check says whether the cost of a packet can be had from a probe.
@@ -160,29 +177,30 @@ const (
 	slowest = 1000
 )
 
-// peak looks for the most packets a second of which at most maxLoss is lost. It reports
-// whether it was the generator that could not send more.
-func (b *bench) peak(ctx context.Context, s *server, l *load, guess float64, d time.Duration) (most float64, limited bool, err error) {
+// peak looks for the most packets a second of which at most maxLoss is lost, from a
+// guess on in steps, each a multiple of the last. It reports whether it was the
+// generator that could not send more.
+func (b *bench) peak(ctx context.Context, s *server, l *load, guess, step float64, d time.Duration) (most float64, limited bool, err error) {
 	good := func(rate float64) bool {
-		for range 2 { // one that fails may be somebody else's fault
+		// What fails may be somebody else's fault, and what was not sent says nothing.
+		for lost, short := 0, 0; lost < 2 && short < 4; {
 			var p probe
 			if p, err = b.probe(ctx, s, l, rate, d); err != nil {
 				return false
 			}
-			if float64(p.sent) < 0.98*rate*d.Seconds() {
-				limited = true
-				continue
-			}
-			if p.loss() <= maxLoss {
-				limited = false
+			limited = float64(p.sent) < 0.98*rate*d.Seconds()
+			switch {
+			case limited:
+				short++
+			case p.loss() > maxLoss:
+				lost++
+			default:
 				return true
 			}
-			limited = false
 		}
 		return false
 	}
 	low, high := guess, guess
-	step := 1.25
 	if good(guess) {
 		for high = guess * step; err == nil && good(high); high *= step {
 			low = high

@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
-	"golang.org/x/sys/unix"
 
 	"switchboard/relay"
 )
@@ -93,6 +92,9 @@ func settings(dir string, listen netip.AddrPort, ops string, key []byte) ([]byte
 func raise(c *relay.Config, part reflect.Value) {
 	for i := range part.NumField() {
 		f := part.Field(i)
+		if f.Kind() == reflect.Struct {
+			raise(c, f)
+		}
 		if !f.CanInt() || f.Type() == reflect.TypeFor[time.Duration]() {
 			continue
 		}
@@ -176,15 +178,4 @@ func (s *server) start(ctx context.Context, c *cable) error {
 func (s *server) stop() {
 	s.cmd.Process.Kill()
 	s.cmd.Wait()
-}
-
-// cpu is what the process and the threads of the kernel that work for it have run for,
-// all threads together, and those that are gone.
-func cpu(pid int) (time.Duration, error) {
-	var ts unix.Timespec
-	// The clock of a process's time on the processor, as clock_getcpuclockid(3) has it.
-	if err := unix.ClockGettime(int32(^pid<<3|2), &ts); err != nil {
-		return 0, fmt.Errorf("the processor time of process %d: %w", pid, err)
-	}
-	return time.Duration(ts.Nano()), nil
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,53 +33,51 @@ func (s *server) version() string {
 	return first
 }
 
-// header prints the first line of the table.
+// header prints the first lines of the table. Whichever way a figure is better, its
+// ratio is at most 1 where ours is at least as good.
 func header(o *options, servers []*server) {
-	fmt.Printf("%-14s", "row")
+	cost, peak := "CPU of a packet, µs: all (user + system + receiving)", "most packets a second"
+	widths := 31 * len(servers)
+	names, peaks := "", ""
 	for _, s := range servers {
-		fmt.Printf(" | %-11s µs/packet (user+sys+napi)", s.name)
+		names += fmt.Sprintf(" %30s", s.name)
+		peaks += fmt.Sprintf(" %12s", s.name)
 	}
 	if len(servers) == 2 {
-		fmt.Print(" | ours/theirs")
+		widths, names, peaks = widths+12, names+" ours/theirs", peaks+" theirs/ours"
 	}
+	first, second := fmt.Sprintf("%-14s |%-*s", "", widths, " "+cost), fmt.Sprintf("%-14s |%s", "row", names)
 	if o.peak {
-		for _, s := range servers {
-			fmt.Printf(" | %-11s packets/s", s.name)
-		}
-		if len(servers) == 2 {
-			fmt.Print(" | theirs/ours")
-		}
+		first, second = first+fmt.Sprintf(" |%-*s", utf8.RuneCountInString(peaks), " "+peak), second+" |"+peaks
 	}
-	fmt.Println(" | others")
+	fmt.Printf("%s | others' share\n%s | of the core\n", first, second)
 }
 
-// line prints one.
+// line prints one row.
 func line(o *options, r row, results []result) {
-	fmt.Printf("%-14s", r)
+	fmt.Printf("%-14s |", r)
 	for _, x := range results {
-		fmt.Printf(" | %18.2f (%4.1f + %4.1f + %4.1f)", median(x.cost)/1000, median(x.user)/1000, median(x.system)/1000, median(x.kernel)/1000)
+		fmt.Printf(" %9.2f (%4.1f + %4.1f + %4.1f)", median(x.cost)/1000, median(x.user)/1000, median(x.system)/1000, median(x.kernel)/1000)
 	}
 	if len(results) == 2 {
-		fmt.Printf(" | %11.2f", median(results[0].cost)/median(results[1].cost))
+		fmt.Printf(" %11.2f", median(results[0].cost)/median(results[1].cost))
 	}
 	if o.peak {
+		fmt.Print(" |")
 		for _, x := range results {
-			more := " "
+			least := ""
 			if x.limited {
-				more = "+"
+				least = "≥"
 			}
-			fmt.Printf(" | %20.0f%s", median(x.peak), more)
+			fmt.Printf(" %12s", fmt.Sprintf("%s%.0f", least, median(x.peak)))
 		}
 		if len(results) == 2 {
-			fmt.Printf(" | %11.2f", median(results[1].peak)/median(results[0].peak))
+			fmt.Printf(" %11.2f", median(results[1].peak)/median(results[0].peak))
 		}
 	}
+	others := make([]string, len(results))
 	for i, x := range results {
-		sep := "/"
-		if i == 0 {
-			sep = " | "
-		}
-		fmt.Printf("%s%.0f%%", sep, 100*median(x.others))
+		others[i] = fmt.Sprintf("%.0f %%", 100*median(x.others))
 	}
-	fmt.Println()
+	fmt.Printf(" | %s\n", strings.Join(others, ", "))
 }

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// counter is a number that the kernel keeps of an end of the cable.
+type counter struct{ file *os.File }
+
+func (p *plug) counter(name string) (c counter, err error) {
+	err = p.space.do(func() error {
+		c.file, err = os.Open("/sys/class/net/" + p.name + "/statistics/" + name)
+		return err
+	})
+	return c, err
+}
+
+func (c counter) read() (int, error) {
+	var b [32]byte
+	n, err := c.file.ReadAt(b[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(b[:n])))
+}
+
+// sample is where the counters are.
+type sample struct {
+	at                    time.Time
+	received, bytes, lost int
+	relay, kernel, busy   time.Duration
+	user, system          int // of the relay's process, in ticks
+}
+
+func (b *bench) sample(s *server) (x sample, err error) {
+	var errs [7]error
+	x.at = time.Now()
+	x.received, errs[0] = b.received.read()
+	x.bytes, errs[1] = b.bytes.read()
+	x.lost, errs[2] = b.lost.read()
+	x.relay, errs[3] = cpu(s.cmd.Process.Pid)
+	if b.cable.relay.napi != 0 {
+		x.kernel, errs[4] = cpu(b.cable.relay.napi)
+	}
+	x.busy, errs[5] = busy(b.relayCore)
+	x.user, x.system, errs[6] = ticks(s.cmd.Process.Pid)
+	return x, errors.Join(errs[:]...)
+}
+
+// ticks is what a process ran outside the kernel and in it, by proc(5).
+func ticks(pid int) (user, system int, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	f := strings.Fields(rest)
+	if len(f) < 13 {
+		return 0, 0, errors.New("/proc/pid/stat is short")
+	}
+	user, err = strconv.Atoi(f[11])
+	if err != nil {
+		return 0, 0, err
+	}
+	system, err = strconv.Atoi(f[12])
+	return user, system, err
+}
+
+// busy is for how long a core has done anything.
+func busy(core int) (time.Duration, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		if f[0] != "cpu"+strconv.Itoa(core) || len(f) < 9 {
+			continue
+		}
+		ticks := 0
+		for i, s := range f[1:9] { // user nice system idle iowait irq softirq steal
+			n, err := strconv.Atoi(s)
+			if err != nil {
+				return 0, fmt.Errorf("/proc/stat: %w", err)
+			}
+			if i != 3 && i != 4 {
+				ticks += n
+			}
+		}
+		return time.Duration(ticks) * (time.Second / 100), nil // USER_HZ
+	}
+	return 0, fmt.Errorf("/proc/stat has no core %d", core)
+}
+
+// cpu is for how long a process or a thread of the kernel has run: all its threads
+// together, those that are gone, too.
+func cpu(pid int) (time.Duration, error) {
+	var ts unix.Timespec
+	// The clock of a process's time on the processor, as clock_getcpuclockid(3) has it.
+	if err := unix.ClockGettime(int32(^pid<<3|2), &ts); err != nil {
+		return 0, fmt.Errorf("the processor time of process %d: %w", pid, err)
+	}
+	return time.Duration(ts.Nano()), nil
+}
