@@ -10,7 +10,6 @@ import (
 
 // Requests of the ioctl SIOCETHTOOL, from linux/ethtool.h.
 const (
-	ethtoolSetChecksum = 0x17 // ETHTOOL_STXCSUM
 	ethtoolSetGRO      = 0x2c // ETHTOOL_SGRO
 	ethtoolStringCount = 0x37 // ETHTOOL_GSSET_INFO
 	ethtoolStrings     = 0x1b // ETHTOOL_GSTRINGS
@@ -19,24 +18,18 @@ const (
 	stringSize         = 32   // ETH_GSTRING_LEN
 )
 
-// offloads sets what the driver leaves to the other end. Receive offload on is what
-// makes a veth receive by NAPI. Checksums are computed by who sends, so that the other
-// end finds them as from a wire. Segments of UDP are cut before they go over the cable,
-// so that the counters count what a wire would carry.
+// offloads sets what the driver does. Receive offload on is what makes a veth receive by
+// NAPI. Segments of UDP are cut before they go over the cable, so that the counters count
+// what a wire would carry; their checksums are left out, as for a card that computes them.
 func (p *plug) offloads() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	for _, set := range []struct {
-		name           string
-		command, value uint32
-	}{{"receive offload", ethtoolSetGRO, 1}, {"transmit checksums", ethtoolSetChecksum, 0}} {
-		v := struct{ command, value uint32 }{set.command, set.value}
-		if err := p.ethtool(fd, unsafe.Pointer(&v)); err != nil {
-			return fmt.Errorf("%s: %w", set.name, err)
-		}
+	on := struct{ command, value uint32 }{ethtoolSetGRO, 1}
+	if err := p.ethtool(fd, unsafe.Pointer(&on)); err != nil {
+		return fmt.Errorf("receive offload: %w", err)
 	}
 	return p.featureOff(fd, "tx-udp-segmentation")
 }

@@ -15,6 +15,7 @@ type bench struct {
 	bytes     counter // and their bytes
 	lost      counter // packets that the generator's end had no room for
 	relayCore int
+	turn      turn
 }
 
 // newBench takes the generator's core for this process, and lays the cable.
@@ -26,6 +27,9 @@ func newBench(o *options) (b *bench, err error) {
 		return nil, err
 	}
 	b = &bench{relayCore: o.relayCore}
+	if b.turn, err = newTurn(); err != nil {
+		return nil, err
+	}
 	if b.cable, err = newCable(o.relayCore, o.generatorCore, o.nice); err != nil {
 		return nil, err
 	}
@@ -52,6 +56,7 @@ func (b *bench) close() {
 	}
 	b.generator.close()
 	b.cable.close()
+	b.turn.file.Close()
 }
 
 // probe is what came of sending for a while.

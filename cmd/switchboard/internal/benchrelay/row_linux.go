@@ -98,6 +98,10 @@ func (b *bench) row(ctx context.Context, o *options, r row, servers []*server) (
 
 // round measures one server once. The first packets after a start are not counted.
 func (b *bench) round(ctx context.Context, o *options, r row, s *server, flows []*flow, l *load, to *result) error {
+	if err := b.turn.take(ctx); err != nil {
+		return err
+	}
+	defer b.turn.give()
 	for _, f := range flows { // channels and permissions end if nobody wants them to stay
 		if err := f.bind(); err != nil {
 			return err
