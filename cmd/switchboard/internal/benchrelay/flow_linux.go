@@ -43,8 +43,23 @@ func (c *cable) dial(s *server, i int) (*flow, error) {
 	return f, err
 }
 
-// open makes an allocation, and a channel to a peer.
+// open makes an allocation, and a channel to a peer. A client's port may be one that the
+// server has not forgotten; then it is another's turn (437, RFC 8656 section 7.4).
 func (c *cable) open(s *server, i int, peer bool) (*flow, error) {
+	for try := 1; ; try++ {
+		f, err := c.tryOpen(s, i, peer)
+		var r *refused
+		if errors.As(err, &r) && r.code == int(stun.CodeAllocMismatch) && try < 10 {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("allocation %d: %w", i+1, err)
+		}
+		return f, nil
+	}
+}
+
+func (c *cable) tryOpen(s *server, i int, peer bool) (*flow, error) {
 	f, err := c.dial(s, i)
 	if err != nil {
 		return nil, err
@@ -67,7 +82,7 @@ func (c *cable) open(s *server, i int, peer bool) (*flow, error) {
 	}
 	if err != nil {
 		f.close()
-		return nil, fmt.Errorf("allocation %d: %w", i+1, err)
+		return nil, err
 	}
 	return f, nil
 }

@@ -10,6 +10,7 @@ import (
 
 // Requests of the ioctl SIOCETHTOOL, from linux/ethtool.h.
 const (
+	ethtoolSetTSO      = 0x1f // ETHTOOL_STSO
 	ethtoolSetGRO      = 0x2c // ETHTOOL_SGRO
 	ethtoolStringCount = 0x37 // ETHTOOL_GSSET_INFO
 	ethtoolStrings     = 0x1b // ETHTOOL_GSTRINGS
@@ -18,8 +19,8 @@ const (
 	stringSize         = 32   // ETH_GSTRING_LEN
 )
 
-// offloads sets what the driver does. Receive offload on is what makes a veth receive by
-// NAPI. Segments of UDP are cut before they go over the cable, so that the counters count
+// offloads sets what the driver does. Receive offload on, and segmentation of TCP off at
+// the other end, are what makes a veth receive by NAPI. Segments of UDP are cut before they go over the cable, so that the counters count
 // what a wire would carry; their checksums are left out, as for a card that computes them.
 func (p *plug) offloads() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -27,9 +28,14 @@ func (p *plug) offloads() error {
 		return err
 	}
 	defer unix.Close(fd)
-	on := struct{ command, value uint32 }{ethtoolSetGRO, 1}
-	if err := p.ethtool(fd, unsafe.Pointer(&on)); err != nil {
-		return fmt.Errorf("receive offload: %w", err)
+	for _, set := range []struct {
+		name           string
+		command, value uint32
+	}{{"receive offload", ethtoolSetGRO, 1}, {"segmentation of TCP", ethtoolSetTSO, 0}} {
+		v := struct{ command, value uint32 }{set.command, set.value}
+		if err := p.ethtool(fd, unsafe.Pointer(&v)); err != nil {
+			return fmt.Errorf("%s: %w", set.name, err)
+		}
 	}
 	return p.featureOff(fd, "tx-udp-segmentation")
 }

@@ -66,6 +66,7 @@ type probe struct {
 	bytes           int           // of what was delivered
 	relay, user     time.Duration // what the relay's process ran, and how much of it outside the kernel
 	kernel          time.Duration // what the kernel's thread that receives for it ran
+	threaded        bool          // whether there is one
 	others          float64       // share of the relay's core that others had
 }
 
@@ -103,6 +104,7 @@ func (b *bench) probe(ctx context.Context, s *server, l *load, rate float64, d t
 	if all := after.user + after.system - before.user - before.system; all > 0 {
 		p.user = time.Duration(float64(p.relay) * float64(after.user-before.user) / float64(all))
 	}
+	p.threaded = b.cable.relay.napi != 0
 	p.others = max(0, float64(after.busy-before.busy-p.relay-p.kernel)/float64(after.at.Sub(before.at)))
 	return p, b.drain()
 }

@@ -147,6 +147,9 @@ func (b *bench) cost(ctx context.Context, o *options, r row, s *server, l *load,
 	}
 }
 
+// leastKernel is less than the kernel takes to receive a packet anywhere.
+const leastKernel = 20 * time.Nanosecond
+
 // check says whether the cost of a packet can be had from a probe.
 func (p probe) check(o *options, r row) error {
 	if p.delivered == 0 {
@@ -154,6 +157,9 @@ func (p probe) check(o *options, r row) error {
 	}
 	if p.loss() > 0.01 {
 		return fmt.Errorf("at %.0f packets a second %.1f %% are lost, so that their cost says nothing; give a lower -rate", o.rate, 100*p.loss())
+	}
+	if p.threaded && p.kernel < time.Duration(p.delivered)*leastKernel {
+		return errors.New("the kernel's thread that receives for the relay has done nothing: it is done elsewhere, and not counted")
 	}
 	// Two packets in one would halve the count and nearly double the length.
 	if mean := p.bytes / p.delivered; mean > r.size+headers+2*channelHeader {
