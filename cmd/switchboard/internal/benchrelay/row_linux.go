@@ -193,14 +193,14 @@ const (
 func (b *bench) peak(ctx context.Context, s *server, l *load, guess, step float64, d time.Duration) (most float64, limited bool, err error) {
 	good := func(rate float64) bool {
 		// What fails may be somebody else's fault, and what was not sent says nothing.
-		for lost, short := 0, 0; lost < 2 && short < 4; {
+		lost, short := 0, 0
+		for lost < 2 && short < 4 {
 			var p probe
 			if p, err = b.probe(ctx, s, l, rate, d); err != nil {
 				return false
 			}
-			limited = float64(p.sent) < 0.98*rate*d.Seconds()
 			switch {
-			case limited:
+			case float64(p.sent) < 0.98*rate*d.Seconds():
 				short++
 			case p.loss() > maxLoss:
 				lost++
@@ -208,6 +208,7 @@ func (b *bench) peak(ctx context.Context, s *server, l *load, guess, step float6
 				return true
 			}
 		}
+		limited = lost < 2
 		return false
 	}
 	low, high := guess, guess
