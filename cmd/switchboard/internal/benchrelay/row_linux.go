@@ -141,7 +141,7 @@ func (b *bench) cost(ctx context.Context, o *options, r row, s *server, l *load,
 			to.add(p)
 			return nil
 		}
-		if try == 3 {
+		if try == 5 {
 			return err
 		}
 	}
@@ -155,7 +155,7 @@ func (p probe) check(o *options, r row) error {
 	if p.delivered == 0 {
 		return fmt.Errorf("of %d packets none was delivered", p.sent)
 	}
-	if p.loss() > 0.01 {
+	if p.loss() > 0.05 {
 		return fmt.Errorf("at %.0f packets a second %.1f %% are lost, so that their cost says nothing; give a lower -rate", o.rate, 100*p.loss())
 	}
 	if p.threaded && p.kernel < time.Duration(p.delivered)*leastKernel {
