@@ -144,14 +144,16 @@ func (o *options) servers(dir string) ([]*server, error) {
 		}
 		all = append(all, s)
 	}
-	if path, err := exec.LookPath(o.turnserver); err != nil {
-		fmt.Println("coturn's turnserver is not installed: nothing is compared.")
-	} else if o.only == "" || o.only == "turnserver" {
-		s, err := turnserver(path, dir)
-		if err != nil {
-			return nil, err
+	if o.only == "" || o.only == "turnserver" {
+		if path, err := exec.LookPath(o.turnserver); err != nil {
+			fmt.Println("coturn's turnserver is not installed (Debian: coturn): nothing is compared.")
+		} else {
+			s, err := turnserver(path, dir)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, s)
 		}
-		all = append(all, s)
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("-only %s: no such server here", o.only)
