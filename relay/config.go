@@ -8,8 +8,11 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"runtime"
 	"strconv"
 	"time"
+
+	"switchboard/relay/internal/datagram"
 )
 
 // Config is how a relay listens, whom it serves and what it relays to.
@@ -48,6 +51,14 @@ type Config struct {
 	Quotas Quotas `yaml:"quotas"`
 	// Limits bound what clients without credentials can do.
 	Limits Limits `yaml:"limits"`
+	// Bandwidth bounds what is relayed.
+	Bandwidth Bandwidth `yaml:"bandwidth"`
+	// Listeners is how many sockets receive from clients over UDP, all on the same port;
+	// the kernel gives each client to one of them for good. 0 is one for each processor.
+	Listeners int `yaml:"listeners"`
+	// DataPath is "auto" for the fastest way in which this machine can relay, or "plain"
+	// for a system call a packet, as on systems other than Linux.
+	DataPath string `yaml:"data_path"`
 	// Peers are exceptions to whom packets may be relayed to.
 	Peers PeerConfig `yaml:"peers"`
 	// Development allows peers with loopback and private addresses, and the
@@ -174,7 +185,37 @@ func Default() Config {
 			HandshakeTimeout:         5 * time.Second,
 			IdleTimeout:              30 * time.Second,
 		},
+		Bandwidth: Bandwidth{PerAllocation: 10, PerUser: 40},
+		DataPath:  DataPathAuto,
 	}
+}
+
+// The values of [Config.DataPath].
+const (
+	DataPathAuto  = "auto"
+	DataPathPlain = "plain"
+)
+
+// maxListeners is more than a machine has processors for this.
+const maxListeners = 256
+
+// listeners is how many sockets receive from clients over UDP.
+func (c Config) listeners() int {
+	switch {
+	case !canShare:
+		return 1
+	case c.Listeners > 0:
+		return c.Listeners
+	}
+	return min(runtime.GOMAXPROCS(0), maxListeners)
+}
+
+// how is how packets are received and sent.
+func (c Config) how() datagram.How {
+	if c.DataPath == DataPathPlain {
+		return datagram.OneByOne
+	}
+	return datagram.Auto
 }
 
 // maxRealm is such that the answer to the smallest Allocate request is at most
@@ -202,6 +243,9 @@ func (c Config) Validate() error {
 	errs = append(errs, checkSecrets(c.Secrets))
 	bad(c.CredentialTTL < time.Minute || c.CredentialTTL > 48*time.Hour, "credential_ttl: %v is not within 1m to 48h", c.CredentialTTL)
 	bad(c.MaxCall < time.Minute || c.MaxCall > 30*24*time.Hour, "max_call: %v is not within 1m to 720h", c.MaxCall)
+	errs = append(errs, between("listeners", c.Listeners, 0, maxListeners))
+	bad(c.DataPath != DataPathAuto && c.DataPath != DataPathPlain, "data_path: %q is neither %s nor %s", c.DataPath, DataPathAuto, DataPathPlain)
+	errs = append(errs, c.Bandwidth.validate()...)
 	errs = append(errs, c.Quotas.validate(c.Ports), c.Limits.validate(), c.Peers.validate())
 	return errors.Join(errs...)
 }

@@ -16,6 +16,8 @@ const (
 	// of the TURN library is one byte longer: what fills it may have been cut.
 	// Media is at most what fits a link, 1500.
 	maxMessage = 1600
+	// maxPayload is the longest packet from a peer, in bytes: what a client may send.
+	maxPayload = maxMessage - channelHeader
 	// minAllocate is a header and REQUESTED-TRANSPORT, without which an Allocate
 	// request is none (RFC 8656 section 7.1). The answer to anything shorter
 	// would be too much longer.
@@ -82,9 +84,9 @@ func frameLength(b []byte) (int, error) {
 // isData reports whether a message is ChannelData.
 func isData(b []byte) bool { return b[0]>>6 == 1 }
 
-// datagram reports whether b is one whole message. ChannelData needs no padding
+// datagramShaped reports whether b is one whole message. ChannelData needs no padding
 // over UDP.
-func datagram(b []byte) bool {
+func datagramShaped(b []byte) bool {
 	n, err := frameLength(b)
 	if err != nil || n == 0 {
 		return false

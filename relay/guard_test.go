@@ -103,7 +103,7 @@ func testGuard() *guard {
 	at := addresses{four: relayAddress{public: netip.MustParseAddr("5.5.5.5"), bind: netip.MustParseAddr("5.5.5.5")}}
 	free := newPorts(c.Ports)
 	return &guard{
-		keys: &keyring{realm: c.Realm, maxCall: time.Hour}, table: newTable(c.Quotas, m), policy: newPolicy(c, at.all(), free.inUse),
+		keys: &keyring{realm: c.Realm, maxCall: time.Hour}, table: newTable(c.Quotas, 0, m), policy: newPolicy(c, at.all(), free.inUse),
 		addresses: at, answers: newLimiter(1000), metrics: m,
 	}
 }
@@ -127,10 +127,10 @@ func FuzzGuard(f *testing.F) {
 		if err == nil && n != 0 && (n < channelHeader || n%4 != 0 || n > stunHeader+1<<16) {
 			t.Fatalf("length %d", n)
 		}
-		if (err != nil || n == 0) && datagram(b) {
+		if (err != nil || n == 0) && datagramShaped(b) {
 			t.Fatal("a datagram, and not a frame")
 		}
-		if !datagram(b) {
+		if !datagramShaped(b) {
 			return
 		}
 		before := bytes.Clone(b)
@@ -157,7 +157,7 @@ func BenchmarkGuardChannelData(b *testing.B) {
 	packet := append([]byte{0x40, 0, 0, 172}, make([]byte, 172)...)
 	b.ReportAllocs()
 	for b.Loop() {
-		if !datagram(packet) {
+		if !datagramShaped(packet) {
 			b.Fatal("shape")
 		}
 		if pass, _ := g.incoming(packet, c); !pass {

@@ -13,13 +13,13 @@ import (
 // libraryConfig returns what the TURN library is told for clients of one
 // transport. Only what it calls is ours; what it logs is not, because it has
 // addresses of clients and peers in it and comes for every packet.
-func (s *Server) libraryConfig(over transport) turn.ServerConfig {
+func (s *Server) libraryConfig(over transport, front *packetGuard) turn.ServerConfig {
 	return turn.ServerConfig{
 		Realm:         s.config.Realm,
 		LoggerFactory: silence{},
 		AuthHandler:   s.authenticate,
 		QuotaHandler:  s.hasRoom,
-		EventHandler:  s.events(over),
+		EventHandler:  s.events(over, front),
 		InboundMTU:    maxMessage + 1,
 		// Who does not ask for a family gets that of its own address, as browsers
 		// expect, where the relay has it.
@@ -72,9 +72,9 @@ func (s *Server) mayPermit(over transport) turn.PermissionHandler {
 	}
 }
 
-// events keeps the table of allocations. The library calls some of these under
-// its locks.
-func (s *Server) events(over transport) turn.EventHandler {
+// events keeps the table of allocations, and the flows of clients over UDP. The library
+// calls some of these under its locks.
+func (s *Server) events(over transport, front *packetGuard) turn.EventHandler {
 	permission := func(has bool) func(src, _ net.Addr, _, _, _ string, _ net.Addr, peer net.IP) {
 		return func(src, _ net.Addr, _, _, _ string, _ net.Addr, peer net.IP) {
 			c, ok := clientOf(src, over)
@@ -83,10 +83,15 @@ func (s *Server) events(over transport) turn.EventHandler {
 			}
 		}
 	}
-	channel := func(has bool) func(src, _ net.Addr, _, _, _ string, _, _ net.Addr, number uint16) {
-		return func(src, _ net.Addr, _, _, _ string, _, _ net.Addr, number uint16) {
-			if c, ok := clientOf(src, over); ok {
-				s.table.setChannel(c, number, has)
+	channel := func(has bool) func(src, _ net.Addr, _, _, _ string, relay, peer net.Addr, number uint16) {
+		return func(src, _ net.Addr, _, _, _ string, relay, peer net.Addr, number uint16) {
+			c, ok := clientOf(src, over)
+			if !ok {
+				return
+			}
+			s.table.setChannel(c, number, has)
+			if front != nil {
+				s.setFlow(front, c, relay, peer, number, has)
 			}
 		}
 	}
@@ -105,6 +110,21 @@ func (s *Server) events(over transport) turn.EventHandler {
 		OnChannelCreated:    channel(true),
 		OnChannelDeleted:    channel(false),
 	}
+}
+
+// setFlow has packets of a channel relayed without the library, or no longer so.
+func (s *Server) setFlow(front *packetGuard, c client, relay, peer net.Addr, number uint16, has bool) {
+	at, _ := clientOf(relay, c.over)
+	to, ok := clientOf(peer, c.over)
+	a := s.table.at(at.addr)
+	if !has || !ok || a == nil {
+		s.flows.remove(c.addr, number, at.addr)
+		return
+	}
+	f := &flow{client: c.addr, channel: number, peer: to.addr, at: a.conn.inward(to.addr), relay: a.conn, front: front}
+	f.apart = f.peer == a.relay || f.client.Addr().Zone() != "" || f.peer.Addr().Zone() != ""
+	f.toPeer, f.toClient = a.conn.socket.Address(f.at), front.socket.Address(f.client)
+	s.flows.install(f)
 }
 
 func (s *Server) allocated(src, relay net.Addr, over transport) {

@@ -13,7 +13,7 @@ import (
 
 // listeners are the sockets that clients reach.
 type listeners struct {
-	udp *packetGuard
+	udp []*packetGuard // all on one port
 	tcp *streamListener
 	tls *streamListener // nil without a certificate
 }
@@ -29,7 +29,7 @@ func (l *listeners) streams() []*streamListener {
 }
 
 func (l *listeners) addrs() Addrs {
-	a := Addrs{UDP: l.udp.LocalAddr(), TCP: l.tcp.Addr()}
+	a := Addrs{UDP: l.udp[0].LocalAddr(), TCP: l.tcp.Addr()}
 	if l.tls != nil {
 		a.TLS = l.tls.Addr()
 	}
@@ -38,7 +38,10 @@ func (l *listeners) addrs() Addrs {
 
 // close closes all of them, so that nothing new comes.
 func (l *listeners) close() error {
-	err := l.udp.Close()
+	var err error
+	for _, p := range l.udp {
+		err = errors.Join(err, p.Close())
+	}
 	for _, s := range l.streams() {
 		err = errors.Join(err, s.Close())
 		s.accepting.Wait()
@@ -48,11 +51,23 @@ func (l *listeners) close() error {
 
 // listen opens the listeners.
 func (s *Server) listen() (*listeners, error) {
-	udp, tcp, err := listenBoth(s.config.Listen)
+	udp, tcp, err := listenBoth(s.config.Listen, s.config.listeners())
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	l := &listeners{udp: newPacketGuard(udp, s.guard), tcp: newStreamListener(tcp, overTCP, nil, s.guard, s.connections)}
+	l := &listeners{tcp: newStreamListener(tcp, overTCP, nil, s.guard, s.connections)}
+	for _, conn := range udp {
+		front, failed := newPacketGuard(conn, s.guard, s.flows, s.config.how())
+		if failed != nil {
+			conn.Close()
+			err = errors.Join(err, failed)
+			continue
+		}
+		l.udp = append(l.udp, front)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen: %w", err), l.close())
+	}
 	if s.tls != nil {
 		ln, err := net.Listen("tcp", s.config.TLS.Listen)
 		if err != nil {
@@ -61,7 +76,7 @@ func (s *Server) listen() (*listeners, error) {
 		l.tls = newStreamListener(ln, overTLS, s.tls, s.guard, s.connections)
 	}
 	var services []uint16
-	services = append(services, uint16(l.udp.LocalAddr().(*net.UDPAddr).Port))
+	services = append(services, uint16(l.udp[0].LocalAddr().(*net.UDPAddr).Port))
 	for _, stream := range l.streams() {
 		services = append(services, uint16(stream.Addr().(*net.TCPAddr).Port))
 	}
@@ -69,9 +84,9 @@ func (s *Server) listen() (*listeners, error) {
 	return l, nil
 }
 
-// listenBoth listens on one port for UDP and for TCP. When the kernel is to
-// choose it, the port that is free for one may not be for the other.
-func listenBoth(addr string) (*net.UDPConn, net.Listener, error) {
+// listenBoth listens on one port for TCP and for UDP, with so many sockets. When the
+// kernel is to choose it, the port that is free for one may not be for the other.
+func listenBoth(addr string, sockets int) ([]*net.UDPConn, net.Listener, error) {
 	tries := 1
 	host, port, err := net.SplitHostPort(addr)
 	if err == nil && port == "0" {
@@ -83,30 +98,57 @@ func listenBoth(addr string) (*net.UDPConn, net.Listener, error) {
 			return nil, nil, err
 		}
 		same := net.JoinHostPort(host, strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
-		var udp net.PacketConn
-		if udp, err = net.ListenPacket("udp", same); err == nil {
-			return udp.(*net.UDPConn), ln, nil
+		var udp []*net.UDPConn
+		if udp, err = listenUDP(same, sockets); err == nil {
+			return udp, ln, nil
 		}
 		ln.Close()
 	}
 	return nil, nil, err
 }
 
-// open starts the TURN library, once for each transport, so that what it tells
-// can be told apart.
-func (s *Server) open(l *listeners) ([]*turn.Server, error) {
-	var fronts []*turn.Server
-	config := s.libraryConfig(overUDP)
-	config.PacketConnConfigs = []turn.PacketConnConfig{{
-		PacketConn: l.udp, RelayAddressGenerator: s.generator, PermissionHandler: s.mayPermit(overUDP),
-	}}
-	front, err := turn.NewServer(config)
-	if err != nil {
+// listenUDP opens so many sockets on one port, which no other process has.
+func listenUDP(addr string, sockets int) (all []*net.UDPConn, err error) {
+	alone, err := net.ListenPacket("udp", addr)
+	if err != nil || sockets == 1 {
+		if err == nil {
+			all = append(all, alone.(*net.UDPConn))
+		}
+		return all, err
+	}
+	if err := alone.Close(); err != nil { // sockets share a port only if the first one does
 		return nil, err
 	}
-	fronts = append(fronts, front)
+	for range sockets {
+		conn, err := (&net.ListenConfig{Control: share}).ListenPacket(context.Background(), "udp", addr)
+		if err != nil {
+			for _, c := range all {
+				c.Close()
+			}
+			return nil, err
+		}
+		all = append(all, conn.(*net.UDPConn))
+	}
+	return all, nil
+}
+
+// open starts the TURN library, once for each listener, so that what it tells can be
+// told apart.
+func (s *Server) open(l *listeners) ([]*turn.Server, error) {
+	var fronts []*turn.Server
+	for _, p := range l.udp {
+		config := s.libraryConfig(overUDP, p)
+		config.PacketConnConfigs = []turn.PacketConnConfig{{
+			PacketConn: p, RelayAddressGenerator: s.generator, PermissionHandler: s.mayPermit(overUDP),
+		}}
+		front, err := turn.NewServer(config)
+		if err != nil {
+			return fronts, err
+		}
+		fronts = append(fronts, front)
+	}
 	for _, stream := range l.streams() {
-		config := s.libraryConfig(stream.over)
+		config := s.libraryConfig(stream.over, nil)
 		config.ListenerConfigs = []turn.ListenerConfig{{
 			Listener: stream, RelayAddressGenerator: s.generator, PermissionHandler: s.mayPermit(stream.over),
 		}}

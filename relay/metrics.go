@@ -27,6 +27,8 @@ const (
 	dropTooLarge        drop = "too_large"       // longer than a datagram that is relayed
 	dropMethod          drop = "method"          // STUN, but nothing that the relay does
 	dropNoAllocation    drop = "no_allocation"   // data of a client that has none
+	dropNoChannel       drop = "no_channel"      // data in a channel that is not bound
+	dropBandwidth       drop = "bandwidth"       // more than the allocation, its user or the relay may carry
 	dropUnauthenticated drop = "unauthenticated" // a request that must have credentials, or one too short
 	dropLimited         drop = "limited"         // the source has had its answers for now
 	dropTruncated       drop = "truncated"       // a peer's datagram that is longer than a relayed one
@@ -35,7 +37,7 @@ const (
 )
 
 var drops = []drop{
-	dropShape, dropTooLarge, dropMethod, dropNoAllocation, dropUnauthenticated, dropLimited, dropTruncated, dropSend, dropReceive,
+	dropShape, dropTooLarge, dropMethod, dropNoAllocation, dropNoChannel, dropBandwidth, dropUnauthenticated, dropLimited, dropTruncated, dropSend, dropReceive,
 }
 
 // refusal is why an authenticated request was refused.
@@ -109,12 +111,14 @@ var connectionEnds = []connectionEnd{
 	endTotal, endSource, endHandshake, endSilent, endStalled, endGarbage, endClient, endServer,
 }
 
-// traffic counts relayed packets and their payload. Every packet touches it.
+// traffic counts relayed packets and their payload.
 type traffic struct{ packets, bytes atomic.Uint64 }
 
-func (t *traffic) add(n int) {
-	t.packets.Add(1)
-	t.bytes.Add(uint64(n))
+func (t *traffic) add(bytes int) { t.addAll(1, bytes) }
+
+func (t *traffic) addAll(packets, bytes int) {
+	t.packets.Add(uint64(packets))
+	t.bytes.Add(uint64(bytes))
 }
 
 // metrics are the Server's own. Every series exists from the start.
@@ -135,6 +139,7 @@ type metrics struct {
 	expiry          prometheus.Gauge
 	draining        prometheus.Gauge
 	unused          prometheus.Counter
+	flows           prometheus.Gauge
 
 	all []prometheus.Collector
 }
@@ -158,6 +163,7 @@ func newMetrics() *metrics {
 	m.certificates = counters(m, "certificate_loads_total", "Times the certificate was read, by result.", "result", []string{"ok", "error"})
 	m.expiry = gauge(m, "certificate_expiry_seconds", "When the certificate in use ends, in seconds since 1970; 0 without one.")
 	m.draining = gauge(m, "draining", "1 while the relay refuses new allocations because it is to end.")
+	m.flows = gauge(m, "channels", "Channels of clients over UDP, whose packets pass the TURN library by.")
 	m.unused = counter(m, "unused_total", "Allocations ended because no media went through them while the relay drained.")
 	for _, d := range []struct {
 		name string

@@ -78,6 +78,7 @@ type policy struct {
 	// Replaced as a whole.
 	own      atomic.Pointer[map[netip.Addr]bool] // the addresses of this machine
 	services atomic.Pointer[map[uint16]bool]     // the ports that the relay listens on
+	state    atomic.Uint64                       // another number after each change of these, never 0
 }
 
 func newPolicy(c Config, relays []netip.Addr, isRelayed func(uint16) bool) *policy {
@@ -98,6 +99,7 @@ func (p *policy) setOwn(addrs []netip.Addr) {
 		own[a] = true
 	}
 	p.own.Store(&own)
+	p.state.Add(1)
 }
 
 // setServices says which ports the relay listens on.
@@ -107,6 +109,7 @@ func (p *policy) setServices(ports ...uint16) {
 		services[port] = true
 	}
 	p.services.Store(&services)
+	p.state.Add(1)
 }
 
 // packet judges a packet to peer.
@@ -122,6 +125,20 @@ func (p *policy) packet(peer netip.AddrPort) denial {
 		return deniedOwn
 	}
 	return allowed
+}
+
+// judge judges a packet to the peer of a flow, as packet does. What was allowed is until
+// the policy changes, but on this machine, where ports come and go.
+func (p *policy) judge(f *flow) denial {
+	now := p.state.Load()
+	if f.judged.Load() == now {
+		return allowed
+	}
+	d := p.packet(f.peer)
+	if d == allowed && !(*p.own.Load())[f.peer.Addr()] {
+		f.judged.Store(now)
+	}
+	return d
 }
 
 // ownPort reports whether a port of this machine may be relayed to: it must be

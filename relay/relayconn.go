@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/pion/turn/v5"
+
+	"switchboard/relay/internal/datagram"
 )
 
 // generator opens relay sockets for the TURN library. It is a
@@ -22,6 +25,11 @@ type generator struct {
 	table     *table
 	policy    *policy
 	metrics   *metrics
+	flows     *flows
+	bandwidth Bandwidth
+	all       *meters // of the relay
+	how       datagram.How
+	pool      *datagram.Pool
 }
 
 var (
@@ -88,10 +96,14 @@ func (g *generator) open(network string, owner identity) (*relayConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &relayConn{UDPConn: socket, at: at, of: g, allocation: &allocation{
+	c := &relayConn{UDPConn: socket, at: at, of: g, own: newMeters(g.bandwidth.PerAllocation), allocation: &allocation{
 		owner: owner, relay: netip.AddrPortFrom(at.public, port), port: port, opened: time.Now(),
 	}}
-	c.allocation.close = socket.Close
+	if c.socket, err = datagram.New(socket, g.how); err != nil {
+		g.ports.release(port)
+		return nil, errors.Join(err, socket.Close())
+	}
+	c.allocation.close, c.allocation.conn = socket.Close, c
 	if err := g.table.open(c.allocation); err != nil {
 		g.ports.release(port)
 		return nil, errors.Join(err, socket.Close())
@@ -119,15 +131,29 @@ func (g *generator) listen(network string, bind netip.Addr) (*net.UDPConn, uint1
 	return nil, 0, fmt.Errorf("%w: %w", errNoPort, errors.Join(errs...))
 }
 
-// relayConn is the relay socket of an allocation. The TURN library reads it in
-// one goroutine; Close ends that, and the allocation.
+// relayConn is the relay socket of an allocation. What it receives from peers with a
+// channel over UDP goes to the client from here; the rest is for the TURN library, which
+// reads it in one goroutine. Close ends that, and the allocation.
 type relayConn struct {
 	*net.UDPConn
+	// Static once the allocation is in the table.
+	socket     *datagram.Socket
 	at         relayAddress
 	of         *generator
 	allocation *allocation
-	once       sync.Once
-	forgotten  atomic.Bool // the library closed it, and has forgotten the allocation
+	own        *meters
+
+	flows     atomic.Pointer[[]*flow] // of its channels; changed by flows
+	once      sync.Once
+	forgotten atomic.Bool // the library closed it, and has forgotten the allocation
+
+	// Owned by the goroutine that reads.
+	batch   *datagram.Batch // that some of is for the library, or nil
+	waiting []uint8         // what of it is
+	taken   int             // how many of these it has had
+
+	// Owned by the goroutine that reads the client's listener.
+	queue struct{ n, first, last int } // of messages of its batch
 }
 
 // WriteTo sends a packet to a peer, when the policy allows it: permissions have
@@ -144,8 +170,11 @@ func (c *relayConn) WriteTo(b []byte, to net.Addr) (int, error) {
 		c.of.metrics.denied[d].Inc()
 		return len(b), nil
 	}
-	if peer.Addr() == c.at.public && peer.Port() == c.allocation.port {
+	if peer == c.allocation.relay {
 		c.of.metrics.denied[deniedOwn].Inc() // to itself, for ever
+		return len(b), nil
+	}
+	if !c.carries(b, c.own.up, c.allocation.user.up, c.of.all.up, tick()) {
 		return len(b), nil
 	}
 	if _, err := c.WriteToUDPAddrPort(b, c.inward(peer)); err != nil {
@@ -156,19 +185,40 @@ func (c *relayConn) WriteTo(b []byte, to net.Addr) (int, error) {
 		return len(b), nil
 	}
 	c.of.metrics.up.add(len(b))
-	if c.of.table.draining.Load() {
-		c.allocation.note(b)
-	}
 	return len(b), nil
 }
 
-// ReadFrom receives a packet from a peer. Packets that do not leave a byte of b
-// free are lost, because they may be cut. It fails when the socket is closed, and then only, because the
+// mayGoUp reports whether a packet that came in a flow goes to its peer.
+func (c *relayConn) mayGoUp(f *flow, b []byte, now int64) bool {
+	if d := c.of.policy.judge(f); d != allowed {
+		c.of.metrics.denied[d].Inc()
+		return false
+	}
+	return c.carries(b, c.own.up, c.allocation.user.up, c.of.all.up, now)
+}
+
+// carries reports whether a packet is within the bandwidth, and notes that it comes.
+func (c *relayConn) carries(b []byte, own, user, all *meter, now int64) bool {
+	if !own.take(len(b), now) || !user.take(len(b), now) || !all.take(len(b), now) {
+		c.of.metrics.drops[dropBandwidth].Inc()
+		return false
+	}
+	if c.of.table.draining.Load() {
+		c.allocation.note(b)
+	}
+	return true
+}
+
+// ReadFrom receives a packet from a peer, for the library. Packets that are too long are
+// lost, because they may be cut. It fails when the socket is closed, and then only, because the
 // library ends the allocation at the first error.
 func (c *relayConn) ReadFrom(b []byte) (int, net.Addr, error) {
 	var pause backoff
 	for {
-		n, from, err := c.ReadFromUDPAddrPort(b)
+		if n, from := c.take(b); from != nil {
+			return n, from, nil
+		}
+		err := c.socket.Receive(c.of.pool, c.receive)
 		switch {
 		case errors.Is(err, net.ErrClosed):
 			if c.forgotten.Load() && !c.of.table.ending.Load() {
@@ -178,14 +228,68 @@ func (c *relayConn) ReadFrom(b []byte) (int, net.Addr, error) {
 		case err != nil:
 			c.of.metrics.drops[dropReceive].Inc()
 			pause.wait(nil)
-		case n == len(b):
-			c.of.metrics.drops[dropTruncated].Inc()
 		default:
-			if c.of.table.draining.Load() {
-				c.allocation.note(b[:n])
-			}
-			return n, net.UDPAddrFromAddrPort(c.outward(from)), nil
+			pause.reset()
 		}
+	}
+}
+
+// take takes the next packet of the batch to b, if there is one.
+func (c *relayConn) take(b []byte) (int, net.Addr) {
+	if c.batch == nil {
+		return 0, nil
+	}
+	i := int(c.waiting[c.taken])
+	n, from := copy(b, c.batch.Data(i)), net.UDPAddrFromAddrPort(c.outward(c.batch.From(i)))
+	if c.taken++; c.taken == len(c.waiting) {
+		c.of.pool.Put(c.batch)
+		c.batch = nil
+	}
+	return n, from
+}
+
+// receive sends to the client what of a batch comes from peers with a channel, and
+// reports whether something is left.
+func (c *relayConn) receive(b *datagram.Batch) bool {
+	c.waiting, c.taken = c.waiting[:0], 0
+	var front *packetGuard
+	now, last, packets, bytes := tick(), (*flow)(nil), 0, 0
+	for i := range b.Len() {
+		data := b.Data(i)
+		if !b.Whole(i) || len(data) > maxPayload {
+			c.of.metrics.drops[dropTruncated].Inc()
+			continue
+		}
+		if !c.carries(data, c.own.down, c.allocation.user.down, c.of.all.down, now) {
+			continue
+		}
+		if from := b.From(i); last == nil || last.at != from {
+			last = c.of.flows.down(c, from)
+		}
+		if last == nil || last.apart {
+			c.waiting = append(c.waiting, uint8(i))
+			continue
+		}
+		framed := b.Framed(i, channelHeader)
+		binary.BigEndian.PutUint16(framed, last.channel)
+		binary.BigEndian.PutUint16(framed[2:], uint16(len(data)))
+		b.Out.Add(framed, last.toClient)
+		front, packets, bytes = last.front, packets+1, bytes+len(data)
+	}
+	if packets > 0 {
+		c.sent(packets, bytes, b.Out.Flush(front.socket))
+	}
+	if len(c.waiting) == 0 {
+		return false
+	}
+	c.batch = b
+	return true
+}
+
+func (c *relayConn) sent(packets, bytes, lost int) {
+	c.of.metrics.down.addAll(packets-lost, bytes)
+	if lost > 0 {
+		c.of.metrics.drops[dropSend].Add(float64(lost))
 	}
 }
 

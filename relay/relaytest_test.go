@@ -225,7 +225,12 @@ func (s *server) allocate(t testing.TB, over string, as credentials) (*turn.Clie
 // echo is a peer that sends back what it receives.
 func echo(t testing.TB) net.Addr {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	return echoAt(t, "127.0.0.1:0")
+}
+
+func echoAt(t testing.TB, at string) net.Addr {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", at)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"switchboard/relay/internal/datagram"
 )
 
 // Deps is what a relay is given beside its settings.
@@ -43,6 +45,7 @@ type Server struct {
 	log         *slog.Logger
 	metrics     *metrics
 	table       *table
+	flows       *flows
 	policy      *policy
 	keys        *keyring
 	guard       *guard
@@ -95,11 +98,16 @@ func New(c Config, d Deps) (*Server, error) {
 
 func (s *Server) build(at addresses) {
 	c, free := s.config, newPorts(s.config.Ports)
-	s.table = newTable(c.Quotas, s.metrics)
+	s.table = newTable(c.Quotas, c.Bandwidth.PerUser, s.metrics)
+	s.flows = newFlows(s.metrics.flows)
 	s.policy = newPolicy(c, at.all(), free.inUse)
 	s.keys = &keyring{realm: c.Realm, secrets: c.Secrets, maxCall: c.MaxCall}
 	s.connections = newConnections(c.Limits, s.metrics)
-	s.generator = &generator{addresses: at, ports: free, table: s.table, policy: s.policy, metrics: s.metrics}
+	s.generator = &generator{
+		addresses: at, ports: free, table: s.table, policy: s.policy, metrics: s.metrics, flows: s.flows,
+		bandwidth: c.Bandwidth, all: newMeters(c.Bandwidth.Relay),
+		how: c.how(), pool: datagram.NewPool(relayBatch, maxPayload, channelHeader),
+	}
 	s.guard = &guard{
 		keys: s.keys, table: s.table, policy: s.policy, addresses: at,
 		answers: newLimiter(c.Limits.UnauthenticatedPerSecond), metrics: s.metrics,
@@ -138,7 +146,8 @@ func (s *Server) announce(l *listeners) {
 	at := s.generator.addresses
 	s.log.Info("relay serves", "udp", addrs.UDP, "tcp", addrs.TCP, "tls", addrs.TLS,
 		"public", valid(at.four.public, at.six.public), "bound", valid(at.four.bind, at.six.bind),
-		"ports", fmt.Sprintf("%d-%d", s.config.Ports.Min, s.config.Ports.Max))
+		"ports", fmt.Sprintf("%d-%d", s.config.Ports.Min, s.config.Ports.Max),
+		"listeners", len(l.udp), "packets", l.udp[0].socket.Describe())
 	close(s.started)
 }
 

@@ -24,6 +24,8 @@ type allocation struct {
 	port   uint16
 	opened time.Time
 	close  func() error // closes the relay socket, which ends the allocation
+	conn   *relayConn
+	user   *meters
 
 	media atomic.Int64 // when it last carried media, in ns since 1970; noted while the relay drains
 
@@ -39,6 +41,7 @@ type allocation struct {
 type table struct {
 	// Static after newTable.
 	quotas  Quotas
+	perUser int // Mbit/s
 	metrics *metrics
 
 	mu sync.RWMutex
@@ -46,6 +49,7 @@ type table struct {
 	byRelay  map[netip.AddrPort]*allocation
 	byClient map[client]*allocation
 	byUser   map[string]int
+	meters   map[string]*meters // of users who have allocations
 	bySource map[netip.Addr]int
 	running  int           // allocations whose end the library has not yet announced
 	ended    chan struct{} // closed, and replaced, when one ends
@@ -62,13 +66,15 @@ var (
 	errDraining    = errors.New("the relay drains")
 )
 
-func newTable(q Quotas, m *metrics) *table {
+func newTable(q Quotas, perUser int, m *metrics) *table {
 	return &table{
 		quotas:   q,
+		perUser:  perUser,
 		metrics:  m,
 		byRelay:  make(map[netip.AddrPort]*allocation),
 		byClient: make(map[client]*allocation),
 		byUser:   make(map[string]int),
+		meters:   make(map[string]*meters),
 		bySource: make(map[netip.Addr]int),
 		ended:    make(chan struct{}),
 	}
@@ -108,6 +114,10 @@ func (t *table) open(a *allocation) error {
 	}
 	t.byRelay[a.relay] = a
 	t.byUser[a.owner.user]++
+	if t.meters[a.owner.user] == nil {
+		t.meters[a.owner.user] = newMeters(t.perUser)
+	}
+	a.user = t.meters[a.owner.user]
 	return nil
 }
 
@@ -134,7 +144,9 @@ func (t *table) remove(a *allocation) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.byRelay, a.relay)
-	decrement(t.byUser, a.owner.user)
+	if decrement(t.byUser, a.owner.user); t.byUser[a.owner.user] == 0 {
+		delete(t.meters, a.owner.user)
+	}
 	if a.client == (client{}) {
 		return
 	}
@@ -182,6 +194,13 @@ func (t *table) of(c client) *allocation {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.byClient[c]
+}
+
+// at returns the allocation with a relayed address, or nil.
+func (t *table) at(relay netip.AddrPort) *allocation {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.byRelay[relay]
 }
 
 // mayPermit reports whether a may have a permission for peer: it has it, or

@@ -8,7 +8,7 @@ import (
 // Requests of one source that race all hear that there is room. Who comes last
 // is sent away when the allocation is announced.
 func TestSourceQuotaWhenRequestsRace(t *testing.T) {
-	tab := newTable(Quotas{AllocationsPerUser: 10, AllocationsPerSource: 2, Allocations: 10}, newMetrics())
+	tab := newTable(Quotas{AllocationsPerUser: 10, AllocationsPerSource: 2, Allocations: 10}, 0, newMetrics())
 	from := netip.MustParseAddr("1.1.1.1")
 	for range 3 {
 		if err := tab.room(identity{"call", "user"}, from); err != nil {

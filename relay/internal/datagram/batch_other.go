@@ -1,0 +1,26 @@
+//go:build !linux
+
+package datagram
+
+import "net/netip"
+
+const canBatch = false
+
+// Nothing of this system is used: all goes one by one.
+type (
+	system     struct{}
+	slots      struct{}
+	sending    struct{}
+	rawAddress struct{}
+)
+
+func (*Socket) open()                        {}
+func (*Socket) segments() bool               { return false }
+func (*Socket) receive() error               { return nil }
+func (*slots) open(*Batch, int)              {}
+func (*sending) open(int)                    {}
+func (*Sender) flush(*Socket) int            { return 0 }
+func (*rawAddress) set(netip.AddrPort, bool) {}
+func (*Batch) from(int) netip.AddrPort       { return netip.AddrPort{} }
+func (*Batch) received(int) int              { return 0 }
+func (*Batch) whole(int) bool                { return true }
