@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -149,7 +148,7 @@ type relayConn struct {
 
 	// Owned by the goroutine that reads.
 	batch   *datagram.Batch // that some of is for the library, or nil
-	waiting []uint8         // what of it is
+	waiting []int           // what of it is
 	taken   int             // how many of these it has had
 
 	// Owned by the goroutine that reads the client's listener.
@@ -239,7 +238,7 @@ func (c *relayConn) take(b []byte) (int, net.Addr) {
 	if c.batch == nil {
 		return 0, nil
 	}
-	i := int(c.waiting[c.taken])
+	i := c.waiting[c.taken]
 	n, from := copy(b, c.batch.Data(i)), net.UDPAddrFromAddrPort(c.outward(c.batch.From(i)))
 	if c.taken++; c.taken == len(c.waiting) {
 		c.of.pool.Put(c.batch)
@@ -267,13 +266,10 @@ func (c *relayConn) receive(b *datagram.Batch) bool {
 			last = c.of.flows.down(c, from)
 		}
 		if last == nil || last.apart {
-			c.waiting = append(c.waiting, uint8(i))
+			c.waiting = append(c.waiting, i)
 			continue
 		}
-		framed := b.Framed(i, channelHeader)
-		binary.BigEndian.PutUint16(framed, last.channel)
-		binary.BigEndian.PutUint16(framed[2:], uint16(len(data)))
-		b.Out.Add(framed, last.toClient)
+		b.Out.AddFramed(last.channel, uint16(len(data)), data, last.toClient)
 		front, packets, bytes = last.front, packets+1, bytes+len(data)
 	}
 	if packets > 0 {

@@ -106,7 +106,7 @@ func (s *Server) build(at addresses) {
 	s.generator = &generator{
 		addresses: at, ports: free, table: s.table, policy: s.policy, metrics: s.metrics, flows: s.flows,
 		bandwidth: c.Bandwidth, all: newMeters(c.Bandwidth.Relay),
-		how: c.how(), pool: datagram.NewPool(relayBatch, maxPayload, channelHeader),
+		how: c.how(), pool: datagram.NewPool(relayBatch, maxPayload),
 	}
 	s.guard = &guard{
 		keys: s.keys, table: s.table, policy: s.policy, addresses: at,

@@ -14,10 +14,10 @@ const (
 	// receiveBuffer is what the kernel is asked to keep for a UDP listener, in bytes: many
 	// clients share it. Without rights, it gives net.core.rmem_max.
 	receiveBuffer = 4 << 20
-	// frontBatch is how many datagrams of clients are received at once, and relayBatch of
-	// peers.
-	frontBatch = 64
-	relayBatch = 32
+	// frontBatch is from how many clients datagrams are received at once, and relayBatch
+	// from how many peers of an allocation.
+	frontBatch = 32
+	relayBatch = 8
 )
 
 // packetGuard is a UDP listener as the TURN library sees it: what it reads is all but
@@ -38,8 +38,13 @@ type packetGuard struct {
 	waiting []int           // what of it is
 	taken   int             // how many of these it has had
 	relays  []*relayConn    // that something of the batch goes out through
-	flow    [frontBatch]*flow
-	next    [frontBatch]int // of the same relay
+	queued  []queued        // each in the place that it has in the batch
+}
+
+// queued is a message that goes out through a relay.
+type queued struct {
+	flow *flow
+	next int // of the same relay, or -1
 }
 
 func newPacketGuard(c *net.UDPConn, g *guard, f *flows, how datagram.How) (*packetGuard, error) {
@@ -50,7 +55,7 @@ func newPacketGuard(c *net.UDPConn, g *guard, f *flows, how datagram.How) (*pack
 		return nil, err
 	}
 	return &packetGuard{
-		UDPConn: c, socket: socket, guard: g, flows: f, pool: datagram.NewPool(frontBatch, maxMessage, 0),
+		UDPConn: c, socket: socket, guard: g, flows: f, pool: datagram.NewPool(frontBatch, maxMessage),
 		local: c.LocalAddr(), closed: make(chan struct{}),
 	}, nil
 }
@@ -104,6 +109,9 @@ func (p *packetGuard) take(b []byte) (int, net.Addr) {
 func (p *packetGuard) receive(b *datagram.Batch) bool {
 	p.waiting, p.taken = p.waiting[:0], 0
 	now, last := tick(), (*flow)(nil)
+	if n := b.Len(); n > len(p.queued) {
+		p.queued = append(p.queued, make([]queued, n-len(p.queued))...)
+	}
 	for i := range b.Len() {
 		m := b.Data(i)
 		switch {
@@ -146,13 +154,13 @@ func payload(m []byte) []byte {
 // queue has the message i go out through the relay of its flow, after those that do
 // already.
 func (p *packetGuard) queue(i int, f *flow) {
-	p.flow[i], p.next[i] = f, -1
+	p.queued[i] = queued{f, -1}
 	q := &f.relay.queue
 	if q.n == 0 {
 		p.relays = append(p.relays, f.relay)
 		q.first = i
 	} else {
-		p.next[q.last] = i
+		p.queued[q.last].next = i
 	}
 	q.n++
 	q.last = i
@@ -162,11 +170,11 @@ func (p *packetGuard) queue(i int, f *flow) {
 func (p *packetGuard) flush(b *datagram.Batch) {
 	packets, bytes, lost := 0, 0, 0
 	for _, c := range p.relays {
-		for i := c.queue.first; i >= 0; i = p.next[i] {
+		for i := c.queue.first; i >= 0; i = p.queued[i].next {
 			data := payload(b.Data(i))
 			bytes += len(data)
-			b.Out.Add(data, p.flow[i].toPeer)
-			p.flow[i] = nil
+			b.Out.Add(data, p.queued[i].flow.toPeer)
+			p.queued[i].flow = nil
 		}
 		packets += c.queue.n
 		c.queue.n = 0

@@ -7,7 +7,7 @@ import "testing"
 // Nothing is allocated for a packet.
 func TestNoAllocationForAPacket(t *testing.T) {
 	s := open(t, Auto, "127.0.0.1:0")
-	pool := NewPool(16, 1200, 4)
+	pool := NewPool(16, 1200)
 	to := s.Address(s.reach())
 	data := make([]byte, 172)
 	got, last := 0, (*Batch)(nil)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -18,14 +19,33 @@ type system struct {
 	step      func(fd uintptr) bool
 }
 
-// open asks the kernel whether it cuts buffers (since 4.18).
+// open asks the kernel whether it cuts buffers (since 4.18), and to join what it can (since 5.0).
 func (s *Socket) open() {
 	s.system.step = s.receiveStep
+	if !s.batched {
+		return
+	}
 	s.raw.Control(func(fd uintptr) {
 		_, err := unix.GetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT)
-		s.system.segmented.Store(s.batched && err == nil)
+		s.system.segmented.Store(err == nil)
+		if coalesces() {
+			unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_GRO, 1) // it did for another socket
+		}
 	})
 }
+
+// maxCoalesced is above what the kernel joins, in bytes.
+const maxCoalesced = 64 << 10
+
+// coalesces reports whether the kernel joins datagrams.
+var coalesces = sync.OnceValue(func() bool {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) == nil
+})
 
 func (s *Socket) segments() bool { return s.system.segmented.Load() }
 
@@ -72,40 +92,75 @@ func (r *rawAddress) get() netip.AddrPort {
 
 // slots are what recvmmsg fills.
 type slots struct {
-	headers []mmsghdr
-	vectors []unix.Iovec
-	froms   []rawAddress
+	headers  []mmsghdr
+	vectors  []unix.Iovec
+	froms    []rawAddress
+	controls []received
+}
+
+// received is room for the control message that says how long segments are.
+type received struct {
+	header unix.Cmsghdr
+	size   int32
+	_      [4]byte
 }
 
 func (s *slots) open(b *Batch, n int) {
-	s.headers, s.vectors, s.froms = make([]mmsghdr, n), make([]unix.Iovec, n), make([]rawAddress, n)
+	s.headers, s.vectors, s.froms, s.controls = make([]mmsghdr, n), make([]unix.Iovec, n), make([]rawAddress, n), make([]received, n)
 	for i := range s.headers {
-		s.vectors[i].Base = &b.buf[i*b.stride()+b.headroom]
+		s.vectors[i].Base = &b.buf[i*b.room]
 		s.vectors[i].SetLen(b.room)
 		h := &s.headers[i].header
 		h.Name = (*byte)(unsafe.Pointer(&s.froms[i].bytes))
 		h.Iov = &s.vectors[i]
 		h.SetIovlen(1)
+		h.Control = (*byte)(unsafe.Pointer(&s.controls[i]))
 	}
 }
 
-func (b *Batch) from(i int) netip.AddrPort { return b.slots.froms[i].get() }
-func (b *Batch) received(i int) int        { return int(b.slots.headers[i].length) }
-func (b *Batch) whole(i int) bool {
-	return b.slots.headers[i].header.Flags&unix.MSG_TRUNC == 0 && b.received(i) < b.room
+func (s *slots) from(i int) netip.AddrPort { return s.froms[i].get() }
+
+// segment is how long the datagrams are that the kernel has joined, or 0.
+func (s *slots) segment(i int) int {
+	c := &s.controls[i]
+	if s.headers[i].header.Controllen == 0 || c.header.Level != unix.SOL_UDP || c.header.Type != unix.UDP_GRO {
+		return 0
+	}
+	return int(c.size)
 }
 
-// fill receives what is there, and fails with EAGAIN if that is nothing.
-func (b *Batch) fill(fd uintptr) error {
+// fill receives what is there, and fails with EAGAIN if that is nothing. It reports
+// whether there may be more.
+func (b *Batch) fill(fd uintptr) (more bool, err error) {
 	for i := range b.slots.headers {
-		b.slots.headers[i].header.Namelen = unix.SizeofSockaddrInet6
+		h := &b.slots.headers[i].header
+		h.Namelen = unix.SizeofSockaddrInet6
+		h.SetControllen(int(unsafe.Sizeof(received{})))
 	}
 	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.slots.headers[0])), uintptr(len(b.slots.headers)), unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
-		return errno
+		return false, errno
 	}
-	b.n = int(n)
-	return nil
+	for i := range int(n) {
+		b.split(i)
+	}
+	return int(n) == len(b.slots.headers), nil
+}
+
+// split finds the datagrams in a slot.
+func (b *Batch) split(slot int) {
+	at, left := slot*b.room, int(b.slots.headers[slot].length)
+	cut := b.slots.headers[slot].header.Flags&unix.MSG_TRUNC != 0
+	each := b.slots.segment(slot)
+	if each <= 0 || each >= left {
+		b.pieces = append(b.pieces, piece{at: at, size: left, slot: slot, whole: !cut && left <= b.size})
+		return
+	}
+	for ; left > 0 && len(b.pieces) < cap(b.pieces); left -= each {
+		n := min(each, left)
+		b.pieces = append(b.pieces, piece{at: at, size: n, slot: slot, whole: n <= b.size && !(cut && n == left)})
+		at += n
+	}
 }
 
 func (s *Socket) receive() error {
@@ -122,7 +177,7 @@ func (s *Socket) receive() error {
 func (s *Socket) receiveStep(fd uintptr) (done bool) {
 	for {
 		b := s.pool.Get()
-		err := b.fill(fd)
+		more, err := b.fill(fd)
 		switch {
 		case err == unix.EAGAIN:
 			s.pool.Put(b)
@@ -138,9 +193,8 @@ func (s *Socket) receiveStep(fd uintptr) (done bool) {
 		if s.handle(b) {
 			return true
 		}
-		full := b.n == len(b.slots.headers)
 		s.pool.Put(b)
-		if !full {
+		if !more {
 			return false
 		}
 	}
@@ -175,7 +229,7 @@ type sending struct {
 }
 
 func (s *sending) open(n int) {
-	s.headers, s.vectors, s.controls = make([]mmsghdr, n), make([]unix.Iovec, n), make([]control, n)
+	s.headers, s.vectors, s.controls = make([]mmsghdr, n), make([]unix.Iovec, 2*n), make([]control, n)
 	s.first = make([]int, n+1)
 	for i := range s.controls {
 		c := &s.controls[i]
@@ -237,14 +291,15 @@ func (s *Sender) prepare(from int, segmented bool) {
 }
 
 func (s *Sender) run(i int) (n int) {
-	size, total := len(s.list[i].data), len(s.list[i].data)
+	size, to := s.list[i].size(), s.list[i].to
+	total := size
 	for n = 1; i+n < len(s.list) && n < maxSegments; n++ {
-		next := s.list[i+n]
-		total += len(next.data)
-		if next.to != s.list[i].to || len(next.data) > size || len(next.data) == 0 || total > maxSegmented {
+		next := s.list[i+n].size()
+		total += next
+		if s.list[i+n].to != to || next > size || next == 0 || total > maxSegmented {
 			return n
 		}
-		if len(next.data) < size {
+		if next < size {
 			return n + 1
 		}
 	}
@@ -253,20 +308,29 @@ func (s *Sender) run(i int) (n int) {
 
 func (s *Sender) header(at, i, n int) {
 	y := &s.system
+	first, used := 2*i, 0
+	vector := func(b []byte) {
+		v := &y.vectors[first+used]
+		v.Base = unsafe.SliceData(b)
+		v.SetLen(len(b))
+		used++
+	}
 	for j := i; j < i+n; j++ {
-		y.vectors[j].Base = unsafe.SliceData(s.list[j].data)
-		y.vectors[j].SetLen(len(s.list[j].data))
+		if d := &s.list[j]; d.framed {
+			vector(d.header[:])
+		}
+		vector(s.list[j].data)
 	}
 	to := s.list[i].to
 	h := &y.headers[at].header
 	h.Name, h.Namelen = (*byte)(unsafe.Pointer(&to.raw.bytes)), to.raw.size
-	h.Iov = &y.vectors[i]
-	h.SetIovlen(n)
+	h.Iov = &y.vectors[first]
+	h.SetIovlen(used)
 	h.Control = nil
 	h.SetControllen(0)
 	if n > 1 {
 		c := &y.controls[at]
-		c.size = uint16(len(s.list[i].data))
+		c.size = uint16(s.list[i].size())
 		h.Control = (*byte)(unsafe.Pointer(c))
 		h.SetControllen(unix.CmsgSpace(2))
 	}

@@ -4,7 +4,11 @@ package datagram
 
 import "net/netip"
 
-const canBatch = false
+const (
+	canBatch     = false
+	maxCoalesced = 0
+	maxSegments  = 1
+)
 
 // Nothing of this system is used: all goes one by one.
 type (
@@ -21,6 +25,5 @@ func (*slots) open(*Batch, int)              {}
 func (*sending) open(int)                    {}
 func (*Sender) flush(*Socket) int            { return 0 }
 func (*rawAddress) set(netip.AddrPort, bool) {}
-func (*Batch) from(int) netip.AddrPort       { return netip.AddrPort{} }
-func (*Batch) received(int) int              { return 0 }
-func (*Batch) whole(int) bool                { return true }
+func (*slots) from(int) netip.AddrPort       { return netip.AddrPort{} }
+func coalesces() bool                        { return false }

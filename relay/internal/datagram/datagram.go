@@ -1,11 +1,11 @@
 // Package datagram receives and sends UDP datagrams, many with one system call where
 // the kernel can.
 //
-// On Linux a [Batch] is filled by recvmmsg, and a [Sender] sends with sendmmsg, what
-// goes to one address and is of one size as one buffer that the kernel cuts (UDP_SEGMENT),
-// which costs it little more than one datagram. Elsewhere, and where [OneByOne] is
-// asked for, each datagram takes a call. Nothing here allocates memory once a socket
-// and a batch are there, and nothing waits for a lock.
+// On Linux a [Batch] is filled by recvmmsg, and a [Sender] sends with sendmmsg. What comes
+// from one address at once and is of one size, the kernel joins (UDP_GRO), and what goes
+// to one, it cuts (UDP_SEGMENT): either costs it little more than one datagram. Elsewhere,
+// and where [OneByOne] is asked for, each datagram takes a call. Nothing here allocates
+// memory once a socket and a batch are there, and nothing waits for a lock.
 package datagram
 
 import (
@@ -95,61 +95,50 @@ type Batch struct {
 	// put back.
 	Out Sender
 
-	room, headroom, size int
-	n                    int
-	buf                  []byte
-	one                  netip.AddrPort // from whom, if there is one alone
-	cut                  bool           // that one is not whole
-	oneByOne             bool
-	slots                slots
+	size   int // of the longest datagram that is whole
+	room   int // for what the kernel gives at once
+	buf    []byte
+	pieces []piece
+	slots  slots
+}
+
+// piece is a datagram in a batch.
+type piece struct {
+	at, size int // in buf
+	slot     int
+	from     netip.AddrPort // if it was received alone
+	whole    bool
 }
 
 // Len is how many datagrams there are.
-func (b *Batch) Len() int { return b.n }
+func (b *Batch) Len() int { return len(b.pieces) }
 
 // Data is the datagram i.
-func (b *Batch) Data(i int) []byte { return b.Framed(i, 0) }
-
-// Framed is the datagram i with some bytes before it, at most the headroom, that whoever
-// has the batch may write.
-func (b *Batch) Framed(i, before int) []byte {
-	at := i*b.stride() + b.headroom
-	return b.buf[at-before : at+b.length(i)]
+func (b *Batch) Data(i int) []byte {
+	p := &b.pieces[i]
+	return b.buf[p.at : p.at+p.size]
 }
 
 // From is who sent the datagram i; an IPv4 address is one also on a socket for both
 // families. The zone of a link-local address is its number.
 func (b *Batch) From(i int) netip.AddrPort {
-	if b.oneByOne {
-		return b.one
+	if p := &b.pieces[i]; p.slot < 0 {
+		return p.from
 	}
-	return b.from(i)
+	return b.slots.from(b.pieces[i].slot)
 }
 
-// Whole reports whether the datagram i is not cut to what a batch has room for.
-func (b *Batch) Whole(i int) bool {
-	if b.oneByOne {
-		return !b.cut
-	}
-	return b.whole(i)
-}
-
-func (b *Batch) length(i int) int {
-	if b.oneByOne {
-		return b.size
-	}
-	return b.received(i)
-}
-
-func (b *Batch) stride() int { return b.headroom + b.room }
+// Whole reports whether the datagram i is no longer than the longest that there is room
+// for. What is not whole may be cut.
+func (b *Batch) Whole(i int) bool { return b.pieces[i].whole }
 
 func (b *Batch) receiveOne(c *net.UDPConn) error {
-	n, from, err := c.ReadFromUDPAddrPort(b.buf[b.headroom : b.headroom+b.room])
+	n, from, err := c.ReadFromUDPAddrPort(b.buf[:b.size+1])
 	if err != nil {
 		return err
 	}
-	b.n, b.size, b.cut, b.oneByOne = 1, n, n == b.room, true
-	b.one = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	b.pieces = append(b.pieces, piece{size: n, slot: -1, from: from, whole: n <= b.size})
 	return nil
 }
 
@@ -157,15 +146,20 @@ func (b *Batch) receiveOne(c *net.UDPConn) error {
 // that wait for datagrams have none of it.
 type Pool struct{ free sync.Pool }
 
-// NewPool returns a pool of batches for so many datagrams of at most size bytes, with
-// headroom bytes before each.
-func NewPool(datagrams, size, headroom int) *Pool {
+// NewPool returns a pool of batches that take what so many senders send at once, in
+// datagrams of at most size bytes.
+func NewPool(slots, size int) *Pool {
 	p := &Pool{}
 	p.free.New = func() any {
-		b := &Batch{room: size + 1, headroom: headroom}
-		b.buf = make([]byte, datagrams*b.stride())
-		b.slots.open(b, datagrams)
-		b.Out.open(datagrams)
+		b := &Batch{size: size, room: size + 1}
+		most := slots
+		if coalesces() {
+			b.room, most = maxCoalesced, slots*maxSegments
+		}
+		b.buf = make([]byte, slots*b.room)
+		b.pieces = make([]piece, 0, most)
+		b.slots.open(b, slots)
+		b.Out.open(most)
 		return b
 	}
 	return p
@@ -174,17 +168,28 @@ func NewPool(datagrams, size, headroom int) *Pool {
 // Get returns a batch, empty.
 func (p *Pool) Get() *Batch {
 	b := p.free.Get().(*Batch)
-	b.n, b.oneByOne = 0, false
+	b.pieces = b.pieces[:0]
 	return b
 }
 
 // Put takes a batch back.
 func (p *Pool) Put(b *Batch) { p.free.Put(b) }
 
+const headerSize = 4
+
 // datagram is one to be sent.
 type datagram struct {
-	data []byte
-	to   *Address
+	header [headerSize]byte
+	framed bool // the header is sent before data
+	data   []byte
+	to     *Address
+}
+
+func (d *datagram) size() int {
+	if d.framed {
+		return headerSize + len(d.data)
+	}
+	return len(d.data)
 }
 
 // Sender sends datagrams together. It belongs to one goroutine.
@@ -200,7 +205,14 @@ func (s *Sender) open(datagrams int) {
 
 // Add has data sent to an address by the next [Sender.Flush]; data stays as it is until
 // then. There is room for as many as a batch has.
-func (s *Sender) Add(data []byte, to *Address) { s.list = append(s.list, datagram{data, to}) }
+func (s *Sender) Add(data []byte, to *Address) { s.list = append(s.list, datagram{data: data, to: to}) }
+
+// AddFramed is Add with four bytes before the data: the numbers a and b, big-endian.
+func (s *Sender) AddFramed(a, b uint16, data []byte, to *Address) {
+	s.list = append(s.list, datagram{
+		header: [headerSize]byte{byte(a >> 8), byte(a), byte(b >> 8), byte(b)}, framed: true, data: data, to: to,
+	})
+}
 
 // Flush sends what was added through a socket, and returns how many datagrams the kernel
 // did not take: they are lost, as UDP's are.
@@ -211,14 +223,26 @@ func (s *Sender) Flush(through *Socket) (lost int) {
 	if through.batched {
 		lost = s.flush(through)
 	} else {
-		for _, d := range s.list {
-			if _, err := through.conn.WriteToUDPAddrPort(d.data, d.to.AddrPort); err != nil && !errors.Is(err, net.ErrClosed) {
-				lost++
-			}
-		}
+		lost = s.sendEach(through.conn)
 	}
 	clear(s.list)
 	s.list = s.list[:0]
+	return lost
+}
+
+func (s *Sender) sendEach(c *net.UDPConn) (lost int) {
+	var framed []byte
+	for i := range s.list {
+		d := &s.list[i]
+		data := d.data
+		if d.framed {
+			framed = append(append(framed[:0], d.header[:]...), d.data...)
+			data = framed
+		}
+		if _, err := c.WriteToUDPAddrPort(data, d.to.AddrPort); err != nil && !errors.Is(err, net.ErrClosed) {
+			lost++
+		}
+	}
 	return lost
 }
 

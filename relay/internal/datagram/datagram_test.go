@@ -44,38 +44,40 @@ func (s *Socket) reach() netip.AddrPort {
 	return a
 }
 
-// What is sent arrives, whole and once, whatever its size and that of its neighbours,
-// and with room before it.
+// What is sent arrives, whole and once, whatever its size and that of its neighbours.
 func TestWhatIsSentArrives(t *testing.T) {
 	every(t, func(t *testing.T, how How, listen string) {
 		from, to, other := open(t, how, listen), open(t, how, listen), open(t, how, listen)
-		const n, size, headroom = 40, 1400, 4
+		const n, size = 40, 1400
 		random := rand.New(rand.NewPCG(1, 2))
 		var want [2][][]byte
-		out := NewPool(n, size, headroom).Get()
+		out := NewPool(n, size).Get()
 		at := [2]*Address{from.Address(to.reach()), from.Address(other.reach())}
 		for i := range n {
-			b := make([]byte, []int{0, 1, 172, 1200, 1200, 1200, size}[random.IntN(7)])
+			b := make([]byte, []int{0, 1, 172, 1200, 1200, 1200, size - headerSize}[random.IntN(7)])
 			for j := range b {
 				b[j] = byte(random.Uint32())
 			}
 			which := i / 7 % 2
-			want[which] = append(want[which], b)
-			out.Out.Add(b, at[which])
+			if random.IntN(4) > 0 {
+				want[which] = append(want[which], b)
+				out.Out.Add(b, at[which])
+			} else {
+				want[which] = append(want[which], append([]byte{0x40, 1, byte(len(b) >> 8), byte(len(b))}, b...))
+				out.Out.AddFramed(0x4001, uint16(len(b)), b, at[which])
+			}
 		}
 		if lost := out.Out.Flush(from); lost != 0 {
 			t.Fatalf("%d lost", lost)
 		}
 		for which, s := range []*Socket{to, other} {
 			var got [][]byte
-			pool := NewPool(8, size, headroom)
+			pool := NewPool(8, size)
 			s.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 			err := s.Receive(pool, func(b *Batch) bool {
 				for i := range b.Len() {
-					framed := b.Framed(i, headroom)
-					copy(framed, "head")
-					if !b.Whole(i) || !bytes.Equal(framed[headroom:], b.Data(i)) {
-						t.Errorf("datagram %d is not whole, or not at its place", len(got))
+					if !b.Whole(i) {
+						t.Errorf("datagram %d is not whole", len(got))
 					}
 					if b.From(i).Port() != from.reach().Port() || b.From(i).Addr() != from.reach().Addr() {
 						t.Errorf("from %v, want %v", b.From(i), from.reach())
@@ -109,7 +111,7 @@ func TestLongDatagramIsNotWhole(t *testing.T) {
 		}
 		var whole []bool
 		to.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-		if err := to.Receive(NewPool(8, 100, 0), func(b *Batch) bool {
+		if err := to.Receive(NewPool(8, 100), func(b *Batch) bool {
 			for i := range b.Len() {
 				whole = append(whole, b.Whole(i))
 			}
@@ -127,7 +129,7 @@ func TestLongDatagramIsNotWhole(t *testing.T) {
 func TestWhatCannotBeSentIsCounted(t *testing.T) {
 	every(t, func(t *testing.T, how How, listen string) {
 		from, to := open(t, how, listen), open(t, how, listen)
-		b, at := NewPool(8, 100, 0).Get(), from.Address(to.reach())
+		b, at := NewPool(8, 100).Get(), from.Address(to.reach())
 		b.Out.Add([]byte("first"), at)
 		b.Out.Add(make([]byte, 70000), at) // no datagram is so long
 		b.Out.Add([]byte("last"), at)
@@ -136,7 +138,7 @@ func TestWhatCannotBeSentIsCounted(t *testing.T) {
 		}
 		got := 0
 		to.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-		if err := to.Receive(NewPool(8, 100, 0), func(b *Batch) bool {
+		if err := to.Receive(NewPool(8, 100), func(b *Batch) bool {
 			got += b.Len()
 			return got == 2
 		}); err != nil {
@@ -149,7 +151,7 @@ func TestClosedWhileItWaits(t *testing.T) {
 	every(t, func(t *testing.T, how How, listen string) {
 		s, other := open(t, how, listen), open(t, how, listen)
 		ended := make(chan error, 1)
-		go func() { ended <- s.Receive(NewPool(8, 100, 0), func(*Batch) bool { return false }) }()
+		go func() { ended <- s.Receive(NewPool(8, 100), func(*Batch) bool { return false }) }()
 		time.AfterFunc(10*time.Millisecond, func() { s.conn.Close() })
 		select {
 		case err := <-ended:
@@ -159,7 +161,7 @@ func TestClosedWhileItWaits(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Fatal("waits on")
 		}
-		b := NewPool(8, 100, 0).Get()
+		b := NewPool(8, 100).Get()
 		b.Out.Add([]byte("too late"), s.Address(other.reach()))
 		b.Out.Flush(s) // does no harm
 	})
