@@ -16,7 +16,7 @@ CONFIG ?= configs/dev.yaml
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: build ## Serve on this machine with development settings; prints what to open
@@ -66,6 +66,14 @@ fuzz: ## Every fuzz target for a short while (FUZZTIME=10s)
 .PHONY: bench
 bench: ## The benchmarks (BENCH=pattern)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+# What make bench-relay is told, such as -quick, or -only switchboard -rows '^up/172/64$$'.
+BENCH_RELAY ?=
+
+.PHONY: bench-relay
+bench-relay: ## What a packet costs the relay, and coturn beside it; needs root (BENCH_RELAY='-quick')
+	@go build -o bin/ ./cmd/switchboard ./cmd/switchboard/internal/benchrelay
+	@exec bin/benchrelay $(BENCH_RELAY)
 
 # How long make chaos breaks things, beside what it does to disks: long enough that
 # every fault has its turn.

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+	"golang.org/x/sys/unix"
+
+	"switchboard/relay"
+)
+
+const realm = "bench"
+
+// server is a TURN server that is measured, as a process.
+type server struct {
+	name    string
+	args    []string // the command line
+	address netip.AddrPort
+	ops     string // of the address of its profiles, empty where it has none
+	// mint returns credentials that nobody else is given.
+	mint func(i int) (username, password string)
+
+	// Of the process that runs.
+	cmd *exec.Cmd
+	log *bytes.Buffer
+}
+
+// switchboard is this project's relay: a program, and a folder to put its settings in.
+func switchboard(program, dir string) (*server, error) {
+	s := &server{name: "switchboard", address: netip.AddrPortFrom(relayAddr, 3478), ops: "127.0.0.1:8081"}
+	key := make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return nil, err
+	}
+	secrets := []relay.Secret{{ID: "a1", Key: key}}
+	minter, err := relay.NewMinter(secrets, time.Hour)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	s.mint = func(i int) (string, string) {
+		username, password, _ := minter.Mint(strconv.Itoa(i), strconv.Itoa(i), now, now)
+		return username, password
+	}
+	file := filepath.Join(dir, "switchboard.yaml")
+	text, err := settings(dir, s.address, s.ops, key)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return nil, err
+	}
+	s.args = []string{program, "serve", "-config", file}
+	return s, nil
+}
+
+// settings are those of a relay whose limits are as high as they may be.
+func settings(dir string, listen netip.AddrPort, ops string, key []byte) ([]byte, error) {
+	c := relay.Default()
+	c.Development = true
+	c.Ports = relay.PortRange{Min: 10000, Max: 34999}
+	raise(&c, reflect.ValueOf(&c.Quotas).Elem())
+	raise(&c, reflect.ValueOf(&c.Limits).Elem())
+	return yaml.Marshal(map[string]any{
+		"roles": []string{"relay"}, "development": true, "node": "bench", "data_dir": filepath.Join(dir, "data"),
+		"log": map[string]any{"level": "warn"}, "ops": map[string]any{"listen": ops},
+		"relay": map[string]any{
+			"realm": realm, "listen": listen.String(), "relay_ports": c.Ports,
+			"secrets": []map[string]string{{"id": "a1", "key": hex.EncodeToString(key)}},
+			"quotas":  c.Quotas, "limits": c.Limits,
+		},
+	})
+}
+
+// raise doubles every number of a part of the settings for as long as they are valid, or
+// until nothing could reach it.
+func raise(c *relay.Config, part reflect.Value) {
+	for i := range part.NumField() {
+		f := part.Field(i)
+		if !f.CanInt() || f.Type() == reflect.TypeFor[time.Duration]() {
+			continue
+		}
+		for v := f.Int(); v > 0 && v < 1<<40; v *= 2 {
+			f.SetInt(v)
+			if c.Validate() != nil {
+				f.SetInt(v / 2)
+				break
+			}
+		}
+	}
+}
+
+// turnserver is coturn.
+func turnserver(program, dir string) (*server, error) {
+	secret := make([]byte, 16)
+	if _, err := rand.Read(secret); err != nil {
+		return nil, err
+	}
+	text := hex.EncodeToString(secret)
+	s := &server{name: "turnserver", address: netip.AddrPortFrom(relayAddr, 3479)}
+	expires := time.Now().Add(24 * time.Hour).Unix()
+	s.mint = func(i int) (string, string) {
+		username := fmt.Sprintf("%d:%d", expires, i)
+		h := hmac.New(sha1.New, []byte(text))
+		h.Write([]byte(username))
+		return username, base64.StdEncoding.EncodeToString(h.Sum(nil))
+	}
+	s.args = []string{program, "-n", "--relay-threads=1",
+		"--listening-ip=" + relayAddr.String(), "--relay-ip=" + relayAddr.String(), "--listening-port=3479", "--min-port=35000", "--max-port=60000",
+		"--realm=" + realm, "--use-auth-secret", "--static-auth-secret=" + text, "--allowed-peer-ip=" + generatorAddr.String(),
+		"--no-tls", "--no-dtls", "--no-tcp", "--no-tcp-relay", "--no-cli", "--no-software-attribute", "--no-stdout-log", "--log-file=/dev/null", "--simple-log",
+		"--userdb=" + filepath.Join(dir, "turndb"), "--pidfile=" + filepath.Join(dir, "turnserver.pid")}
+	return s, nil
+}
+
+// command is the command line, without what is secret.
+func (s *server) command() string {
+	args := append([]string(nil), s.args...)
+	for i, a := range args {
+		if name, _, ok := strings.Cut(a, "="); ok && strings.Contains(name, "secret") && name != "--use-auth-secret" {
+			args[i] = name + "=…"
+		}
+	}
+	return strings.Join(args, " ")
+}
+
+// start starts the process on the relay's side of the cable, and waits until it answers.
+func (s *server) start(ctx context.Context, c *cable) error {
+	s.log = new(bytes.Buffer)
+	s.cmd = exec.Command(s.args[0], s.args[1:]...)
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
+	if err := c.relay.space.do(s.cmd.Start); err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
+	if err := first(s.cmd.Process.Pid, c.nice); err != nil {
+		s.stop()
+		return err
+	}
+	client, err := c.dial(s, 0)
+	if err != nil {
+		s.stop()
+		return err
+	}
+	defer client.close()
+	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err = client.binding()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			break
+		}
+	}
+	s.stop()
+	return fmt.Errorf("%s does not answer: %w\n%s", s.name, err, s.log)
+}
+
+// stop ends the process.
+func (s *server) stop() {
+	s.cmd.Process.Kill()
+	s.cmd.Wait()
+}
+
+// cpu is what the process and the threads of the kernel that work for it have run for,
+// all threads together, and those that are gone.
+func cpu(pid int) (time.Duration, error) {
+	var ts unix.Timespec
+	// The clock of a process's time on the processor, as clock_getcpuclockid(3) has it.
+	if err := unix.ClockGettime(int32(^pid<<3|2), &ts); err != nil {
+		return 0, fmt.Errorf("the processor time of process %d: %w", pid, err)
+	}
+	return time.Duration(ts.Nano()), nil
+}
