@@ -49,6 +49,14 @@ func (l *listeners) close() error {
 	return err
 }
 
+// end ends what receives for the listeners, and for relay sockets, when all are closed.
+func (l *listeners) end() (err error) {
+	for _, p := range l.udp {
+		err = errors.Join(err, p.loop.Close())
+	}
+	return err
+}
+
 // listen opens the listeners.
 func (s *Server) listen() (*listeners, error) {
 	udp, tcp, err := listenBoth(s.config.Listen, s.config.listeners())
@@ -59,19 +67,18 @@ func (s *Server) listen() (*listeners, error) {
 	for _, conn := range udp {
 		front, failed := newPacketGuard(conn, s.guard, s.flows, s.config.how())
 		if failed != nil {
-			conn.Close()
 			err = errors.Join(err, failed)
 			continue
 		}
 		l.udp = append(l.udp, front)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listen: %w", err), l.close())
+		return nil, errors.Join(fmt.Errorf("listen: %w", err), l.close(), l.end())
 	}
 	if s.tls != nil {
 		ln, err := net.Listen("tcp", s.config.TLS.Listen)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("tls.listen: %w", err), l.close())
+			return nil, errors.Join(fmt.Errorf("tls.listen: %w", err), l.close(), l.end())
 		}
 		l.tls = newStreamListener(ln, overTLS, s.tls, s.guard, s.connections)
 	}
@@ -139,7 +146,7 @@ func (s *Server) open(l *listeners) ([]*turn.Server, error) {
 	for _, p := range l.udp {
 		config := s.libraryConfig(overUDP, p)
 		config.PacketConnConfigs = []turn.PacketConnConfig{{
-			PacketConn: p, RelayAddressGenerator: s.generator, PermissionHandler: s.mayPermit(overUDP),
+			PacketConn: p, RelayAddressGenerator: s.generator.on(p.loop), PermissionHandler: s.mayPermit(overUDP),
 		}}
 		front, err := turn.NewServer(config)
 		if err != nil {
@@ -147,10 +154,10 @@ func (s *Server) open(l *listeners) ([]*turn.Server, error) {
 		}
 		fronts = append(fronts, front)
 	}
-	for _, stream := range l.streams() {
+	for i, stream := range l.streams() {
 		config := s.libraryConfig(stream.over, nil)
 		config.ListenerConfigs = []turn.ListenerConfig{{
-			Listener: stream, RelayAddressGenerator: s.generator, PermissionHandler: s.mayPermit(stream.over),
+			Listener: stream, RelayAddressGenerator: s.generator.on(l.udp[i%len(l.udp)].loop), PermissionHandler: s.mayPermit(stream.over),
 		}}
 		front, err := turn.NewServer(config)
 		if err != nil {
@@ -182,5 +189,5 @@ func (s *Server) close(l *listeners, fronts []*turn.Server) error {
 	if left := s.table.wait(ctx); left != nil {
 		err = errors.Join(err, fmt.Errorf("allocations that do not end: %w", left))
 	}
-	return err
+	return errors.Join(err, l.end())
 }

@@ -31,13 +31,14 @@ const (
 	dropBandwidth       drop = "bandwidth"       // more than the allocation, its user or the relay may carry
 	dropUnauthenticated drop = "unauthenticated" // a request that must have credentials, or one too short
 	dropLimited         drop = "limited"         // the source has had its answers for now
+	dropBusy            drop = "busy"            // more came at once than the TURN library takes
 	dropTruncated       drop = "truncated"       // a peer's datagram that is longer than a relayed one
 	dropSend            drop = "send"            // the kernel did not take it
 	dropReceive         drop = "receive"         // the kernel gave an error instead of a message
 )
 
 var drops = []drop{
-	dropShape, dropTooLarge, dropMethod, dropNoAllocation, dropNoChannel, dropBandwidth, dropUnauthenticated, dropLimited, dropTruncated, dropSend, dropReceive,
+	dropShape, dropTooLarge, dropMethod, dropNoAllocation, dropNoChannel, dropBandwidth, dropBusy, dropUnauthenticated, dropLimited, dropTruncated, dropSend, dropReceive,
 }
 
 // refusal is why an authenticated request was refused.

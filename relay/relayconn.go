@@ -28,7 +28,7 @@ type generator struct {
 	bandwidth Bandwidth
 	all       *meters // of the relay
 	how       datagram.How
-	pool      *datagram.Pool
+	loop      *datagram.Loop // that receives for relay sockets
 }
 
 var (
@@ -36,6 +36,13 @@ var (
 	errNoTCPRelay = errors.New("TCP is not relayed")
 	errNoFamily   = errors.New("no relay address of that family")
 )
+
+// on returns a generator whose sockets are received from by a loop.
+func (g *generator) on(l *datagram.Loop) *generator {
+	on := *g
+	on.loop = l
+	return &on
+}
 
 // Validate implements [turn.RelayAddressGenerator].
 func (g *generator) Validate() error { return nil }
@@ -95,17 +102,20 @@ func (g *generator) open(network string, owner identity) (*relayConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &relayConn{UDPConn: socket, at: at, of: g, own: newMeters(g.bandwidth.PerAllocation), allocation: &allocation{
+	c := &relayConn{inbox: newInbox(relayInbox), at: at, of: g, own: newMeters(g.bandwidth.PerAllocation), allocation: &allocation{
 		owner: owner, relay: netip.AddrPortFrom(at.public, port), port: port, opened: time.Now(),
 	}}
 	if c.socket, err = datagram.New(socket, g.how); err != nil {
 		g.ports.release(port)
-		return nil, errors.Join(err, socket.Close())
+		return nil, err
 	}
-	c.allocation.close, c.allocation.conn = socket.Close, c
+	c.allocation.close, c.allocation.conn = c.end, c
 	if err := g.table.open(c.allocation); err != nil {
 		g.ports.release(port)
-		return nil, errors.Join(err, socket.Close())
+		return nil, errors.Join(err, c.end())
+	}
+	if err := g.loop.Add(c.socket, c.receive, c.failed); err != nil {
+		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
@@ -134,9 +144,9 @@ func (g *generator) listen(network string, bind netip.Addr) (*net.UDPConn, uint1
 // channel over UDP goes to the client from here; the rest is for the TURN library, which
 // reads it in one goroutine. Close ends that, and the allocation.
 type relayConn struct {
-	*net.UDPConn
 	// Static once the allocation is in the table.
 	socket     *datagram.Socket
+	inbox      *inbox
 	at         relayAddress
 	of         *generator
 	allocation *allocation
@@ -146,12 +156,7 @@ type relayConn struct {
 	once      sync.Once
 	forgotten atomic.Bool // the library closed it, and has forgotten the allocation
 
-	// Owned by the goroutine that reads.
-	batch   *datagram.Batch // that some of is for the library, or nil
-	waiting []int           // what of it is
-	taken   int             // how many of these it has had
-
-	// Owned by the goroutine that reads the client's listener.
+	// Owned by the loop of the client's listener.
 	queue struct{ n, first, last int } // of messages of its batch
 }
 
@@ -176,7 +181,7 @@ func (c *relayConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	if !c.carries(b, c.own.up, c.allocation.user.up, c.of.all.up, tick()) {
 		return len(b), nil
 	}
-	if _, err := c.WriteToUDPAddrPort(b, c.inward(peer)); err != nil {
+	if err := c.socket.Send(b, c.inward(peer)); err != nil {
 		if errors.Is(err, net.ErrClosed) {
 			return 0, err
 		}
@@ -208,49 +213,24 @@ func (c *relayConn) carries(b []byte, own, user, all *meter, now int64) bool {
 	return true
 }
 
-// ReadFrom receives a packet from a peer, for the library. Packets that are too long are
-// lost, because they may be cut. It fails when the socket is closed, and then only, because the
-// library ends the allocation at the first error.
+// ReadFrom returns the next packet from a peer for the library. It fails when the socket
+// is closed, and then only, because the library ends the allocation at the first error.
 func (c *relayConn) ReadFrom(b []byte) (int, net.Addr, error) {
-	var pause backoff
-	for {
-		if n, from := c.take(b); from != nil {
-			return n, from, nil
+	m, ok := c.inbox.take()
+	if !ok {
+		if c.forgotten.Load() && !c.of.table.ending.Load() {
+			runtime.Goexit()
 		}
-		err := c.socket.Receive(c.of.pool, c.receive)
-		switch {
-		case errors.Is(err, net.ErrClosed):
-			if c.forgotten.Load() && !c.of.table.ending.Load() {
-				runtime.Goexit()
-			}
-			return 0, nil, err
-		case err != nil:
-			c.of.metrics.drops[dropReceive].Inc()
-			pause.wait(nil)
-		default:
-			pause.reset()
-		}
+		return 0, nil, net.ErrClosed
 	}
+	return copy(b, m.data), net.UDPAddrFromAddrPort(c.outward(m.from)), nil
 }
 
-// take takes the next packet of the batch to b, if there is one.
-func (c *relayConn) take(b []byte) (int, net.Addr) {
-	if c.batch == nil {
-		return 0, nil
-	}
-	i := c.waiting[c.taken]
-	n, from := copy(b, c.batch.Data(i)), net.UDPAddrFromAddrPort(c.outward(c.batch.From(i)))
-	if c.taken++; c.taken == len(c.waiting) {
-		c.of.pool.Put(c.batch)
-		c.batch = nil
-	}
-	return n, from
-}
+func (c *relayConn) failed(error) { c.of.metrics.drops[dropReceive].Inc() }
 
-// receive sends to the client what of a batch comes from peers with a channel, and
-// reports whether something is left.
-func (c *relayConn) receive(b *datagram.Batch) bool {
-	c.waiting, c.taken = c.waiting[:0], 0
+// receive sends to the client what of a batch comes from peers with a channel; the rest
+// is for the library. Packets that are too long are lost, because they may be cut.
+func (c *relayConn) receive(b *datagram.Batch) {
 	var front *packetGuard
 	now, last, packets, bytes := tick(), (*flow)(nil), 0, 0
 	for i := range b.Len() {
@@ -262,11 +242,14 @@ func (c *relayConn) receive(b *datagram.Batch) bool {
 		if !c.carries(data, c.own.down, c.allocation.user.down, c.of.all.down, now) {
 			continue
 		}
-		if from := b.From(i); last == nil || last.at != from {
+		from := b.From(i)
+		if last == nil || last.at != from {
 			last = c.of.flows.down(c, from)
 		}
 		if last == nil || last.apart {
-			c.waiting = append(c.waiting, i)
+			if !c.inbox.put(data, from) {
+				c.of.metrics.drops[dropBusy].Inc()
+			}
 			continue
 		}
 		b.Out.AddFramed(last.channel, uint16(len(data)), data, last.toClient)
@@ -275,11 +258,6 @@ func (c *relayConn) receive(b *datagram.Batch) bool {
 	if packets > 0 {
 		c.sent(packets, bytes, b.Out.Flush(front.socket))
 	}
-	if len(c.waiting) == 0 {
-		return false
-	}
-	c.batch = b
-	return true
 }
 
 func (c *relayConn) sent(packets, bytes, lost int) {
@@ -307,12 +285,27 @@ func (c *relayConn) outward(peer netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(addr, peer.Port())
 }
 
+// end closes the socket, at which the library ends the allocation.
+func (c *relayConn) end() error {
+	c.inbox.end()
+	return c.socket.Close()
+}
+
+// LocalAddr is the address that the socket is bound to.
+func (c *relayConn) LocalAddr() net.Addr { return c.socket.LocalAddr() }
+
+// The library asks for no deadlines.
+
+func (c *relayConn) SetDeadline(time.Time) error      { return errors.ErrUnsupported }
+func (c *relayConn) SetReadDeadline(time.Time) error  { return errors.ErrUnsupported }
+func (c *relayConn) SetWriteDeadline(time.Time) error { return errors.ErrUnsupported }
+
 // Close is called by the library when the allocation ends. It is no longer
 // counted then, and its port is free.
 func (c *relayConn) Close() error {
 	c.once.Do(func() {
 		c.forgotten.Store(true)
-		c.UDPConn.Close()
+		_ = c.end() // fails if the socket is closed already
 		c.of.table.remove(c.allocation)
 		c.of.ports.release(c.allocation.port)
 	})

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"switchboard/relay/internal/datagram"
 )
 
 // Deps is what a relay is given beside its settings.
@@ -106,7 +104,7 @@ func (s *Server) build(at addresses) {
 	s.generator = &generator{
 		addresses: at, ports: free, table: s.table, policy: s.policy, metrics: s.metrics, flows: s.flows,
 		bandwidth: c.Bandwidth, all: newMeters(c.Bandwidth.Relay),
-		how: c.how(), pool: datagram.NewPool(relayBatch, maxPayload),
+		how: c.how(),
 	}
 	s.guard = &guard{
 		keys: s.keys, table: s.table, policy: s.policy, addresses: at,

@@ -2,10 +2,13 @@ package datagram
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -13,25 +16,60 @@ import (
 
 const canBatch = true
 
-// system is what a socket has of this system.
+// system is what a socket has of this system. The runtime does not poll it.
 type system struct {
+	file      *os.File
+	raw       syscall.RawConn
 	segmented atomic.Bool // the kernel cuts buffers; unset for good when it turns out that it does not
-	step      func(fd uintptr) bool
+
+	// Of its loop.
+	loop    *Loop
+	id      uint32
+	handle  func(*Batch)
+	failed  func(error)
+	receive func(fd uintptr)
 }
 
-// open asks the kernel whether it cuts buffers (since 4.18), and to join what it can (since 5.0).
-func (s *Socket) open() {
-	s.system.step = s.receiveStep
-	if !s.batched {
-		return
+// open takes the socket of a connection, asks the kernel whether it cuts buffers (since
+// 4.18), and to join what it can (since 5.0).
+func (s *Socket) open(c *net.UDPConn) (err error) {
+	if s.system.file, err = c.File(); err != nil {
+		return err
 	}
-	s.raw.Control(func(fd uintptr) {
+	if s.system.raw, err = s.system.file.SyscallConn(); err != nil {
+		return err
+	}
+	return s.system.raw.Control(func(fd uintptr) {
 		_, err := unix.GetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT)
 		s.system.segmented.Store(err == nil)
 		if coalesces() {
 			unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_GRO, 1) // it did for another socket
 		}
 	})
+}
+
+func (s *Socket) send(b []byte, to netip.AddrPort) (err error) {
+	var a unix.Sockaddr
+	if s.six {
+		six := &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+		if scope, err := strconv.ParseUint(to.Addr().Zone(), 10, 32); err == nil {
+			six.ZoneId = uint32(scope)
+		}
+		a = six
+	} else {
+		a = &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().Unmap().As4()}
+	}
+	if closed := s.system.raw.Control(func(fd uintptr) { err = unix.Sendto(int(fd), b, unix.MSG_DONTWAIT, a) }); closed != nil {
+		return net.ErrClosed
+	}
+	return err
+}
+
+func (s *Socket) close() error {
+	if s.system.loop != nil {
+		s.system.loop.forget(s)
+	}
+	return s.system.file.Close()
 }
 
 // maxCoalesced is above what the kernel joins, in bytes.
@@ -163,43 +201,6 @@ func (b *Batch) split(slot int) {
 	}
 }
 
-func (s *Socket) receive() error {
-	s.failure = nil
-	if err := s.raw.Read(s.system.step); err != nil {
-		return err
-	}
-	return s.failure
-}
-
-// receiveStep receives and handles until there is nothing more, and returns false then,
-// to be called when there is. A batch that is not full has emptied the socket: what has
-// come since wakes this goroutine, so that it need not look again.
-func (s *Socket) receiveStep(fd uintptr) (done bool) {
-	for {
-		b := s.pool.Get()
-		more, err := b.fill(fd)
-		switch {
-		case err == unix.EAGAIN:
-			s.pool.Put(b)
-			return false
-		case err == unix.EINTR:
-			s.pool.Put(b)
-			continue
-		case err != nil:
-			s.pool.Put(b)
-			s.failure = err
-			return true
-		}
-		if s.handle(b) {
-			return true
-		}
-		s.pool.Put(b)
-		if !more {
-			return false
-		}
-	}
-}
-
 // Bounds of a buffer that the kernel cuts: udp(7), UDP_SEGMENT.
 const (
 	maxSegments  = 64
@@ -245,7 +246,7 @@ func (s *Sender) flush(through *Socket) int {
 		s.system.all = s.sendAll
 	}
 	s.system.through, s.system.lost = through, 0
-	through.raw.Control(s.system.all) // fails only when the socket is closed
+	through.system.raw.Control(s.system.all) // fails only when the socket is closed
 	return s.system.lost
 }
 

@@ -1,11 +1,13 @@
 // Package datagram receives and sends UDP datagrams, many with one system call where
 // the kernel can.
 //
-// On Linux a [Batch] is filled by recvmmsg, and a [Sender] sends with sendmmsg. What comes
-// from one address at once and is of one size, the kernel joins (UDP_GRO), and what goes
-// to one, it cuts (UDP_SEGMENT): either costs it little more than one datagram. Elsewhere,
-// and where [OneByOne] is asked for, each datagram takes a call. Nothing here allocates
-// memory once a socket and a batch are there, and nothing waits for a lock.
+// On Linux one goroutine, a [Loop], receives for many sockets. It fills a [Batch] by
+// recvmmsg, and a [Sender] sends with sendmmsg. What comes from one address at once and is
+// of one size, the kernel joins (UDP_GRO), and what goes to one, it cuts (UDP_SEGMENT):
+// either costs it little more than one datagram. When packets come so fast that each would
+// wake the loop, it lets them gather for a moment. Elsewhere, and where [OneByOne] is
+// asked for, each socket has a goroutine and each datagram takes a call. Nothing here
+// allocates memory for a datagram that is handled, and nothing waits for a lock.
 package datagram
 
 import (
@@ -13,7 +15,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"syscall"
 )
 
 // How says how datagrams are received and sent.
@@ -26,33 +27,33 @@ const (
 	OneByOne
 )
 
-// Socket is a UDP socket. One goroutine may receive; any number may send.
+// Socket is a UDP socket, for which a [Loop] receives. Any number of goroutines may send.
 type Socket struct {
 	// Static after New.
-	conn    *net.UDPConn
-	raw     syscall.RawConn
-	six     bool // its addresses are those of IPv6, IPv4 mapped to them
+	local   *net.UDPAddr
+	six     bool         // its addresses are those of IPv6, IPv4 mapped to them
+	conn    *net.UDPConn // nil if it is batched
 	batched bool
 
 	system system
-
-	// Owned by the goroutine that receives.
-	pool    *Pool
-	handle  func(*Batch) bool
-	failure error
 }
 
-// New returns a socket on a connection, which stays the caller's to close.
+// New returns a socket that takes over a connection.
 func New(c *net.UDPConn, how How) (*Socket, error) {
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return nil, err
+	s := &Socket{local: c.LocalAddr().(*net.UDPAddr), conn: c, batched: how == Auto && canBatch}
+	s.six = !s.local.AddrPort().Addr().Is4()
+	if !s.batched {
+		return s, nil
 	}
-	local := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
-	s := &Socket{conn: c, raw: raw, six: !local.Is4(), batched: how == Auto && canBatch}
-	s.open()
-	return s, nil
+	if err := s.open(c); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	s.conn = nil
+	return s, c.Close()
 }
+
+// LocalAddr is where the socket is.
+func (s *Socket) LocalAddr() *net.UDPAddr { return s.local }
 
 // Describe says how the socket does it, and why.
 func (s *Socket) Describe() string {
@@ -67,26 +68,21 @@ func (s *Socket) Describe() string {
 	return "in batches, that this kernel does not segment"
 }
 
-// Receive waits for datagrams and has handle look at them, time and again, until handle
-// returns true. The batch that it returned true for is then the caller's, who puts it
-// back into the pool; every other one is handle's until it returns. Receive returns the
-// error when the kernel has one instead, which is [net.ErrClosed] once the socket is closed.
-func (s *Socket) Receive(pool *Pool, handle func(*Batch) bool) error {
-	s.pool, s.handle = pool, handle
+// Send sends one datagram. It does not wait: what the kernel does not take now is an error.
+func (s *Socket) Send(b []byte, to netip.AddrPort) error {
 	if s.batched {
-		return s.receive()
+		return s.send(b, to)
 	}
-	for {
-		b := pool.Get()
-		if err := b.receiveOne(s.conn); err != nil {
-			pool.Put(b)
-			return err
-		}
-		if handle(b) {
-			return nil
-		}
-		pool.Put(b)
+	_, err := s.conn.WriteToUDPAddrPort(b, to)
+	return err
+}
+
+// Close closes the socket. Nothing of it is handled once what is being handled is done.
+func (s *Socket) Close() error {
+	if s.batched {
+		return s.close()
 	}
+	return s.conn.Close()
 }
 
 // Batch is room for datagrams that are received together. It belongs to one goroutine.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 )
@@ -26,22 +27,50 @@ func open(t testing.TB, how How, listen string) *Socket {
 	if err != nil {
 		t.Skipf("no socket on %s: %v", listen, err)
 	}
-	t.Cleanup(func() { c.Close() })
 	c.(*net.UDPConn).SetReadBuffer(4 << 20)
 	s, err := New(c.(*net.UDPConn), how)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { s.Close() })
 	return s
 }
 
 // reach is the address at which another socket of this machine reaches s.
 func (s *Socket) reach() netip.AddrPort {
-	a := s.conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	a := s.LocalAddr().AddrPort()
 	if a.Addr().IsUnspecified() {
 		return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), a.Port())
 	}
 	return a
+}
+
+// receive receives for a socket until handle returns true, and closes it.
+func receive(t testing.TB, s *Socket, how How, gather time.Duration, handle func(*Batch) bool) {
+	t.Helper()
+	l, err := NewLoop(NewPool(8, 1400), how, gather)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	stopped := false
+	if err := l.Add(s, func(b *Batch) {
+		if !stopped && handle(b) {
+			stopped = true
+			close(done)
+		}
+	}, func(err error) { t.Errorf("receive: %v", err) }); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Error("not all came")
+	}
+	s.Close()
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // What is sent arrives, whole and once, whatever its size and that of its neighbours.
@@ -72,9 +101,7 @@ func TestWhatIsSentArrives(t *testing.T) {
 		}
 		for which, s := range []*Socket{to, other} {
 			var got [][]byte
-			pool := NewPool(8, size)
-			s.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-			err := s.Receive(pool, func(b *Batch) bool {
+			receive(t, s, how, 0, func(b *Batch) bool {
 				for i := range b.Len() {
 					if !b.Whole(i) {
 						t.Errorf("datagram %d is not whole", len(got))
@@ -86,9 +113,6 @@ func TestWhatIsSentArrives(t *testing.T) {
 				}
 				return len(got) >= len(want[which])
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
 			if len(got) != len(want[which]) {
 				t.Fatalf("%d datagrams, want %d", len(got), len(want[which]))
 			}
@@ -104,23 +128,20 @@ func TestWhatIsSentArrives(t *testing.T) {
 func TestLongDatagramIsNotWhole(t *testing.T) {
 	every(t, func(t *testing.T, how How, listen string) {
 		from, to := open(t, how, listen), open(t, how, listen)
-		for _, size := range []int{100, 101, 5000} {
-			if _, err := from.conn.WriteToUDPAddrPort(make([]byte, size), to.reach()); err != nil {
+		for _, size := range []int{1400, 1401, 5000} {
+			if err := from.Send(make([]byte, size), to.reach()); err != nil {
 				t.Fatal(err)
 			}
 		}
 		var whole []bool
-		to.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-		if err := to.Receive(NewPool(8, 100), func(b *Batch) bool {
+		receive(t, to, how, 0, func(b *Batch) bool {
 			for i := range b.Len() {
 				whole = append(whole, b.Whole(i))
 			}
 			return len(whole) == 3
-		}); err != nil {
-			t.Fatal(err)
-		}
-		if !whole[0] || whole[1] || whole[2] {
-			t.Errorf("of 100, 101 and 5000 bytes, with room for 100: %v", whole)
+		})
+		if len(whole) != 3 || !whole[0] || whole[1] || whole[2] {
+			t.Errorf("of 1400, 1401 and 5000 bytes, with room for 1400: %v", whole)
 		}
 	})
 }
@@ -137,32 +158,61 @@ func TestWhatCannotBeSentIsCounted(t *testing.T) {
 			t.Errorf("%d lost, want 1", lost)
 		}
 		got := 0
-		to.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
-		if err := to.Receive(NewPool(8, 100), func(b *Batch) bool {
+		receive(t, to, how, 0, func(b *Batch) bool {
 			got += b.Len()
 			return got == 2
-		}); err != nil {
-			t.Errorf("%d of 2 arrived: %v", got, err)
-		}
+		})
 	})
 }
 
-func TestClosedWhileItWaits(t *testing.T) {
-	every(t, func(t *testing.T, how How, listen string) {
-		s, other := open(t, how, listen), open(t, how, listen)
-		ended := make(chan error, 1)
-		go func() { ended <- s.Receive(NewPool(8, 100), func(*Batch) bool { return false }) }()
-		time.AfterFunc(10*time.Millisecond, func() { s.conn.Close() })
-		select {
-		case err := <-ended:
-			if !errors.Is(err, net.ErrClosed) {
-				t.Errorf("ended with %v", err)
-			}
-		case <-time.After(10 * time.Second):
-			t.Fatal("waits on")
+// A loop that lets datagrams gather loses none, and serves sockets that come and go.
+func TestSocketsComeAndGo(t *testing.T) {
+	for _, how := range []How{Auto, OneByOne} {
+		const each = 20
+		l, err := NewLoop(NewPool(8, 1400), how, time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
 		}
+		from := open(t, how, "127.0.0.1:0")
+		var all sync.WaitGroup
+		for range 300 { // more than one chunk
+			s := open(t, how, "127.0.0.1:0")
+			got, done := 0, make(chan struct{})
+			if err := l.Add(s, func(b *Batch) {
+				if got += b.Len(); got == each {
+					close(done)
+				}
+			}, func(err error) { t.Errorf("receive: %v", err) }); err != nil {
+				t.Fatal(err)
+			}
+			all.Go(func() {
+				for range each {
+					if err := from.Send([]byte("hello"), s.reach()); err != nil {
+						t.Error(err)
+					}
+				}
+				select {
+				case <-done:
+				case <-time.After(10 * time.Second):
+					t.Error("not all came")
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+				s.Close() // does no harm
+			})
+		}
+		all.Wait()
 		b := NewPool(8, 100).Get()
-		b.Out.Add([]byte("too late"), s.Address(other.reach()))
-		b.Out.Flush(s) // does no harm
-	})
+		closed := open(t, how, "127.0.0.1:0")
+		closed.Close()
+		b.Out.Add([]byte("too late"), closed.Address(from.reach()))
+		b.Out.Flush(closed)
+		if err := closed.Send([]byte("too late"), from.reach()); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("through a closed socket: %v", err)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
