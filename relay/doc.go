@@ -20,6 +20,9 @@
 //     whatever way an address is written. It is asked for every permission, every
 //     channel and every packet.
 //   - table counts the allocations that exist, against quotas.
+//   - flows are the channels of clients over UDP. Their packets, which is to say nearly
+//     all, go from socket to socket without the library, in batches (internal/datagram);
+//     meters bound them. What else comes waits in an inbox until the library reads it.
 //   - generator opens relay sockets, on ports that nobody can predict.
 //
 // A [Registrar], which it is given, tells others where the relay is and what it has to
@@ -38,9 +41,12 @@
 //
 // # Goroutines
 //
-// [Server.Serve] owns all of them and returns when they have ended: one reads
-// the UDP listener, one accepts for each of TCP and TLS, one serves each
-// connection, and one reads each allocation's relay socket.
+// [Server.Serve] owns all of them and returns when they have ended. Each UDP listener has
+// a loop, which receives for it and for the relay sockets of its clients, and one for the
+// library, so that packets of calls do not wait for requests. One accepts for each of TCP
+// and TLS, one serves each connection, and one waits for what an allocation's peers send
+// outside channels. In the plain data path each socket has one that receives instead of
+// the loop.
 //
 // # What it leaves out
 //
