@@ -25,7 +25,7 @@ func (g *guard) authenticate(m *stun.Message, c client, now time.Time) (who iden
 	nonce, errNonce := m.Get(stun.AttrNonce)
 	if errUsername != nil || errRealm != nil || errNonce != nil {
 		g.metrics.credentials[credentialsMalformed].Inc()
-		return who, nil, g.stranger(m, c, stun.CodeBadRequest)
+		return who, nil, g.badRequest(m, c)
 	}
 	fresh := g.nonces.check(nonce, c, now)
 	if !fresh && !g.strangers.may(c.addr.Addr()) {
@@ -53,7 +53,10 @@ func (g *guard) authenticate(m *stun.Message, c client, now time.Time) (who iden
 
 // challenge answers with what a client needs to authenticate.
 func (g *guard) challenge(m *stun.Message, c client, code stun.ErrorCode, now time.Time) []byte {
-	return g.stranger(m, c, code, stun.NewNonce(g.nonces.make(c, now)), stun.NewRealm(g.realm))
+	if !g.strangers.may(c.addr.Addr()) {
+		return nil // before the work for an answer, which a flood would have the relay do
+	}
+	return g.toStranger(m, c, reply(m, stun.ClassErrorResponse, code, stun.NewNonce(g.nonces.make(c, now)), stun.NewRealm(g.realm)))
 }
 
 // overhead is what a packet over IPv4 and UDP has around it on Ethernet. Over
@@ -66,15 +69,16 @@ func small(answer, request []byte) bool {
 	return 10*(len(answer)+overhead) <= 19*(len(request)+overhead)
 }
 
-// stranger answers who has not shown credentials, as far as the limits for
-// strangers allow it; a request may be so short that no answer is short enough.
-func (g *guard) stranger(m *stun.Message, c client, code stun.ErrorCode, with ...stun.Setter) []byte {
+// badRequest answers a request that has only some of what credentials need.
+func (g *guard) badRequest(m *stun.Message, c client) []byte {
 	if !g.strangers.may(c.addr.Addr()) {
 		return nil
 	}
-	return g.toStranger(m, c, reply(m, stun.ClassErrorResponse, code, with...))
+	return g.toStranger(m, c, reply(m, stun.ClassErrorResponse, stun.CodeBadRequest))
 }
 
+// toStranger returns the answer to who has not shown credentials, when there is one
+// left for it; a request may be so short that no answer is short enough.
 func (g *guard) toStranger(m *stun.Message, c client, answer []byte) []byte {
 	if !small(answer, m.Raw) {
 		g.drop(dropUnauthenticated)
@@ -93,7 +97,7 @@ func (g *guard) binding(m *stun.Message, c client) []byte {
 		return nil
 	}
 	if unknown := notUnderstood(m); len(unknown) > 0 {
-		return g.stranger(m, c, stun.CodeUnknownAttribute, unknown)
+		return g.toStranger(m, c, reply(m, stun.ClassErrorResponse, stun.CodeUnknownAttribute, unknown))
 	}
 	at := stun.XORMappedAddress{IP: c.addr.Addr().AsSlice(), Port: int(c.addr.Port())}
 	return g.toStranger(m, c, reply(m, stun.ClassSuccessResponse, 0, &at, stun.Fingerprint))
@@ -105,8 +109,8 @@ func reply(m *stun.Message, class stun.MessageClass, code stun.ErrorCode, with .
 	if code != 0 {
 		setters = append(setters, &stun.ErrorCodeAttribute{Code: code})
 	}
-	answer, err := stun.Build(append(setters, with...)...)
-	if err != nil {
+	answer := stun.Message{Raw: make([]byte, 0, 128)}
+	if err := answer.Build(append(setters, with...)...); err != nil {
 		return nil // never: what is built here fits
 	}
 	return answer.Raw

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pion/stun/v4"
 )
 
 func TestLimiter(t *testing.T) {
@@ -70,4 +72,57 @@ func BenchmarkGuardChannelData(b *testing.B) {
 			b.Fatal("dropped")
 		}
 	}
+}
+
+// BenchmarkRefused reports what a stranger's request costs that is not answered, in a
+// flood from a million addresses, and one that is.
+func BenchmarkRefused(b *testing.B) {
+	allocate := stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest), stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{17, 0, 0, 0}}).Raw
+	forged := stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest), stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{17, 0, 0, 0}},
+		stun.NewUsername("1893456000:one:call:user"), stun.NewRealm("switchboard"), stun.NewNonce("aaaaaaaaaaaaaaaaaaaaaaaa"), stun.NewShortTermIntegrity("p")).Raw
+	for _, test := range []struct {
+		name  string
+		b     []byte
+		total int
+	}{{"bare", allocate, 1}, {"forged", forged, 1}, {"bare, answered", allocate, 10000000}} {
+		b.Run(test.name, func(b *testing.B) {
+			g := testGuard()
+			l := Default().Limits
+			l.UnauthenticatedTotalPerSecond = test.total
+			g.strangers = newStrangers(l, g.metrics)
+			b.ReportAllocs()
+			packet := make([]byte, len(test.b))
+			for i := uint32(0); b.Loop(); i++ {
+				copy(packet, test.b)
+				g.incoming(packet, client{addr: manySources(i), over: overUDP})
+			}
+		})
+	}
+}
+
+// BenchmarkLimiter reports what it costs to count a source, of a million.
+func BenchmarkLimiter(b *testing.B) {
+	for _, spread := range []string{"one goroutine", "all"} {
+		b.Run(spread, func(b *testing.B) {
+			l := newLimiter(50)
+			b.ReportAllocs()
+			if spread == "all" {
+				b.RunParallel(func(p *testing.PB) {
+					for i := uint32(0); p.Next(); i++ {
+						l.take(manySources(i).Addr())
+					}
+				})
+				return
+			}
+			for i := uint32(0); b.Loop(); i++ {
+				l.take(manySources(i).Addr())
+			}
+		})
+	}
+}
+
+// manySources returns one of a million addresses.
+func manySources(i uint32) netip.AddrPort {
+	i = i * 2654435761 % 1_000_000
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), 5000)
 }
