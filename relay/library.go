@@ -11,7 +11,8 @@ import (
 
 // libraryConfig returns what the TURN library is told for clients of one
 // transport. Only what it calls is ours; what it logs is not, because it has
-// addresses of clients and peers in it and comes for every packet.
+// addresses of clients and peers in it and comes for every packet. There is one of
+// the library for each transport, as each takes its own nonces alone.
 func (s *Server) libraryConfig(over transport) turn.ServerConfig {
 	return turn.ServerConfig{
 		Realm:         s.config.Realm,
