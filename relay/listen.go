@@ -139,25 +139,25 @@ func listenUDP(addr string, sockets int) (all []*net.UDPConn, err error) {
 	return all, nil
 }
 
-// open starts the TURN library, once for each listener, so that what it tells can be
+// open starts the TURN library, once for each transport, so that what it tells can be
 // told apart.
 func (s *Server) open(l *listeners) ([]*turn.Server, error) {
 	var fronts []*turn.Server
+	config := s.libraryConfig(overUDP)
 	for _, p := range l.udp {
-		config := s.libraryConfig(overUDP, p)
-		config.PacketConnConfigs = []turn.PacketConnConfig{{
-			PacketConn: p, RelayAddressGenerator: s.generator.on(p.loop), PermissionHandler: s.mayPermit(overUDP),
-		}}
-		front, err := turn.NewServer(config)
-		if err != nil {
-			return fronts, err
-		}
-		fronts = append(fronts, front)
+		config.PacketConnConfigs = append(config.PacketConnConfigs, turn.PacketConnConfig{
+			PacketConn: s.facing(p), RelayAddressGenerator: s.generator.of(p, p.loop), PermissionHandler: s.mayPermit(overUDP),
+		})
 	}
+	front, err := turn.NewServer(config)
+	if err != nil {
+		return nil, err
+	}
+	fronts = append(fronts, front)
 	for i, stream := range l.streams() {
-		config := s.libraryConfig(stream.over, nil)
+		config := s.libraryConfig(stream.over)
 		config.ListenerConfigs = []turn.ListenerConfig{{
-			Listener: stream, RelayAddressGenerator: s.generator.on(l.udp[i%len(l.udp)].loop), PermissionHandler: s.mayPermit(stream.over),
+			Listener: stream, RelayAddressGenerator: s.generator.of(nil, l.udp[i%len(l.udp)].loop), PermissionHandler: s.mayPermit(stream.over),
 		}}
 		front, err := turn.NewServer(config)
 		if err != nil {

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -78,3 +79,44 @@ var epoch = time.Now()
 
 // tick is the time on the clock of meters, in ns.
 func tick() int64 { return int64(time.Since(epoch)) }
+
+// userMeters are the meters of users who have allocations. It may be used by several
+// goroutines.
+type userMeters struct {
+	mbits int
+
+	mu  sync.Mutex // guards all
+	all map[string]*userMeter
+}
+
+type userMeter struct {
+	*meters
+	allocations int
+}
+
+func newUserMeters(mbits int) *userMeters {
+	return &userMeters{mbits: mbits, all: make(map[string]*userMeter)}
+}
+
+// enter returns the meters of a user who has one more allocation.
+func (u *userMeters) enter(user string) *meters {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	m := u.all[user]
+	if m == nil {
+		m = &userMeter{meters: newMeters(u.mbits)}
+		u.all[user] = m
+	}
+	m.allocations++
+	return m.meters
+}
+
+// leave is called when a user has one allocation less.
+func (u *userMeters) leave(user string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	m := u.all[user]
+	if m.allocations--; m.allocations == 0 {
+		delete(u.all, user)
+	}
+}

@@ -20,15 +20,17 @@ import (
 // [turn.RelayAddressGenerator].
 type generator struct {
 	addresses addresses
-	ports     *ports
 	table     *table
 	policy    *policy
 	metrics   *metrics
 	flows     *flows
-	bandwidth Bandwidth
+	bandwidth int // Mbit/s of an allocation
+	users     *userMeters
 	all       *meters // of the relay
 	how       datagram.How
-	loop      *datagram.Loop // that receives for relay sockets
+	// Those whose clients the allocations are for.
+	loop  *datagram.Loop // that receives for relay sockets
+	front *packetGuard   // nil where they are not clients over UDP
 }
 
 var (
@@ -37,11 +39,12 @@ var (
 	errNoFamily   = errors.New("no relay address of that family")
 )
 
-// on returns a generator whose sockets are received from by a loop.
-func (g *generator) on(l *datagram.Loop) *generator {
-	on := *g
-	on.loop = l
-	return &on
+// of returns a generator for clients of a listener, or of none, whose sockets are
+// received from by a loop.
+func (g *generator) of(front *packetGuard, l *datagram.Loop) *generator {
+	of := *g
+	of.front, of.loop = front, l
+	return &of
 }
 
 // Validate implements [turn.RelayAddressGenerator].
@@ -55,8 +58,13 @@ func (g *generator) AllocatePacketConn(c turn.AllocateListenerConfig) (net.Packe
 		g.metrics.refusals[refusedEvenPort].Inc()
 		return nil, nil, errNoOwner
 	}
-	conn, err := g.open(c.Network, parseIdentity(c.UserID))
+	owner, from, err := parseUserID(c.UserID)
 	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := g.open(c.Network, owner, from)
+	if err != nil {
+		g.table.cancel(from)
 		g.metrics.refusals[refusalOf(err)].Inc()
 		return nil, nil, err
 	}
@@ -67,6 +75,8 @@ func refusalOf(err error) refusal {
 	switch {
 	case errors.Is(err, errQuotaUser):
 		return refusedQuotaUser
+	case errors.Is(err, errQuotaCall):
+		return refusedQuotaCall
 	case errors.Is(err, errQuotaSource):
 		return refusedQuotaSource
 	case errors.Is(err, errQuotaTotal):
@@ -90,30 +100,35 @@ func (g *generator) AllocateConn(turn.AllocateConnConfig) (net.Conn, error) {
 	return nil, errNoTCPRelay
 }
 
-func (g *generator) open(network string, owner identity) (*relayConn, error) {
-	at := g.addresses.four
+func (g *generator) open(network string, owner identity, from client) (*relayConn, error) {
+	list := g.addresses.four
 	if network == "udp6" {
-		at = g.addresses.six
+		list = g.addresses.six
 	}
-	if !at.public.IsValid() {
+	if len(list) == 0 {
 		return nil, errNoFamily
 	}
-	socket, port, err := g.listen(network, at.bind)
+	at, ok := leastUsed(list)
+	if !ok {
+		return nil, errNoPort
+	}
+	socket, port, err := g.listen(network, at)
 	if err != nil {
 		return nil, err
 	}
-	c := &relayConn{inbox: newInbox(relayInbox), at: at, of: g, own: newMeters(g.bandwidth.PerAllocation), allocation: &allocation{
-		owner: owner, relay: netip.AddrPortFrom(at.public, port), port: port, opened: time.Now(),
+	c := &relayConn{inbox: newInbox(relayInbox), at: at, of: g, own: newMeters(g.bandwidth), allocation: &allocation{
+		owner: owner, client: from, relay: netip.AddrPortFrom(at.public, port), port: port, opened: time.Now(),
 	}}
 	if c.socket, err = datagram.New(socket, g.how); err != nil {
-		g.ports.release(port)
+		at.ports.release(port)
 		return nil, err
 	}
 	c.allocation.close, c.allocation.conn = c.end, c
 	if err := g.table.open(c.allocation); err != nil {
-		g.ports.release(port)
+		at.ports.release(port)
 		return nil, errors.Join(err, c.end())
 	}
+	c.user = g.users.enter(owner.user)
 	if err := g.loop.Add(c.socket, c.receive, c.failed); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -122,19 +137,19 @@ func (g *generator) open(network string, owner identity) (*relayConn, error) {
 
 // listen opens a socket on a random port. Other processes may have some of the
 // range.
-func (g *generator) listen(network string, bind netip.Addr) (*net.UDPConn, uint16, error) {
+func (g *generator) listen(network string, at relayAddress) (*net.UDPConn, uint16, error) {
 	const tries = 16
 	var errs []error
 	for range tries {
-		port, err := g.ports.take()
+		port, err := at.ports.take()
 		if err != nil {
 			return nil, 0, err
 		}
-		socket, err := new(net.ListenConfig).ListenPacket(context.Background(), network, netip.AddrPortFrom(bind, port).String())
+		socket, err := new(net.ListenConfig).ListenPacket(context.Background(), network, netip.AddrPortFrom(at.bind, port).String())
 		if err == nil {
 			return socket.(*net.UDPConn), port, nil
 		}
-		g.ports.release(port)
+		at.ports.release(port)
 		errs = append(errs, err)
 	}
 	return nil, 0, fmt.Errorf("%w: %w", errNoPort, errors.Join(errs...))
@@ -150,7 +165,7 @@ type relayConn struct {
 	at         relayAddress
 	of         *generator
 	allocation *allocation
-	own        *meters
+	own, user  *meters
 
 	flows     atomic.Pointer[[]*flow] // of its channels; changed by flows
 	once      sync.Once
@@ -178,10 +193,10 @@ func (c *relayConn) WriteTo(b []byte, to net.Addr) (int, error) {
 		c.of.metrics.denied[deniedOwn].Inc() // to itself, for ever
 		return len(b), nil
 	}
-	if !c.carries(b, c.own.up, c.allocation.user.up, c.of.all.up, tick()) {
+	if !c.carries(b, c.own.up, c.user.up, c.of.all.up, tick()) {
 		return len(b), nil
 	}
-	if err := c.socket.Send(b, c.inward(peer)); err != nil {
+	if err := c.socket.Send(b, c.of.addresses.inward(peer)); err != nil {
 		if errors.Is(err, net.ErrClosed) {
 			return 0, err
 		}
@@ -198,7 +213,7 @@ func (c *relayConn) mayGoUp(f *flow, b []byte, now int64) bool {
 		c.of.metrics.denied[d].Inc()
 		return false
 	}
-	return c.carries(b, c.own.up, c.allocation.user.up, c.of.all.up, now)
+	return c.carries(b, c.own.up, c.user.up, c.of.all.up, now)
 }
 
 // carries reports whether a packet is within the bandwidth, and notes that it comes.
@@ -223,7 +238,7 @@ func (c *relayConn) ReadFrom(b []byte) (int, net.Addr, error) {
 		}
 		return 0, nil, net.ErrClosed
 	}
-	return copy(b, m.data), net.UDPAddrFromAddrPort(c.outward(m.from)), nil
+	return copy(b, m.data), net.UDPAddrFromAddrPort(c.of.addresses.outward(m.from)), nil
 }
 
 func (c *relayConn) failed(error) { c.of.metrics.drops[dropReceive].Inc() }
@@ -239,7 +254,7 @@ func (c *relayConn) receive(b *datagram.Batch) {
 			c.of.metrics.drops[dropTruncated].Inc()
 			continue
 		}
-		if !c.carries(data, c.own.down, c.allocation.user.down, c.of.all.down, now) {
+		if !c.carries(data, c.own.down, c.user.down, c.of.all.down, now) {
 			continue
 		}
 		from := b.From(i)
@@ -267,24 +282,6 @@ func (c *relayConn) sent(packets, bytes, lost int) {
 	}
 }
 
-// inward turns the address that peers see of another relay socket of ours into
-// the one that it is bound to, and outward turns it back: behind a cloud's NAT
-// the relay could not reach itself otherwise, when both sides of a call are on it.
-func (c *relayConn) inward(peer netip.AddrPort) netip.AddrPort {
-	if peer.Addr() == c.at.public {
-		return netip.AddrPortFrom(c.at.bind, peer.Port())
-	}
-	return peer
-}
-
-func (c *relayConn) outward(peer netip.AddrPort) netip.AddrPort {
-	addr := peer.Addr().Unmap()
-	if addr == c.at.bind && c.of.ports.inUse(peer.Port()) {
-		addr = c.at.public
-	}
-	return netip.AddrPortFrom(addr, peer.Port())
-}
-
 // end closes the socket, at which the library ends the allocation.
 func (c *relayConn) end() error {
 	c.inbox.end()
@@ -307,7 +304,8 @@ func (c *relayConn) Close() error {
 		c.forgotten.Store(true)
 		_ = c.end() // fails if the socket is closed already
 		c.of.table.remove(c.allocation)
-		c.of.ports.release(c.allocation.port)
+		c.of.users.leave(c.allocation.owner.user)
+		c.at.ports.release(c.allocation.port)
 	})
 	return nil
 }
