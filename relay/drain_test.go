@@ -56,15 +56,16 @@ func TestDrainIsUndone(t *testing.T) {
 // A relay that is back in service ends nothing for want of media; one that drains
 // again counts from then on.
 func TestResumeEndsNothing(t *testing.T) {
+	t.Parallel()
 	s := start(t, nil)
-	const unused = 200 * time.Millisecond
+	const unused = 500 * time.Millisecond
 	relay.SetUnusedFor(s.Server, unused)
 	peer := echo(t)
 	_, conn := s.allocate(t, "udp", mint(t, "call", "alice", time.Now()))
 	s.Drain()
 	exchange(t, conn, peer, "\x80media, noted while it drains")
 	s.Resume()
-	time.Sleep(10 * unused)
+	time.Sleep(6 * unused) // longer than for what has carried none
 	if s.Allocations() != 1 || s.count(t, "unused_total", "") != 0 {
 		t.Fatal("ended by a relay that does not drain")
 	}

@@ -112,8 +112,9 @@ func TestPermissionsTogether(t *testing.T) {
 // Nothing keeps an allocation whose credentials have expired for longer than a call may
 // last: it is not refreshed, and ends by itself.
 func TestAllocationEndsWithItsCall(t *testing.T) {
+	t.Parallel()
 	s := start(t, func(c *relay.Config) { c.MaxCall = time.Minute })
-	began := time.Now().Add(-2*time.Hour - time.Minute + 3*time.Second)
+	began := time.Now().Add(-2*time.Hour - time.Minute + 4*time.Second)
 	minted := func(at time.Time, life time.Duration) (c credentials) {
 		t.Helper()
 		m, err := relay.NewMinter([]relay.Secret{secretOne}, life)
@@ -123,9 +124,9 @@ func TestAllocationEndsWithItsCall(t *testing.T) {
 		c.username, c.password, _ = m.Mint("call", "alice", began, at)
 		return c
 	}
-	old := minted(began, 2*time.Hour) // its call must be over in 3 s
+	old := minted(began, 2*time.Hour) // its call must be over in 4 s
 	r := s.raw(t, "udp", minted(time.Now(), time.Hour)).greet(t)
-	short := attribute{stun.AttrLifetime, []byte{0, 0, 0, 5}}
+	short := attribute{stun.AttrLifetime, []byte{0, 0, 0, 8}}
 	if got := r.do(t, stun.MethodAllocate, udpRelay, short); got != 0 {
 		t.Fatalf("allocate: %d", got)
 	}
@@ -168,6 +169,9 @@ func TestSeveralAddresses(t *testing.T) {
 			for i := range 4 {
 				client, conn := s.allocate(t, everyTransport[i%3], mint(t, "call", "alice", time.Now()))
 				seen[conn.LocalAddr().String()] = true
+				if i == 1 && sameHost(conn, conns[0]) {
+					t.Errorf("both at %v, and the other is empty", conn.LocalAddr())
+				}
 				conns = append(conns, conn)
 				for _, a := range []string{"127.0.0.2", "127.0.0.3"} {
 					if err := client.CreatePermission(&net.UDPAddr{IP: net.ParseIP(a), Port: 20410}); err != nil {
@@ -198,6 +202,10 @@ func TestSeveralAddresses(t *testing.T) {
 			}
 		})
 	}
+}
+
+func sameHost(a, b net.PacketConn) bool {
+	return a.LocalAddr().(*net.UDPAddr).IP.Equal(b.LocalAddr().(*net.UDPAddr).IP)
 }
 
 // Without a port the relay is full, though its quota is not reached.
