@@ -74,6 +74,8 @@ func (l *libraryNonce) ReadFrom(b []byte) (int, net.Addr, error) {
 	select {
 	case <-l.ask:
 	case <-l.closed:
+	}
+	if l.ended() {
 		return 0, nil, net.ErrClosed
 	}
 	m, err := stun.Build(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest))
@@ -94,6 +96,15 @@ func (l *libraryNonce) WriteTo(b []byte, _ net.Addr) (int, error) {
 		}
 	}
 	return len(b), nil
+}
+
+func (l *libraryNonce) ended() bool {
+	select {
+	case <-l.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 // Close ends ReadFrom. Further calls do nothing.
