@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"regexp"
@@ -33,7 +34,7 @@ func tool(t *testing.T, name string) string {
 func TestCoturnsClient(t *testing.T) {
 	t.Parallel()
 	client, echo := tool(t, "turnutils_uclient"), coturnsPeer(t)
-	s := start(t, func(c *relay.Config) { c.Quotas.AllocationsPerUser = 1000 }) // it ends without ending its allocations
+	s := start(t, func(c *relay.Config) { c.Quotas.AllocationsPerUser, c.Quotas.AllocationsPerCall = 1000, 1000 }) // it ends without ending its allocations
 	as := mint(t, "call", "alice", time.Now())
 	for _, test := range []struct {
 		name, over string
@@ -67,6 +68,38 @@ func TestCoturnsClient(t *testing.T) {
 				t.Errorf("%d sent, %d received\n%s", sent, received, out)
 			}
 		})
+	}
+}
+
+// Another project's client goes where a relay that drains sends it.
+func TestCoturnsClientIsSentElsewhere(t *testing.T) {
+	t.Parallel()
+	client, echo := tool(t, "turnutils_uclient"), coturnsPeer(t)
+	other := start(t, func(c *relay.Config) { c.Quotas.AllocationsPerUser, c.Quotas.AllocationsPerCall = 1000, 1000 })
+	s := start(t, func(c *relay.Config) {
+		c.AlternateServers = []netip.AddrPort{netip.MustParseAddrPort(other.address("udp"))}
+	})
+	s.Drain()
+	as := mint(t, "call", "alice", time.Now())
+	_, port, err := net.SplitHostPort(s.address("udp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, echoPort, err := net.SplitHostPort(echo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, flags := range [][]string{nil, {"-t"}} {
+		before := other.count(t, "allocations_total", "")
+		out := run(t, client, append([]string{
+			"-u", as.username, "-w", as.password, "-p", port, "-e", "127.0.0.1", "-r", echoPort, "-c", "-X", "-m", "1", "-n", "10", "-l", "170",
+		}, append(flags, "127.0.0.1")...))
+		if sent, received := total(t, out, "tot_send_msgs"), total(t, out, "tot_recv_msgs"); sent < 10 || received != sent {
+			t.Errorf("%q: %d sent, %d received\n%s", flags, sent, received, out)
+		}
+		if other.count(t, "allocations_total", "") == before || s.count(t, "redirects_total", "") == 0 {
+			t.Errorf("%q: it has not gone there\n%s", flags, out)
+		}
 	}
 }
 

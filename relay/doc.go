@@ -7,23 +7,33 @@
 //
 // # Parts
 //
-// The TURN library (pion/turn) parses messages, authenticates them, and keeps
-// allocations, permissions and channels. Everything around it is here, put in
-// where the library lets its users do so:
+// The TURN library (pion/turn) keeps allocations, permissions and channels, and
+// relays what comes in indications and channels. Everything around it is here, put
+// in where the library lets its users do so:
 //
 //   - guard sees every message before the library and every answer after it. It
-//     drops what is no message, refuses what the library would leave without an
-//     answer, and lets each source have only so many answers without
-//     authentication. The library's listeners would not survive errors of the
-//     kernel; those of the guard do.
+//     drops what is no message, checks credentials by the long-term credential
+//     mechanism (RFC 8489 section 9.2.4), refuses what the library would leave
+//     without an answer, and answers STUN. Requests that it lets through it signs
+//     anew, with a nonce of the library's, which checks them again. The library's
+//     listeners would not survive errors of the kernel; those of the guard do.
+//   - nonces makes and checks nonces, which are bound to a client and good at all
+//     relays that have the same secrets.
+//   - strangers lets each source, and all together, have only so many answers
+//     without authentication.
 //   - policy says whom packets are relayed to: public unicast addresses, in
 //     whatever way an address is written. It is asked for every permission, every
 //     channel and every packet.
-//   - table counts the allocations that exist, against quotas.
-//   - generator opens relay sockets, on ports that nobody can predict.
+//   - table counts the allocations that exist or are about to, against quotas.
+//   - generator opens relay sockets, at the address that has most room, on ports
+//     that nobody can predict.
+//   - flows are the channels of clients over UDP. Their packets, which is to say nearly
+//     all, go from socket to socket without the library, in batches (internal/datagram);
+//     meters bound them. What else comes waits in an inbox until the library reads it.
 //
 // A [Registrar], which it is given, tells others where the relay is and what it has to
-// do. While it drains, allocations without media are ended, so that it comes to an end.
+// do. While it drains, allocations without media are ended, so that it comes to an end;
+// new ones are sent to other relays, where there are.
 //
 // # What it promises
 //
@@ -38,9 +48,12 @@
 //
 // # Goroutines
 //
-// [Server.Serve] owns all of them and returns when they have ended: one reads
-// the UDP listener, one accepts for each of TCP and TLS, one serves each
-// connection, and one reads each allocation's relay socket.
+// [Server.Serve] owns all of them and returns when they have ended. Each UDP listener has
+// a loop, which receives for it and for the relay sockets of its clients, and one for the
+// library, so that packets of calls do not wait for requests. One accepts for each of TCP
+// and TLS, one serves each connection, one waits for what an allocation's peers send
+// outside channels, one waits to be drained, and one for each transport asks the library
+// for nonces. In the plain data path each socket has one that receives instead of the loop.
 //
 // # What it leaves out
 //

@@ -6,48 +6,26 @@ import (
 	"time"
 
 	"github.com/pion/logging"
-	"github.com/pion/stun/v4"
 	"github.com/pion/turn/v5"
 )
 
 // libraryConfig returns what the TURN library is told for clients of one
 // transport. Only what it calls is ours; what it logs is not, because it has
-// addresses of clients and peers in it and comes for every packet.
+// addresses of clients and peers in it and comes for every packet. There is one of
+// the library for each transport, as each takes its own nonces alone.
 func (s *Server) libraryConfig(over transport) turn.ServerConfig {
 	return turn.ServerConfig{
 		Realm:         s.config.Realm,
 		LoggerFactory: silence{},
-		AuthHandler:   s.authenticate,
+		AuthHandler:   s.credentials(over),
 		QuotaHandler:  s.hasRoom,
 		EventHandler:  s.events(over),
 		InboundMTU:    maxMessage + 1,
 		// Who does not ask for a family gets that of its own address, as browsers
 		// expect, where the relay has it.
-		StrictAddressFamily: !s.generator.addresses.six.public.IsValid(),
+		StrictAddressFamily: len(s.generator.addresses.six) == 0,
+		PacketConnConfigs:   []turn.PacketConnConfig{{PacketConn: s.guard.library[over]}},
 	}
-}
-
-// authenticate returns the key that a request must be authenticated with.
-func (s *Server) authenticate(r *turn.RequestAttributes) (userID string, key []byte, ok bool) {
-	who, key, err := s.keys.key(r.Username, r.Realm, r.Method == stun.MethodAllocate, time.Now())
-	if err != nil {
-		s.metrics.credentials[verdictOf(err)].Inc()
-		return "", nil, false
-	}
-	return who.String(), key, true
-}
-
-// hasRoom answers 486 (Allocation Quota Reached) when it returns false.
-func (s *Server) hasRoom(userID, _ string, from net.Addr) bool {
-	c, ok := clientOf(from, "")
-	if !ok {
-		return false
-	}
-	err := s.table.room(parseIdentity(userID), c.addr.Addr())
-	if err != nil {
-		s.metrics.refusals[refusalOf(err)].Inc()
-	}
-	return err == nil
 }
 
 // mayPermit judges permissions of clients of one transport.
@@ -64,7 +42,7 @@ func (s *Server) mayPermit(over transport) turn.PermissionHandler {
 			s.metrics.refusals[refusedPeer].Inc()
 			return false
 		}
-		if a := s.table.of(c); a == nil || !s.table.mayPermit(a, peer) {
+		if a := s.table.of(c); a == nil || !s.table.mayPermit(a, peer, time.Now()) {
 			s.metrics.refusals[refusedPermissions].Inc()
 			return false
 		}
@@ -72,8 +50,8 @@ func (s *Server) mayPermit(over transport) turn.PermissionHandler {
 	}
 }
 
-// events keeps the table of allocations. The library calls some of these under
-// its locks.
+// events keeps the table of allocations, and the flows of clients over UDP. The library
+// calls some of these under its locks.
 func (s *Server) events(over transport) turn.EventHandler {
 	permission := func(has bool) func(src, _ net.Addr, _, _, _ string, _ net.Addr, peer net.IP) {
 		return func(src, _ net.Addr, _, _, _ string, _ net.Addr, peer net.IP) {
@@ -83,22 +61,20 @@ func (s *Server) events(over transport) turn.EventHandler {
 			}
 		}
 	}
-	channel := func(has bool) func(src, _ net.Addr, _, _, _ string, _, _ net.Addr, number uint16) {
-		return func(src, _ net.Addr, _, _, _ string, _, _ net.Addr, number uint16) {
-			if c, ok := clientOf(src, over); ok {
-				s.table.setChannel(c, number, has)
+	channel := func(has bool) func(src, _ net.Addr, _, _, _ string, relay, peer net.Addr, number uint16) {
+		return func(src, _ net.Addr, _, _, _ string, relay, peer net.Addr, number uint16) {
+			c, ok := clientOf(src, over)
+			if !ok {
+				return
+			}
+			s.table.setChannel(c, number, has)
+			if over == overUDP {
+				s.setFlow(c, relay, peer, number, has)
 			}
 		}
 	}
 	return turn.EventHandler{
-		OnAuth: func(_, _ net.Addr, _, _, _, _ string, ok bool) {
-			if ok {
-				s.metrics.credentials[credentialsOK].Inc()
-			} else {
-				s.metrics.credentials[credentialsPassword].Inc()
-			}
-		},
-		OnAllocationCreated: func(src, _ net.Addr, _, _, _ string, relay net.Addr, _ int) { s.allocated(src, relay, over) },
+		OnAllocationCreated: func(_, _ net.Addr, _, _, _ string, relay net.Addr, _ int) { s.allocated(relay) },
 		OnAllocationDeleted: func(_, _ net.Addr, _, _, _ string) { s.table.finished() },
 		OnPermissionCreated: permission(true),
 		OnPermissionDeleted: permission(false),
@@ -107,14 +83,24 @@ func (s *Server) events(over transport) turn.EventHandler {
 	}
 }
 
-func (s *Server) allocated(src, relay net.Addr, over transport) {
-	c, _ := clientOf(src, over)
-	at, _ := clientOf(relay, over)
-	a, ok := s.table.announce(at.addr, c)
-	if !ok {
-		s.metrics.refusals[refusedQuotaSource].Inc()
-		a.close()
+// setFlow has packets of a channel relayed without the library, or no longer so.
+func (s *Server) setFlow(c client, relay, peer net.Addr, number uint16, has bool) {
+	at, _ := clientOf(relay, c.over)
+	to, ok := clientOf(peer, c.over)
+	a := s.table.at(at.addr)
+	if !has || !ok || a == nil || a.conn.of.front == nil {
+		s.flows.remove(c.addr, number, at.addr)
+		return
 	}
+	f := &flow{client: c.addr, channel: number, peer: to.addr, at: s.guard.addresses.inward(to.addr), relay: a.conn, front: a.conn.of.front}
+	f.apart = f.peer == a.relay || f.client.Addr().Zone() != "" || f.peer.Addr().Zone() != ""
+	f.toPeer, f.toClient = a.conn.socket.Address(f.at), f.front.socket.Address(f.client)
+	s.flows.install(f)
+}
+
+func (s *Server) allocated(relay net.Addr) {
+	at, _ := clientOf(relay, "")
+	s.table.announce(at.addr)
 }
 
 // clientOf turns an address of the library's into a client.

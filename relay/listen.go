@@ -13,7 +13,7 @@ import (
 
 // listeners are the sockets that clients reach.
 type listeners struct {
-	udp *packetGuard
+	udp []*packetGuard // all on one port
 	tcp *streamListener
 	tls *streamListener // nil without a certificate
 }
@@ -29,7 +29,7 @@ func (l *listeners) streams() []*streamListener {
 }
 
 func (l *listeners) addrs() Addrs {
-	a := Addrs{UDP: l.udp.LocalAddr(), TCP: l.tcp.Addr()}
+	a := Addrs{UDP: l.udp[0].LocalAddr(), TCP: l.tcp.Addr()}
 	if l.tls != nil {
 		a.TLS = l.tls.Addr()
 	}
@@ -38,7 +38,10 @@ func (l *listeners) addrs() Addrs {
 
 // close closes all of them, so that nothing new comes.
 func (l *listeners) close() error {
-	err := l.udp.Close()
+	var err error
+	for _, p := range l.udp {
+		err = errors.Join(err, p.Close())
+	}
 	for _, s := range l.streams() {
 		err = errors.Join(err, s.Close())
 		s.accepting.Wait()
@@ -46,22 +49,41 @@ func (l *listeners) close() error {
 	return err
 }
 
+// end ends what receives for the listeners, and for relay sockets, when all are closed.
+func (l *listeners) end() (err error) {
+	for _, p := range l.udp {
+		err = errors.Join(err, p.loop.Close())
+	}
+	return err
+}
+
 // listen opens the listeners.
 func (s *Server) listen() (*listeners, error) {
-	udp, tcp, err := listenBoth(s.config.Listen)
+	udp, tcp, err := listenBoth(s.config.Listen, s.config.listeners())
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	l := &listeners{udp: newPacketGuard(udp, s.guard), tcp: newStreamListener(tcp, overTCP, nil, s.guard, s.connections)}
+	l := &listeners{tcp: newStreamListener(tcp, overTCP, nil, s.guard, s.connections)}
+	for _, conn := range udp {
+		front, failed := newPacketGuard(conn, s.guard, s.flows, s.config.how())
+		if failed != nil {
+			err = errors.Join(err, failed)
+			continue
+		}
+		l.udp = append(l.udp, front)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen: %w", err), l.close(), l.end())
+	}
 	if s.tls != nil {
 		ln, err := net.Listen("tcp", s.config.TLS.Listen)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("tls.listen: %w", err), l.close())
+			return nil, errors.Join(fmt.Errorf("tls.listen: %w", err), l.close(), l.end())
 		}
 		l.tls = newStreamListener(ln, overTLS, s.tls, s.guard, s.connections)
 	}
 	var services []uint16
-	services = append(services, uint16(l.udp.LocalAddr().(*net.UDPAddr).Port))
+	services = append(services, uint16(l.udp[0].LocalAddr().(*net.UDPAddr).Port))
 	for _, stream := range l.streams() {
 		services = append(services, uint16(stream.Addr().(*net.TCPAddr).Port))
 	}
@@ -69,9 +91,9 @@ func (s *Server) listen() (*listeners, error) {
 	return l, nil
 }
 
-// listenBoth listens on one port for UDP and for TCP. When the kernel is to
-// choose it, the port that is free for one may not be for the other.
-func listenBoth(addr string) (*net.UDPConn, net.Listener, error) {
+// listenBoth listens on one port for TCP and for UDP, with so many sockets. When the
+// kernel is to choose it, the port that is free for one may not be for the other.
+func listenBoth(addr string, sockets int) ([]*net.UDPConn, net.Listener, error) {
 	tries := 1
 	host, port, err := net.SplitHostPort(addr)
 	if err == nil && port == "0" {
@@ -83,32 +105,59 @@ func listenBoth(addr string) (*net.UDPConn, net.Listener, error) {
 			return nil, nil, err
 		}
 		same := net.JoinHostPort(host, strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
-		var udp net.PacketConn
-		if udp, err = net.ListenPacket("udp", same); err == nil {
-			return udp.(*net.UDPConn), ln, nil
+		var udp []*net.UDPConn
+		if udp, err = listenUDP(same, sockets); err == nil {
+			return udp, ln, nil
 		}
 		ln.Close()
 	}
 	return nil, nil, err
 }
 
-// open starts the TURN library, once for each transport, so that what it tells
-// can be told apart.
+// listenUDP opens so many sockets on one port, which no other process has.
+func listenUDP(addr string, sockets int) (all []*net.UDPConn, err error) {
+	alone, err := net.ListenPacket("udp", addr)
+	if err != nil || sockets == 1 {
+		if err == nil {
+			all = append(all, alone.(*net.UDPConn))
+		}
+		return all, err
+	}
+	if err := alone.Close(); err != nil { // sockets share a port only if the first one does
+		return nil, err
+	}
+	for range sockets {
+		conn, err := (&net.ListenConfig{Control: share}).ListenPacket(context.Background(), "udp", addr)
+		if err != nil {
+			for _, c := range all {
+				c.Close()
+			}
+			return nil, err
+		}
+		all = append(all, conn.(*net.UDPConn))
+	}
+	return all, nil
+}
+
+// open starts the TURN library, once for each transport, so that what it tells can be
+// told apart.
 func (s *Server) open(l *listeners) ([]*turn.Server, error) {
 	var fronts []*turn.Server
 	config := s.libraryConfig(overUDP)
-	config.PacketConnConfigs = []turn.PacketConnConfig{{
-		PacketConn: l.udp, RelayAddressGenerator: s.generator, PermissionHandler: s.mayPermit(overUDP),
-	}}
+	for _, p := range l.udp {
+		config.PacketConnConfigs = append(config.PacketConnConfigs, turn.PacketConnConfig{
+			PacketConn: s.facing(p), RelayAddressGenerator: s.generator.of(p, p.loop), PermissionHandler: s.mayPermit(overUDP),
+		})
+	}
 	front, err := turn.NewServer(config)
 	if err != nil {
 		return nil, err
 	}
 	fronts = append(fronts, front)
-	for _, stream := range l.streams() {
+	for i, stream := range l.streams() {
 		config := s.libraryConfig(stream.over)
 		config.ListenerConfigs = []turn.ListenerConfig{{
-			Listener: stream, RelayAddressGenerator: s.generator, PermissionHandler: s.mayPermit(stream.over),
+			Listener: stream, RelayAddressGenerator: s.generator.of(nil, l.udp[i%len(l.udp)].loop), PermissionHandler: s.mayPermit(stream.over),
 		}}
 		front, err := turn.NewServer(config)
 		if err != nil {
@@ -140,5 +189,5 @@ func (s *Server) close(l *listeners, fronts []*turn.Server) error {
 	if left := s.table.wait(ctx); left != nil {
 		err = errors.Join(err, fmt.Errorf("allocations that do not end: %w", left))
 	}
-	return err
+	return errors.Join(err, l.end())
 }

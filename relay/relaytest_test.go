@@ -47,6 +47,7 @@ func start(t testing.TB, change func(*relay.Config), to ...relay.Registrar) *ser
 	c.Listen, c.TLS.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	c.TLS.CertFile, c.TLS.KeyFile = writeCertificate(t, t.TempDir(), "first")
 	c.Secrets = []relay.Secret{secretOne, secretTwo}
+	c.Limits.AllocationsPerUserPerSecond = 1000 // tests are faster than people
 	if change != nil {
 		change(&c)
 	}
@@ -225,7 +226,12 @@ func (s *server) allocate(t testing.TB, over string, as credentials) (*turn.Clie
 // echo is a peer that sends back what it receives.
 func echo(t testing.TB) net.Addr {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	return echoAt(t, "127.0.0.1:0")
+}
+
+func echoAt(t testing.TB, at string) net.Addr {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", at)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,7 @@ type Server struct {
 	log         *slog.Logger
 	metrics     *metrics
 	table       *table
+	flows       *flows
 	policy      *policy
 	keys        *keyring
 	guard       *guard
@@ -54,9 +56,16 @@ type Server struct {
 	changed     chan struct{} // holds one if the registrar has something to tell
 	unusedFor   time.Duration
 
-	served atomic.Bool
-	ended  atomic.Bool
-	addrs  atomic.Pointer[Addrs]
+	served     atomic.Bool
+	ended      atomic.Bool
+	drainBegan atomic.Int64  // when it last began to drain, in ns since 1970
+	drained    chan struct{} // holds one when it has begun to
+
+	drainMu sync.Mutex
+	// Guarded by drainMu.
+	shutdown bool // it drains for good
+
+	addrs atomic.Pointer[Addrs]
 }
 
 // New returns a relay that [Server.Serve] will run. It reads the certificate
@@ -77,7 +86,7 @@ func New(c Config, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, log: d.Log, metrics: newMetrics(), started: make(chan struct{}), registrar: d.Registrar, changed: make(chan struct{}, 1), unusedFor: unusedFor}
+	s := &Server{config: c, log: d.Log, metrics: newMetrics(), started: make(chan struct{}), registrar: d.Registrar, changed: make(chan struct{}, 1), drained: make(chan struct{}, 1), unusedFor: unusedFor}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -94,15 +103,24 @@ func New(c Config, d Deps) (*Server, error) {
 }
 
 func (s *Server) build(at addresses) {
-	c, free := s.config, newPorts(s.config.Ports)
-	s.table = newTable(c.Quotas, s.metrics)
-	s.policy = newPolicy(c, at.all(), free.inUse)
+	c := s.config
+	s.table = newTable(c.Quotas, c.Limits, s.metrics)
+	s.flows = newFlows(s.metrics.flows)
+	s.policy = newPolicy(c, at.all(), at.inUse)
 	s.keys = &keyring{realm: c.Realm, secrets: c.Secrets, maxCall: c.MaxCall}
 	s.connections = newConnections(c.Limits, s.metrics)
-	s.generator = &generator{addresses: at, ports: free, table: s.table, policy: s.policy, metrics: s.metrics}
+	s.generator = &generator{
+		addresses: at, table: s.table, policy: s.policy, metrics: s.metrics, flows: s.flows,
+		bandwidth: c.Bandwidth.PerAllocation, users: newUserMeters(c.Bandwidth.PerUser), all: newMeters(c.Bandwidth.Relay),
+		how: c.how(),
+	}
 	s.guard = &guard{
-		keys: s.keys, table: s.table, policy: s.policy, addresses: at,
-		answers: newLimiter(c.Limits.UnauthenticatedPerSecond), metrics: s.metrics,
+		realm: c.Realm, keys: s.keys, nonces: newNonces(c.Secrets), library: make(map[transport]*libraryNonce),
+		table: s.table, policy: s.policy, addresses: at, alternates: newAlternates(c.AlternateServers),
+		strangers: newStrangers(c.Limits, s.metrics), metrics: s.metrics,
+	}
+	for _, over := range transports {
+		s.guard.library[over] = newLibraryNonce()
 	}
 }
 
@@ -123,7 +141,10 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	s.announce(l)
 	out := s.register(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { s.watchUnused(ctx) })
 	s.watchAddresses(ctx)
+	watching.Wait()
 	s.ended.Store(true)
 	<-out // nobody is sent here any more
 	return s.close(l, fronts)
@@ -135,20 +156,14 @@ func (s *Server) announce(l *listeners) {
 	}
 	addrs := l.addrs()
 	s.addrs.Store(&addrs)
-	at := s.generator.addresses
-	s.log.Info("relay serves", "udp", addrs.UDP, "tcp", addrs.TCP, "tls", addrs.TLS,
-		"public", valid(at.four.public, at.six.public), "bound", valid(at.four.bind, at.six.bind),
-		"ports", fmt.Sprintf("%d-%d", s.config.Ports.Min, s.config.Ports.Max))
-	close(s.started)
-}
-
-func valid(addrs ...netip.Addr) (out []netip.Addr) {
-	for _, a := range addrs {
-		if a.IsValid() {
-			out = append(out, a)
-		}
+	var public, bound []netip.Addr
+	for _, at := range s.generator.addresses.each() {
+		public, bound = append(public, at.public), append(bound, at.bind)
 	}
-	return out
+	s.log.Info("relay serves", "udp", addrs.UDP, "tcp", addrs.TCP, "tls", addrs.TLS, "public", public, "bound", bound,
+		"ports", fmt.Sprintf("%d-%d", s.config.Ports.Min, s.config.Ports.Max),
+		"listeners", len(l.udp), "packets", l.udp[0].socket.Describe())
+	close(s.started)
 }
 
 // addressesEvery is how often this machine is asked what its addresses are.
@@ -196,33 +211,6 @@ func (s *Server) Ready() error {
 		return ErrNotServing
 	case s.table.draining.Load():
 		return ErrDraining
-	}
-	return nil
-}
-
-// Shutdown drains the relay: it refuses new allocations, with 508 (Insufficient
-// Capacity), and waits for the last one to end. Those that exist are served as
-// before, and STUN is, but that an allocation through which no media goes for 20 s
-// is ended, or for 80 s if none has yet. When ctx ends first, Shutdown returns why. Either way the
-// relay stays until the context of [Server.Serve] ends, and never opens
-// allocations again.
-func (s *Server) Shutdown(ctx context.Context) error {
-	if !s.table.draining.Swap(true) {
-		s.metrics.draining.Set(1)
-		s.log.Info("relay drains", "allocations", s.Allocations())
-		s.tell()
-	}
-	unused := make(chan struct{})
-	look, stop := context.WithCancel(ctx)
-	go func() {
-		defer close(unused)
-		s.endUnused(look)
-	}()
-	err := s.table.wait(ctx)
-	stop()
-	<-unused
-	if err != nil {
-		return fmt.Errorf("relay: %d allocations left: %w", s.Allocations(), err)
 	}
 	return nil
 }

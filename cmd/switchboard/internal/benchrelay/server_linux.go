@@ -73,6 +73,7 @@ func switchboard(program, dir string) (*server, error) {
 func settings(dir string, listen netip.AddrPort, ops string, key []byte) ([]byte, error) {
 	c := relay.Default()
 	c.Development = true
+	c.Bandwidth = relay.Bandwidth{}
 	c.Ports = relay.PortRange{Min: 10000, Max: 34999}
 	raise(&c, reflect.ValueOf(&c.Quotas).Elem())
 	raise(&c, reflect.ValueOf(&c.Limits).Elem())

@@ -1,0 +1,128 @@
+package relay
+
+import (
+	"hash/maphash"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"switchboard/relay/internal/datagram"
+)
+
+// flow is a channel of a client over UDP (RFC 8656 section 12): what the client sends in
+// it goes to the peer, and what the peer sends comes back in it. Its packets do not pass
+// through the TURN library.
+type flow struct {
+	// Static.
+	client  netip.AddrPort
+	channel uint16
+	peer    netip.AddrPort // as the client knows it
+	at      netip.AddrPort // as the relay's socket does
+	relay   *relayConn
+	front   *packetGuard // the listener that the client's packets come in on
+	apart   bool         // the library relays it: what it does with such a peer is for few to know
+	// Where packets go, in the form of the sockets that send them.
+	toPeer, toClient *datagram.Address
+
+	// judged is the state of the policy in which packets to the peer were allowed.
+	judged atomic.Uint64
+}
+
+// flows are all channels of clients over UDP. Who relays a packet finds its flow without
+// a lock; they are changed as the library binds channels and lets go of them, and what
+// follows the changes may relay packets elsewhere, such as in the kernel.
+type flows struct {
+	seed   maphash.Seed
+	count  prometheus.Gauge
+	shards [256]flowShard // by client
+}
+
+type flowShard struct {
+	mu  sync.Mutex // held by who changes it
+	all atomic.Pointer[map[flowKey]*flow]
+}
+
+type flowKey struct {
+	client  netip.AddrPort
+	channel uint16
+}
+
+func newFlows(count prometheus.Gauge) *flows {
+	f := &flows{seed: maphash.MakeSeed(), count: count}
+	for i := range f.shards {
+		f.shards[i].all.Store(&map[flowKey]*flow{})
+	}
+	return f
+}
+
+func (f *flows) shard(client netip.AddrPort) *flowShard {
+	return &f.shards[byte(maphash.Comparable(f.seed, client))]
+}
+
+// up returns the flow of a client's channel, or nil.
+func (f *flows) up(client netip.AddrPort, channel uint16) *flow {
+	return (*f.shard(client).all.Load())[flowKey{client, channel}]
+}
+
+// down returns the flow in which what comes from a peer, as the relay's socket knows it,
+// goes to the client, or nil.
+func (f *flows) down(c *relayConn, from netip.AddrPort) *flow {
+	list := c.flows.Load()
+	if list == nil {
+		return nil
+	}
+	for _, x := range *list { // rarely more than two
+		if x.at == from {
+			return x
+		}
+	}
+	return nil
+}
+
+// install adds a flow, in the place of one that is there for the same channel: that is of
+// an allocation which has ended. All flows of a client change under one lock.
+func (f *flows) install(x *flow) {
+	s := f.shard(x.client)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next, key := maps.Clone(*s.all.Load()), flowKey{x.client, x.channel}
+	if old := next[key]; old != nil {
+		f.leave(old)
+	}
+	next[key] = x
+	s.all.Store(&next)
+	list := []*flow{x}
+	if others := x.relay.flows.Load(); others != nil {
+		list = append(slices.Clone(*others), x)
+	}
+	x.relay.flows.Store(&list)
+	f.count.Inc()
+}
+
+// remove removes the flow of a client's channel, if it is that of the allocation with
+// this relayed address.
+func (f *flows) remove(client netip.AddrPort, channel uint16, relayed netip.AddrPort) {
+	s := f.shard(client)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := flowKey{client, channel}
+	x := (*s.all.Load())[key]
+	if x == nil || x.relay.allocation.relay != relayed {
+		return
+	}
+	next := maps.Clone(*s.all.Load())
+	delete(next, key)
+	s.all.Store(&next)
+	f.leave(x)
+}
+
+// leave takes a flow from its relay's socket.
+func (f *flows) leave(x *flow) {
+	list := slices.DeleteFunc(slices.Clone(*x.relay.flows.Load()), func(other *flow) bool { return other == x })
+	x.relay.flows.Store(&list)
+	f.count.Dec()
+}

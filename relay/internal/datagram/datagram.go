@@ -1,0 +1,256 @@
+// Package datagram receives and sends UDP datagrams, many with one system call where
+// the kernel can.
+//
+// On Linux one goroutine, a [Loop], receives for many sockets. It fills a [Batch] by
+// recvmmsg, and a [Sender] sends with sendmmsg. What comes from one address at once and is
+// of one size, the kernel joins (UDP_GRO), and what goes to one, it cuts (UDP_SEGMENT):
+// either costs it little more than one datagram. When packets come so fast that each would
+// wake the loop, it lets them gather for a moment. Elsewhere, and where [OneByOne] is
+// asked for, each socket has a goroutine and each datagram takes a call. Nothing here
+// allocates memory for a datagram that is handled, and nothing waits for a lock.
+package datagram
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// How says how datagrams are received and sent.
+type How int
+
+const (
+	// Auto is the best that the kernel can.
+	Auto How = iota
+	// OneByOne takes a system call for each datagram, on every system.
+	OneByOne
+)
+
+// Socket is a UDP socket, for which a [Loop] receives. Any number of goroutines may send.
+type Socket struct {
+	// Static after New.
+	local   *net.UDPAddr
+	six     bool         // its addresses are those of IPv6, IPv4 mapped to them
+	conn    *net.UDPConn // nil if it is batched
+	batched bool
+
+	system system
+}
+
+// New returns a socket that takes over a connection.
+func New(c *net.UDPConn, how How) (*Socket, error) {
+	s := &Socket{local: c.LocalAddr().(*net.UDPAddr), conn: c, batched: how == Auto && canBatch}
+	s.six = !s.local.AddrPort().Addr().Is4()
+	if !s.batched {
+		return s, nil
+	}
+	if err := s.open(c); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	s.conn = nil
+	return s, c.Close()
+}
+
+// LocalAddr is where the socket is.
+func (s *Socket) LocalAddr() *net.UDPAddr { return s.local }
+
+// Describe says how the socket does it, and why.
+func (s *Socket) Describe() string {
+	switch {
+	case !canBatch:
+		return "one by one, as this system has no other way"
+	case !s.batched:
+		return "one by one, as was asked for"
+	case s.segments():
+		return "in batches, that the kernel segments"
+	}
+	return "in batches, that this kernel does not segment"
+}
+
+// Send sends one datagram. It does not wait: what the kernel does not take now is an error.
+func (s *Socket) Send(b []byte, to netip.AddrPort) error {
+	if s.batched {
+		return s.send(b, to)
+	}
+	_, err := s.conn.WriteToUDPAddrPort(b, to)
+	return err
+}
+
+// Close closes the socket. Nothing of it is handled once what is being handled is done.
+func (s *Socket) Close() error {
+	if s.batched {
+		return s.close()
+	}
+	return s.conn.Close()
+}
+
+// Batch is room for datagrams that are received together. It belongs to one goroutine.
+type Batch struct {
+	// Out sends for whoever has the batch; what it was given is sent before the batch is
+	// put back.
+	Out Sender
+
+	size   int // of the longest datagram that is whole
+	room   int // for what the kernel gives at once
+	buf    []byte
+	pieces []piece
+	slots  slots
+}
+
+// piece is a datagram in a batch.
+type piece struct {
+	at, size int // in buf
+	slot     int
+	from     netip.AddrPort // if it was received alone
+	whole    bool
+}
+
+// Len is how many datagrams there are.
+func (b *Batch) Len() int { return len(b.pieces) }
+
+// Data is the datagram i.
+func (b *Batch) Data(i int) []byte {
+	p := &b.pieces[i]
+	return b.buf[p.at : p.at+p.size]
+}
+
+// From is who sent the datagram i; an IPv4 address is one also on a socket for both
+// families. The zone of a link-local address is its number.
+func (b *Batch) From(i int) netip.AddrPort {
+	if p := &b.pieces[i]; p.slot < 0 {
+		return p.from
+	}
+	return b.slots.from(b.pieces[i].slot)
+}
+
+// Whole reports whether the datagram i is no longer than the longest that there is room
+// for. What is not whole may be cut.
+func (b *Batch) Whole(i int) bool { return b.pieces[i].whole }
+
+func (b *Batch) receiveOne(c *net.UDPConn) error {
+	n, from, err := c.ReadFromUDPAddrPort(b.buf[:b.size+1])
+	if err != nil {
+		return err
+	}
+	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+	b.pieces = append(b.pieces, piece{size: n, slot: -1, from: from, whole: n <= b.size})
+	return nil
+}
+
+// Pool keeps batches of one shape. It may be used by any number of goroutines; those
+// that wait for datagrams have none of it.
+type Pool struct{ free sync.Pool }
+
+// NewPool returns a pool of batches that take what so many senders send at once, in
+// datagrams of at most size bytes.
+func NewPool(slots, size int) *Pool {
+	p := &Pool{}
+	p.free.New = func() any {
+		b := &Batch{size: size, room: size + 1}
+		most := slots
+		if coalesces() {
+			b.room, most = maxCoalesced, slots*maxSegments
+		}
+		b.buf = make([]byte, slots*b.room)
+		b.pieces = make([]piece, 0, most)
+		b.slots.open(b, slots)
+		b.Out.open(most)
+		return b
+	}
+	return p
+}
+
+// Get returns a batch, empty.
+func (p *Pool) Get() *Batch {
+	b := p.free.Get().(*Batch)
+	b.pieces = b.pieces[:0]
+	return b
+}
+
+// Put takes a batch back.
+func (p *Pool) Put(b *Batch) { p.free.Put(b) }
+
+const headerSize = 4
+
+// datagram is one to be sent.
+type datagram struct {
+	header [headerSize]byte
+	framed bool // the header is sent before data
+	data   []byte
+	to     *Address
+}
+
+func (d *datagram) size() int {
+	if d.framed {
+		return headerSize + len(d.data)
+	}
+	return len(d.data)
+}
+
+// Sender sends datagrams together. It belongs to one goroutine.
+type Sender struct {
+	list   []datagram
+	system sending
+}
+
+func (s *Sender) open(datagrams int) {
+	s.list = make([]datagram, 0, datagrams)
+	s.system.open(datagrams)
+}
+
+// Add has data sent to an address by the next [Sender.Flush]; data stays as it is until
+// then. There is room for as many as a batch has.
+func (s *Sender) Add(data []byte, to *Address) { s.list = append(s.list, datagram{data: data, to: to}) }
+
+// AddFramed is Add with four bytes before the data: the numbers a and b, big-endian.
+func (s *Sender) AddFramed(a, b uint16, data []byte, to *Address) {
+	s.list = append(s.list, datagram{
+		header: [headerSize]byte{byte(a >> 8), byte(a), byte(b >> 8), byte(b)}, framed: true, data: data, to: to,
+	})
+}
+
+// Flush sends what was added through a socket, and returns how many datagrams the kernel
+// did not take: they are lost, as UDP's are.
+func (s *Sender) Flush(through *Socket) (lost int) {
+	if len(s.list) == 0 {
+		return 0
+	}
+	if through.batched {
+		lost = s.flush(through)
+	} else {
+		lost = s.sendEach(through.conn)
+	}
+	clear(s.list)
+	s.list = s.list[:0]
+	return lost
+}
+
+func (s *Sender) sendEach(c *net.UDPConn) (lost int) {
+	var framed []byte
+	for i := range s.list {
+		d := &s.list[i]
+		data := d.data
+		if d.framed {
+			framed = append(append(framed[:0], d.header[:]...), d.data...)
+			data = framed
+		}
+		if _, err := c.WriteToUDPAddrPort(data, d.to.AddrPort); err != nil && !errors.Is(err, net.ErrClosed) {
+			lost++
+		}
+	}
+	return lost
+}
+
+// Address is where datagrams go, in the form in which one kind of socket wants it.
+type Address struct {
+	netip.AddrPort
+	raw rawAddress
+}
+
+// Address returns an address for the socket.
+func (s *Socket) Address(a netip.AddrPort) *Address {
+	to := &Address{AddrPort: netip.AddrPortFrom(a.Addr().Unmap(), a.Port())}
+	to.raw.set(to.AddrPort, s.six)
+	return to
+}
