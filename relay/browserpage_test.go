@@ -14,7 +14,7 @@ import (
 
 // browserPatience is how long a browser may take to start, and to do as it is told. The
 // page gives up on what it waits for before that, and says what that was.
-const browserPatience = time.Minute
+const browserPatience = 150 * time.Second
 
 // order is what the page is to do, with the servers of each side; it is described there.
 type order struct {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"switchboard/relay"
 )
 
 // These tests have real browsers talk to the relay: calls between two connections of
@@ -14,7 +16,7 @@ import (
 func TestBrowsers(t *testing.T) {
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
-			s := start(t, nil)
+			s := start(t, forBrowsers)
 			b := k.open(t, s.trust(t))
 			for _, test := range []struct{ name, left, right string }{
 				{"UDP", "udp", "udp"},
@@ -25,7 +27,7 @@ func TestBrowsers(t *testing.T) {
 				t.Run(test.name, func(t *testing.T) { callInBrowser(t, b, leg{s, test.left}, leg{s, test.right}) })
 			}
 			t.Run("two relays", func(t *testing.T) {
-				callInBrowser(t, b, leg{s, "udp"}, leg{start(t, nil), "udp"})
+				callInBrowser(t, b, leg{s, "udp"}, leg{start(t, forBrowsers), "udp"})
 			})
 			t.Run("expired credentials", func(t *testing.T) {
 				as := mint(t, "call", "alice", time.Now().Add(-2*time.Hour))
@@ -45,6 +47,9 @@ func TestBrowsers(t *testing.T) {
 		})
 	}
 }
+
+// forBrowsers lets a browser have an allocation for each network of a machine with many.
+func forBrowsers(c *relay.Config) { c.Quotas.AllocationsPerUser = 1000 }
 
 // leg is the relay of one side of a call, and the transport to it.
 type leg struct {
