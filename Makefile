@@ -1,6 +1,6 @@
 # Every target is one obvious command; "make" lists them.
 #
-# Go alone is enough to build and to run. What else the tests need (a browser,
+# Go alone is enough to build and to run. What else the tests need (browsers,
 # coturn to compare with) is installed where this runs as root on Debian; else
 # make says what is missing and what is therefore not tested.
 
@@ -96,7 +96,7 @@ kills: tools ## kill -9 nodes in every state of a call and its relay, drain one,
 	@go test -v -count=1 -run '^Test(RelayOfACall|SocketIsAway|TheAddressChanges)' ./signaling/web | { grep -E '^(---|FAIL|ok)|(after|later|without)' || true; }
 
 # Programs that tests use, each with the Debian package that brings it.
-TOOLS := chromium:chromium turnserver:coturn ip:iproute2
+TOOLS := chromium:chromium firefox-esr:firefox-esr turnserver:coturn ip:iproute2
 
 .PHONY: tools
 tools: ## Install what the tests need beside Go, where that is possible

@@ -143,6 +143,7 @@ type metrics struct {
 	up, down        traffic // from clients to peers, and back
 	allocations     map[transport]prometheus.Gauge
 	allocationTotal map[transport]prometheus.Counter
+	allocationsMax  prometheus.Gauge
 	lifetime        prometheus.Histogram
 	connections     map[transport]prometheus.Gauge
 	connectionEnds  map[connectionEnd]prometheus.Counter
@@ -166,6 +167,7 @@ func newMetrics() *metrics {
 	m := &metrics{}
 	m.allocations = gauges(m, "allocations", "Allocations that exist.", "transport", transports)
 	m.allocationTotal = counters(m, "allocations_total", "Allocations opened.", "transport", transports)
+	m.allocationsMax = gauge(m, "allocations_max", "Allocations that may exist: quotas.allocations.")
 	m.lifetime = add(m, prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "switchboard_relay_allocation_seconds", Help: "How long allocations existed.",
 		Buckets: []float64{1, 10, 60, 300, 900, 1800, 3600, 3 * 3600, 12 * 3600},

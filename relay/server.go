@@ -105,6 +105,7 @@ func New(c Config, d Deps) (*Server, error) {
 func (s *Server) build(at addresses) {
 	c := s.config
 	s.table = newTable(c.Quotas, c.Limits, s.metrics)
+	s.metrics.allocationsMax.Set(float64(c.Quotas.Allocations))
 	s.flows = newFlows(s.metrics.flows)
 	s.policy = newPolicy(c, at.all(), at.inUse)
 	s.keys = &keyring{realm: c.Realm, secrets: c.Secrets, maxCall: c.MaxCall}
