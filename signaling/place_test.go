@@ -46,16 +46,16 @@ func TestWelcomeNamesABetterNode(t *testing.T) {
 			hello protocol.Hello
 			want  place
 		}{
-			{"by the number", eu, protocol.Hello{}, place{"us", regions, better}},
-			{"right already", us, protocol.Hello{}, place{"us", regions, nil}},
-			{"measured", eu, protocol.Hello{RoundTrips: map[string]int{"eu": 10, "us": 100}}, place{"eu", regions, nil}},
-			{"measured unknown regions", eu, protocol.Hello{RoundTrips: map[string]int{"moon": 1, "mars": 2}}, place{"us", regions, better}},
-			{"away", eu, protocol.Hello{Away: true}, place{"us", regions, nil}},
+			{"by the number", eu, protocol.Hello{}, place{region: "us", regions: regions, better: better}},
+			{"right already", us, protocol.Hello{}, place{region: "us", regions: regions}},
+			{"measured", eu, protocol.Hello{RoundTrips: map[string]int{"eu": 10, "us": 100}}, place{region: "eu", regions: regions}},
+			{"measured unknown regions", eu, protocol.Hello{RoundTrips: map[string]int{"moon": 1, "mars": 2}}, place{region: "us", regions: regions, better: better}},
+			{"away", eu, protocol.Hello{Away: true}, place{region: "us", regions: regions}},
 		} {
 			h := test.hello
 			h.Token = token
 			p := test.node.hello(&h)
-			got := place{p.welcome.Region, p.welcome.Regions, p.welcome.Better}
+			got := place{region: p.welcome.Region, regions: p.welcome.Regions, better: p.welcome.Better}
 			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(place{})); diff != "" {
 				t.Errorf("%s: %s", test.name, diff)
 			}

@@ -97,24 +97,49 @@ func withPort(host string, a net.Addr) string {
 	return net.JoinHostPort(host, port)
 }
 
-// chosen are the relays for a call.
-func (r *relays) chosen(call, nearest string) []urls {
-	var known []directory.RelayInfo
-	if r.known != nil {
-		known = r.known()
+// rank says how the relays that are known stand for a call of a region, and which it is
+// given.
+func (r *relays) rank(call, nearest string) ([]region.Candidate, map[string]urls) {
+	if r.known == nil {
+		return nil, nil
 	}
 	var all []region.Relay
 	byName := map[string]urls{}
-	for _, k := range known {
-		if !k.Gone.IsZero() {
-			continue
-		}
-		all = append(all, region.Relay{Name: k.Name, Region: k.Region, Zone: k.Zone, Used: k.Allocations, Max: k.Max, Draining: k.Draining})
+	for _, k := range r.known() {
+		all = append(all, region.Relay{
+			Name: k.Name, Region: k.Region, Zone: k.Zone, Used: k.Allocations, Max: k.Max, Draining: k.Draining, Gone: !k.Gone.IsZero(),
+		})
 		byName[k.Name] = urls{k.STUN, k.TURN}
 	}
+	return region.RankRelays(all, call, cmp.Or(nearest, r.region)), byName
+}
+
+// ranked is what operators are told of a call's relays.
+func (r *relays) ranked(call, nearest string) (all []region.Candidate, configured []string) {
+	all, _ = r.rank(call, nearest)
+	return all, r.turn
+}
+
+// Chosen implements [signaling.Relays]. Those that are only configured have no names.
+func (r *relays) Chosen(call, nearest string) []string {
+	names := []string{}
+	ranked, _ := r.rank(call, nearest)
+	for _, c := range ranked {
+		if c.Verdict.Given() {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// chosen are the relays for a call.
+func (r *relays) chosen(call, nearest string) []urls {
+	ranked, byName := r.rank(call, nearest)
 	var out []urls
-	for _, c := range region.ChooseRelays(all, call, nearest) {
-		out = append(out, byName[c.Name])
+	for _, c := range ranked {
+		if c.Verdict.Given() {
+			out = append(out, byName[c.Name])
+		}
 	}
 	if len(out) > 0 {
 		out[0].turn = out[0].turn[:min(len(out[0].turn), maxTURNURLs)]
@@ -170,7 +195,7 @@ func (r *relays) open(chosen []urls) protocol.ICE {
 
 // For implements [signaling.Relays].
 func (r *relays) For(f signaling.RelaysFor) protocol.ICE {
-	chosen := r.chosen(f.Call, cmp.Or(f.Region, r.region))
+	chosen := r.chosen(f.Call, f.Region)
 	if len(r.turn) > 0 {
 		chosen = append(chosen, urls{turn: r.turn})
 	}

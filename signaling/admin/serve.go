@@ -140,6 +140,9 @@ func remote(r *http.Request) string {
 	return host
 }
 
+// Refuse answers a request with an error, in the form of this API.
+func Refuse(w http.ResponseWriter, e *protocol.Error) { refuse(w, e) }
+
 func refuse(w http.ResponseWriter, e *protocol.Error) {
 	if e.AfterMS > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt((e.AfterMS+999)/1000, 10))
