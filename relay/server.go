@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,9 +55,16 @@ type Server struct {
 	changed     chan struct{} // holds one if the registrar has something to tell
 	unusedFor   time.Duration
 
-	served atomic.Bool
-	ended  atomic.Bool
-	addrs  atomic.Pointer[Addrs]
+	served     atomic.Bool
+	ended      atomic.Bool
+	drainBegan atomic.Int64  // when it last began to drain, in ns since 1970
+	drained    chan struct{} // holds one when it has begun to
+
+	drainMu sync.Mutex
+	// Guarded by drainMu.
+	shutdown bool // it drains for good
+
+	addrs atomic.Pointer[Addrs]
 }
 
 // New returns a relay that [Server.Serve] will run. It reads the certificate
@@ -77,7 +85,7 @@ func New(c Config, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, log: d.Log, metrics: newMetrics(), started: make(chan struct{}), registrar: d.Registrar, changed: make(chan struct{}, 1), unusedFor: unusedFor}
+	s := &Server{config: c, log: d.Log, metrics: newMetrics(), started: make(chan struct{}), registrar: d.Registrar, changed: make(chan struct{}, 1), drained: make(chan struct{}, 1), unusedFor: unusedFor}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -123,7 +131,10 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	s.announce(l)
 	out := s.register(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { s.watchUnused(ctx) })
 	s.watchAddresses(ctx)
+	watching.Wait()
 	s.ended.Store(true)
 	<-out // nobody is sent here any more
 	return s.close(l, fronts)
@@ -196,33 +207,6 @@ func (s *Server) Ready() error {
 		return ErrNotServing
 	case s.table.draining.Load():
 		return ErrDraining
-	}
-	return nil
-}
-
-// Shutdown drains the relay: it refuses new allocations, with 508 (Insufficient
-// Capacity), and waits for the last one to end. Those that exist are served as
-// before, and STUN is, but that an allocation through which no media goes for 20 s
-// is ended, or for 80 s if none has yet. When ctx ends first, Shutdown returns why. Either way the
-// relay stays until the context of [Server.Serve] ends, and never opens
-// allocations again.
-func (s *Server) Shutdown(ctx context.Context) error {
-	if !s.table.draining.Swap(true) {
-		s.metrics.draining.Set(1)
-		s.log.Info("relay drains", "allocations", s.Allocations())
-		s.tell()
-	}
-	unused := make(chan struct{})
-	look, stop := context.WithCancel(ctx)
-	go func() {
-		defer close(unused)
-		s.endUnused(look)
-	}()
-	err := s.table.wait(ctx)
-	stop()
-	<-unused
-	if err != nil {
-		return fmt.Errorf("relay: %d allocations left: %w", s.Allocations(), err)
 	}
 	return nil
 }

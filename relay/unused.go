@@ -31,10 +31,22 @@ func (a *allocation) note(b []byte) {
 	}
 }
 
-// endUnused ends, until ctx does, the allocations that carry no media for as long as
-// they may.
+// watchUnused ends allocations that carry no media, whenever the relay drains, until
+// ctx ends.
+func (s *Server) watchUnused(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.drained:
+		}
+		s.endUnused(ctx)
+	}
+}
+
+// endUnused ends the allocations that carry no media for as long as they may, until
+// the relay drains no more or ctx ends.
 func (s *Server) endUnused(ctx context.Context) {
-	begun := time.Now()
 	tick := time.NewTicker(s.unusedFor / lookUnused)
 	defer tick.Stop()
 	for {
@@ -43,25 +55,27 @@ func (s *Server) endUnused(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		unused := s.table.unused(time.Now().Add(-s.unusedFor))
-		if time.Since(begun) > newFor*s.unusedFor {
-			unused = append(unused, s.table.unused(time.Time{})...)
+		if !s.table.draining.Load() {
+			return
 		}
-		for _, a := range unused {
+		for _, a := range s.table.unused(time.Unix(0, s.drainBegan.Load()), time.Now(), s.unusedFor) {
 			s.metrics.unused.Inc()
 			_ = a.close() // fails only if it has ended already
 		}
 	}
 }
 
-// unused lists the allocations that have carried media, and none since a time; of the
-// zero time those that have carried none.
-func (t *table) unused(since time.Time) (all []*allocation) {
+// unused lists the allocations that have carried no media for as long as they may, on
+// a relay that began to drain at a time. What they carried before that is not known.
+func (t *table) unused(began, now time.Time, most time.Duration) (all []*allocation) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, a := range t.byRelay {
-		media := a.media.Load()
-		if media == 0 && since.IsZero() || media != 0 && !since.IsZero() && media < since.UnixNano() {
+		last, may := time.Unix(0, a.media.Load()), most
+		if last.Before(began) {
+			last, may = began, newFor*most
+		}
+		if now.Sub(last) > may {
 			all = append(all, a)
 		}
 	}
