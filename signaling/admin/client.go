@@ -109,7 +109,7 @@ type RouteQuery struct {
 
 // Route explains which relays a call between two numbers would be given now.
 func (c *Client) Route(ctx context.Context, q RouteQuery) (Route, error) {
-	return call[Route](ctx, c, "route", routeRequest(q))
+	return call[Route](ctx, c, "route", routeRequest{q.Caller, q.Callee, q.Region, int(q.Device), q.Call})
 }
 
 // RelayState tells how the relay of the process that is asked does.

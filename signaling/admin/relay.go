@@ -54,7 +54,7 @@ func NewRelay(d RelayDeps) (http.Handler, error) {
 	api := newAPI(Deps{Relay: d.Relay, Tokens: d.Tokens, Log: d.Log}, m, func(o *operation) bool { return o.ofRelay })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !fromHere(r) {
-			refuse(w, protocol.NewError(protocol.CodeUnsupported, "this is answered on the relay's own machine alone: a token would travel in the clear"))
+			Refuse(w, protocol.NewError(protocol.CodeUnsupported, "this is answered on the relay's own machine alone: a token would travel in the clear"))
 			return
 		}
 		api.ServeHTTP(w, r)

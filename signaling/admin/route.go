@@ -52,7 +52,7 @@ func (a *API) route(ctx context.Context, r routeRequest) (Route, error) {
 		parties[i].Account = sides[i].Account
 	}
 	out := Route{Call: cmp.Or(r.Call, rand.Text()), Caller: sides[0], Callee: sides[1]}
-	if err := out.decide(r.Device); err != nil {
+	if err := out.decide(directory.Device(r.Device)); err != nil {
 		return Route{}, err
 	}
 	if out.Caller.Account != "" {

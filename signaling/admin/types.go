@@ -259,11 +259,11 @@ type lookupRequest struct {
 }
 
 type routeRequest struct {
-	Caller string           `json:"caller" max:"64" doc:"a number as people write it"`
-	Callee string           `json:"callee" max:"64" doc:"another"`
-	Region string           `json:"region,omitempty" pattern:"^[A-Z]{2}$" doc:"the country (ISO 3166) whose national form they may have; without it they must begin with +"`
-	Device directory.Device `json:"device,omitempty" doc:"the device of the caller; without it the first that is connected"`
-	Call   string           `json:"call,omitempty" max:"64" pattern:"^[A-Za-z0-9_-]+$" doc:"the id of the call; without it one at random"`
+	Caller string `json:"caller" max:"64" doc:"a number as people write it"`
+	Callee string `json:"callee" max:"64" doc:"another"`
+	Region string `json:"region,omitempty" pattern:"^[A-Z]{2}$" doc:"the country (ISO 3166) whose national form they may have; without it they must begin with +"`
+	Device int    `json:"device,omitempty" min:"0" max:"4294967295" doc:"the device of the caller; without it, or with 0, the first that is connected"`
+	Call   string `json:"call,omitempty" max:"64" pattern:"^[A-Za-z0-9_-]+$" doc:"the id of the call; without it one at random"`
 }
 
 type accountRequest struct {
