@@ -388,7 +388,9 @@ func (p *phone) connection(s webrtc.PeerConnectionState) {
 		ice := p.ice
 		p.request("report", func(ctx context.Context) error {
 			p.findServer(ctx, ice)
-			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaConnected, Path: p.path()})
+			path := p.path()
+			p.out.event("media", "path", pathWord(path), "relay", serverOf(path))
+			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaConnected, Path: path})
 		})
 	case webrtc.PeerConnectionStateDisconnected:
 		p.out.event("media lost")

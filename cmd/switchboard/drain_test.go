@@ -62,7 +62,11 @@ func relayed(t *testing.T, addr, username, password string) (net.PacketConn, err
 	if err := c.Listen(); err != nil {
 		t.Fatal(err)
 	}
-	return c.Allocate()
+	a, err := c.Allocate()
+	if err == nil {
+		t.Cleanup(func() { a.Close() })
+	}
+	return a, err
 }
 
 // TestDrainARelay takes a relay out of service and puts it back, with a signaling node
