@@ -57,6 +57,7 @@ func (c ICEConfig) validate() error {
 type relays struct {
 	stun, turn []string // configured URLs (RFC 7064, RFC 7065)
 	own        urls     // of this process's relay, for as long as it has not made itself known
+	name       string   // that it makes itself known by
 	region     string   // of this process
 	minter     *relay.Minter
 	known      func() []directory.RelayInfo // nil without a directory
@@ -77,7 +78,7 @@ func newRelays(c Config, secrets []relay.Secret) (*relays, error) {
 	if err != nil {
 		return nil, fmt.Errorf("relay.%w", err)
 	}
-	return &relays{stun: c.ICE.STUNURLs, turn: c.ICE.TURNURLs, region: c.Region, minter: m}, nil
+	return &relays{stun: c.ICE.STUNURLs, turn: c.ICE.TURNURLs, name: c.Node, region: c.Region, minter: m}, nil
 }
 
 // urlsOf are where clients reach a relay that listens on some addresses of hosts.
@@ -147,7 +148,8 @@ func (r *relays) chosen(call, nearest string) []urls {
 	if len(out) > 1 {
 		out[1].turn = shortest(out[1].turn)
 	}
-	if len(out) == 0 && len(r.turn) == 0 && len(r.own.turn) > 0 {
+	known := slices.ContainsFunc(ranked, func(c region.Candidate) bool { return c.Name == r.name })
+	if len(out) == 0 && len(r.turn) == 0 && len(r.own.turn) > 0 && !known {
 		out = append(out, r.own)
 	}
 	return out

@@ -25,7 +25,7 @@ var all = flag.Bool("all", false, "every row of the table, and not some of them"
 // Numbers of countries: of the three regions, and of none.
 const (
 	german, german2 = "+4930123456", "+4930123457"
-	american        = "+14155550101"
+	american        = "+14155550171"
 	japanese        = "+81312345678"
 	swiss           = "+41446681800"
 )
@@ -318,4 +318,3 @@ func (h *house) killed(t *testing.T, row func(name, expected, got string, gap ti
 	}
 	row("a new call after that", "not ap-1", got, c.settled().hangUp())
 }
-
