@@ -8,27 +8,93 @@ import (
 	"slices"
 )
 
-// relayAddress is where relay sockets of one family are. Both addresses are
-// invalid when there are none.
+// relayAddress is one at which relay sockets are.
 type relayAddress struct {
 	public netip.Addr // what peers see
 	bind   netip.Addr // what sockets are bound to
+	ports  *ports
 }
 
 // addresses are those of the relay sockets, by family.
-type addresses struct{ four, six relayAddress }
+type addresses struct{ four, six []relayAddress }
 
 // all returns the addresses that relay sockets have.
 func (a addresses) all() []netip.Addr {
 	var all []netip.Addr
-	for _, r := range []relayAddress{a.four, a.six} {
+	for _, r := range a.each() {
 		for _, addr := range []netip.Addr{r.public, r.bind} {
-			if addr.IsValid() && !slices.Contains(all, addr) {
+			if !slices.Contains(all, addr) {
 				all = append(all, addr)
 			}
 		}
 	}
 	return all
+}
+
+func (a addresses) each() []relayAddress { return slices.Concat(a.four, a.six) }
+
+// forClient returns the addresses for a client that asks for no family: those of
+// its own, or else of the other.
+func (a addresses) forClient(from netip.Addr) []relayAddress {
+	if len(a.six) == 0 || from.Is4() && len(a.four) > 0 {
+		return a.four
+	}
+	return a.six
+}
+
+// leastUsed returns the address that has most ports free, or nothing when none
+// has any.
+func leastUsed(list []relayAddress) (at relayAddress, ok bool) {
+	most := 0
+	for _, r := range list {
+		if n := r.ports.left(); n > most {
+			at, most, ok = r, n, true
+		}
+	}
+	return at, ok
+}
+
+// inUse reports whether there is an allocation at an address, as peers see it or
+// as its socket is bound.
+func (a addresses) inUse(at netip.AddrPort) bool {
+	for _, list := range [][]relayAddress{a.four, a.six} {
+		for _, r := range list {
+			if (r.public == at.Addr() || r.bind == at.Addr()) && r.ports.inUse(at.Port()) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// inward turns the address that peers see of another relay socket of ours into
+// the one that it is bound to, and outward turns it back: behind a cloud's NAT
+// the relay could not reach itself otherwise, when both sides of a call are on it.
+func (a addresses) inward(peer netip.AddrPort) netip.AddrPort {
+	for _, r := range a.ofFamily(peer.Addr()) {
+		if r.public == peer.Addr() {
+			return netip.AddrPortFrom(r.bind, peer.Port())
+		}
+	}
+	return peer
+}
+
+func (a addresses) outward(from netip.AddrPort) netip.AddrPort {
+	addr := from.Addr().Unmap()
+	for _, r := range a.ofFamily(addr) {
+		if r.bind == addr && r.bind != r.public && r.ports.inUse(from.Port()) {
+			addr = r.public
+			break
+		}
+	}
+	return netip.AddrPortFrom(addr, from.Port())
+}
+
+func (a addresses) ofFamily(addr netip.Addr) []relayAddress {
+	if addr.Is4() {
+		return a.four
+	}
+	return a.six
 }
 
 // surroundings are what the machine says about its addresses.
@@ -94,30 +160,43 @@ func (c Config) resolve(s surroundings) (addresses, error) {
 	return a, nil
 }
 
-// resolveFamily is resolve for the family that is says.
-func (c Config) resolveFamily(s surroundings, listen netip.Addr, is func(netip.Addr) bool, far netip.AddrPort, loopback netip.Addr) (relayAddress, error) {
-	public := first(c.PublicAddresses, is)
+// resolveFamily is resolve for the family that is says. The addresses that peers
+// see and those that sockets are bound to belong together in their order.
+func (c Config) resolveFamily(s surroundings, listen netip.Addr, is func(netip.Addr) bool, far netip.AddrPort, loopback netip.Addr) ([]relayAddress, error) {
+	public, bind := family(c.PublicAddresses, is), family(c.BindAddresses, is)
 	if len(c.PublicAddresses) == 0 {
-		public = c.guessPublic(s, listen, is, far, loopback)
-	}
-	if !public.IsValid() {
-		return relayAddress{}, nil
-	}
-	if public.IsLoopback() && !c.Development {
-		return relayAddress{}, fmt.Errorf("public_addresses: %v can only be reached from this machine, which makes sense in development alone", public)
-	}
-	bind := first(c.BindAddresses, is)
-	switch {
-	case bind.IsValid():
-	case public.IsLoopback() || slices.Contains(s.own, public):
-		bind = public
-	default:
-		var ok bool
-		if bind, ok = s.route(far); !ok {
-			return relayAddress{}, fmt.Errorf("bind_addresses: empty, and %v is not this machine's own: name the address that relay sockets are bound to", public)
+		if guess := c.guessPublic(s, listen, is, far, loopback); guess.IsValid() {
+			public = append(public, guess)
 		}
 	}
-	return relayAddress{public: public, bind: bind}, nil
+	if len(bind) > 0 && len(public) > 0 && len(bind) != len(public) {
+		return nil, fmt.Errorf("bind_addresses: %d for %d public ones of a family (%v); they belong together in their order", len(bind), len(public), public)
+	}
+	var list []relayAddress
+	for i, p := range public {
+		if p.IsLoopback() && !c.Development {
+			return nil, fmt.Errorf("public_addresses: %v can only be reached from this machine, which makes sense in development alone", p)
+		}
+		r := relayAddress{public: p, ports: newPorts(c.Ports)}
+		switch {
+		case len(bind) > 0:
+			r.bind = bind[i]
+		case p.IsLoopback() || slices.Contains(s.own, p):
+			r.bind = p
+		default:
+			var ok bool
+			if r.bind, ok = s.route(far); !ok {
+				return nil, fmt.Errorf("bind_addresses: empty, and %v is not this machine's own: name the address that relay sockets are bound to", p)
+			}
+		}
+		for _, other := range list {
+			if other.bind == r.bind {
+				return nil, fmt.Errorf("bind_addresses: %v would be that of both %v and %v; each needs its own", r.bind, other.public, p)
+			}
+		}
+		list = append(list, r)
+	}
+	return list, nil
 }
 
 // guessPublic returns the address that peers see when none is configured: the
@@ -142,11 +221,12 @@ func (c Config) guessPublic(s surroundings, listen netip.Addr, is func(netip.Add
 	return guess
 }
 
-func first(addrs []netip.Addr, is func(netip.Addr) bool) netip.Addr {
+// family returns those of addrs that is says.
+func family(addrs []netip.Addr, is func(netip.Addr) bool) (list []netip.Addr) {
 	for _, a := range addrs {
 		if a = a.Unmap(); is(a) {
-			return a
+			list = append(list, a)
 		}
 	}
-	return netip.Addr{}
+	return list
 }

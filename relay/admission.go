@@ -2,6 +2,8 @@ package relay
 
 import (
 	"encoding/binary"
+	"net/netip"
+	"time"
 
 	"github.com/pion/stun/v4"
 )
@@ -14,33 +16,36 @@ const (
 	wrongCredentials     = stun.CodeWrongCredentials
 	unsupportedTransport = stun.CodeUnsupportedTransProto
 	unsupportedFamily    = stun.CodeAddrFamilyNotSupported
+	quotaReached         = stun.CodeAllocQuotaReached
 	insufficientCapacity = stun.CodeInsufficientCapacity
 )
 
-// refuse says why a request is not for the TURN library, and the code for the
-// client; 0 when it is. The library would leave some of these without an answer,
-// for which a client waits tens of seconds, and answer others with a code that
-// clients take for wrong credentials.
-func (g *guard) refuse(m *stun.Message, c client) (refusal, stun.ErrorCode) {
+// refuse says why a request with good credentials is not for the TURN library, and
+// the code for the client; 0 when it is. The library would leave some of these
+// without an answer, for which a client waits tens of seconds, and answer others
+// with a code that clients take for wrong credentials.
+func (g *guard) refuse(m *stun.Message, c client, who identity, now time.Time) (refusal, stun.ErrorCode) {
 	a := g.table.of(c)
 	if m.Type.Method == stun.MethodAllocate {
 		if a != nil {
 			return "", 0 // a repeat, or 437
 		}
-		return g.refuseAllocate(m)
+		return g.refuseAllocate(m, c, who, now)
 	}
 	switch {
 	case a == nil:
 		return refusedMismatch, allocationMismatch
-	case g.ownerOf(m) != a.owner:
+	case who != a.owner:
 		return refusedOwner, wrongCredentials
 	case m.Type.Method == stun.MethodChannelBind:
-		return g.refuseChannel(m, a)
+		return g.refuseChannel(m, a, now)
+	case m.Type.Method == stun.MethodCreatePermission:
+		return g.refusePermissions(m, a, now)
 	}
 	return "", 0
 }
 
-func (g *guard) refuseAllocate(m *stun.Message) (refusal, stun.ErrorCode) {
+func (g *guard) refuseAllocate(m *stun.Message, c client, who identity, now time.Time) (refusal, stun.ErrorCode) {
 	if g.table.draining.Load() {
 		return refusedDraining, insufficientCapacity
 	}
@@ -51,16 +56,43 @@ func (g *guard) refuseAllocate(m *stun.Message) (refusal, stun.ErrorCode) {
 	if m.Contains(stun.AttrEvenPort) || m.Contains(stun.AttrReservationToken) {
 		return refusedEvenPort, insufficientCapacity
 	}
-	const four, six = 1, 2
+	if v, err := m.Get(stun.AttrLifetime); err == nil && len(v) == 4 && binary.BigEndian.Uint32(v) == 0 {
+		return refusedLifetime, insufficientCapacity
+	}
+	list := g.addresses.forClient(c.addr.Addr())
 	if v, err := m.Get(stun.AttrRequestedAddressFamily); err == nil && len(v) > 0 {
-		if v[0] == four && !g.addresses.four.public.IsValid() || v[0] == six && !g.addresses.six.public.IsValid() {
+		const four, six = 1, 2
+		if list = nil; v[0] == four {
+			list = g.addresses.four
+		} else if v[0] == six {
+			list = g.addresses.six
+		}
+		if len(list) == 0 {
 			return refusedFamily, unsupportedFamily
 		}
+	}
+	if _, ok := leastUsed(list); !ok {
+		return refusedPorts, insufficientCapacity
+	}
+	if err := g.table.room(who, c); err != nil {
+		return refusalOf(err), codeOf(err)
+	}
+	if !g.table.mayOpen(who.user, now) {
+		return refusedUserRate, quotaReached
 	}
 	return "", 0
 }
 
-func (g *guard) refuseChannel(m *stun.Message, a *allocation) (refusal, stun.ErrorCode) {
+// codeOf tells a relay that is full, from which a client goes elsewhere, from a
+// client that has enough (RFC 8656 section 7.2).
+func codeOf(err error) stun.ErrorCode {
+	if err == errQuotaTotal {
+		return insufficientCapacity
+	}
+	return quotaReached
+}
+
+func (g *guard) refuseChannel(m *stun.Message, a *allocation, now time.Time) (refusal, stun.ErrorCode) {
 	v, err := m.Get(stun.AttrChannelNumber)
 	if err != nil || len(v) < 2 {
 		return "", 0
@@ -74,6 +106,9 @@ func (g *guard) refuseChannel(m *stun.Message, a *allocation) (refusal, stun.Err
 			g.metrics.denied[d].Inc()
 			return refusedPeer, forbiddenPeer
 		}
+		if why := g.table.roomForPeers(a, []netip.Addr{peer.Addr()}, now); why != "" {
+			return why, insufficientCapacity
+		}
 	}
 	if !g.table.mayBind(a, channel) {
 		return refusedChannels, insufficientCapacity
@@ -81,15 +116,28 @@ func (g *guard) refuseChannel(m *stun.Message, a *allocation) (refusal, stun.Err
 	return "", 0
 }
 
-// ownerOf returns who a request claims to be from.
-func (g *guard) ownerOf(m *stun.Message) identity {
-	var username stun.Username
-	if username.GetFrom(m) != nil {
-		return identity{}
+// refusePermissions judges all peers of a request before any gets a permission
+// (RFC 8656 section 10.2). Peers that nobody may reach are 403; too many, or too
+// many new ones in a moment, are 508: the same request may be good later.
+func (g *guard) refusePermissions(m *stun.Message, a *allocation, now time.Time) (refusal, stun.ErrorCode) {
+	var peers []netip.Addr
+	for _, attribute := range m.Attributes {
+		if attribute.Type != stun.AttrXORPeerAddress {
+			continue
+		}
+		one := stun.Message{TransactionID: m.TransactionID, Attributes: stun.Attributes{attribute}}
+		peer, ok := addrPort(&one, stun.AttrXORPeerAddress)
+		if !ok {
+			return refusedMalformed, badRequest
+		}
+		if d := g.policy.address(peer.Addr()); d != allowed {
+			g.metrics.denied[d].Inc()
+			return refusedPeer, forbiddenPeer
+		}
+		peers = append(peers, peer.Addr())
 	}
-	who, _, _, err := g.keys.parse(username.String())
-	if err != nil {
-		return identity{}
+	if why := g.table.roomForPeers(a, peers, now); why != "" {
+		return why, insufficientCapacity
 	}
-	return who
+	return "", 0
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -25,15 +26,22 @@ type Config struct {
 	Listen string `yaml:"listen"`
 	// TLS is where clients reach the relay over TLS.
 	TLS TLSConfig `yaml:"tls"`
-	// PublicAddresses are the addresses that clients' peers see, at most one
-	// of each family. Empty takes the one in Listen, or else the address from
-	// which this machine reaches the internet.
+	// PublicAddresses are the addresses that clients' peers see, at most 16 of
+	// each family; each has all of Ports, and allocations are spread over them.
+	// Empty takes the one in Listen, or else the address from which this machine
+	// reaches the internet.
 	PublicAddresses []netip.Addr `yaml:"public_addresses"`
 	// BindAddresses are the addresses of this machine that relay sockets are
-	// bound to, at most one of each family. Empty takes the public ones where
-	// they are this machine's own, and else the address from which it reaches
-	// the internet, as behind the one-to-one NAT of a cloud.
+	// bound to: of each family as many as are public, and in their order, or none.
+	// Empty takes the public ones where they are this machine's own, and else the
+	// address from which it reaches the internet, as behind the one-to-one NAT of
+	// a cloud.
 	BindAddresses []netip.Addr `yaml:"bind_addresses"`
+	// AlternateServers are other relays, for UDP and TCP, to which clients are sent
+	// that this one does not take because it drains or is full: 300 (Try Alternate,
+	// RFC 8489 section 10), in turn those of the client's family. At most 16.
+	// Without one clients are told 508 (Insufficient Capacity).
+	AlternateServers []netip.AddrPort `yaml:"alternate_servers"`
 	// Ports are the ports of relay sockets. Firewalls must let UDP to them in.
 	Ports PortRange `yaml:"relay_ports"`
 	// Secrets are the keys of credentials, at most two. The first one mints;
@@ -46,9 +54,9 @@ type Config struct {
 	MaxCall time.Duration `yaml:"max_call"`
 	// Quotas bound what exists at the same time.
 	Quotas Quotas `yaml:"quotas"`
-	// Limits bound what clients without credentials can do.
+	// Limits bound what clients can do, above all those without credentials.
 	Limits Limits `yaml:"limits"`
-	// Peers are exceptions to whom packets may be relayed to.
+	// Peers are those whom packets may be relayed to.
 	Peers PeerConfig `yaml:"peers"`
 	// Development allows peers with loopback and private addresses, and the
 	// relay to be on one. Everyone with credentials then reaches what listens
@@ -111,6 +119,8 @@ type Quotas struct {
 	// AllocationsPerUser is for one user over all of the user's calls. A
 	// browser opens one for each transport and network it has.
 	AllocationsPerUser int `yaml:"allocations_per_user"`
+	// AllocationsPerCall is for one call, both of its sides together.
+	AllocationsPerCall int `yaml:"allocations_per_call"`
 	// AllocationsPerSource is for one IPv4 address or IPv6 /56. Offices and
 	// mobile networks have many users behind one.
 	AllocationsPerSource int `yaml:"allocations_per_source"`
@@ -123,12 +133,26 @@ type Quotas struct {
 	Channels    int `yaml:"channels"`
 }
 
-// Limits bound what clients can do who have not shown credentials.
+// Limits bound how fast clients may do what costs something, and what those can
+// do who have not shown credentials.
 type Limits struct {
 	// UnauthenticatedPerSecond is how many answers without authentication an
 	// IPv4 address or IPv6 /56 is sent, so that the relay is of no use to flood
 	// an address that an attacker claims to have. Twice as many may come at once.
 	UnauthenticatedPerSecond int `yaml:"unauthenticated_per_second"`
+	// UnauthenticatedTotalPerSecond is for all of them together, so that a flood
+	// from many invented addresses takes only so much work. Twice as many may come
+	// at once. Beyond it who has no nonce yet waits.
+	UnauthenticatedTotalPerSecond int `yaml:"unauthenticated_total_per_second"`
+	// FailedAuthPerSecond is how many of these answers may be to wrong credentials,
+	// twice that at once.
+	FailedAuthPerSecond int `yaml:"failed_auth_per_second"`
+	// AllocationsPerUserPerSecond is how fast a user may open allocations, five
+	// times that at once.
+	AllocationsPerUserPerSecond int `yaml:"allocations_per_user_per_second"`
+	// NewPeersPerSecond is how fast an allocation may be permitted peers that it
+	// had not been permitted, 64 at once. Who needs more scans networks.
+	NewPeersPerSecond int `yaml:"new_peers_per_second"`
 	// Connections and ConnectionsPerSource bound open TCP and TLS connections.
 	Connections          int `yaml:"connections"`
 	ConnectionsPerSource int `yaml:"connections_per_source"`
@@ -140,9 +164,22 @@ type Limits struct {
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
 }
 
-// PeerConfig are exceptions to the rule that peers are public unicast
-// addresses.
+// PeerMode says who may be a peer.
+type PeerMode string
+
+const (
+	// PeersPublic are all public unicast addresses, and those of
+	// [PeerConfig.Allow].
+	PeersPublic PeerMode = "public"
+	// PeersListed are those of [PeerConfig.Allow] and nobody else, for a relay
+	// whose clients talk to media servers of its operator's alone.
+	PeersListed PeerMode = "listed"
+)
+
+// PeerConfig says whom packets may be relayed to.
 type PeerConfig struct {
+	// Mode is the rule.
+	Mode PeerMode `yaml:"mode"`
 	// Allow are networks that may be relayed to though they are not public,
 	// such as that of an own media server. Never loopback, link-local or
 	// multicast, and never this relay's own services.
@@ -162,18 +199,24 @@ func Default() Config {
 		MaxCall:       24 * time.Hour,
 		Quotas: Quotas{
 			AllocationsPerUser:   12,
+			AllocationsPerCall:   24,
 			AllocationsPerSource: 512,
 			Allocations:          8000,
 			Permissions:          64,
 			Channels:             64,
 		},
 		Limits: Limits{
-			UnauthenticatedPerSecond: 50,
-			Connections:              10000,
-			ConnectionsPerSource:     512,
-			HandshakeTimeout:         5 * time.Second,
-			IdleTimeout:              30 * time.Second,
+			UnauthenticatedPerSecond:      50,
+			UnauthenticatedTotalPerSecond: 20000,
+			FailedAuthPerSecond:           5,
+			AllocationsPerUserPerSecond:   2,
+			NewPeersPerSecond:             5,
+			Connections:                   10000,
+			ConnectionsPerSource:          512,
+			HandshakeTimeout:              5 * time.Second,
+			IdleTimeout:                   30 * time.Second,
 		},
+		Peers: PeerConfig{Mode: PeersPublic},
 	}
 }
 
@@ -198,19 +241,53 @@ func (c Config) Validate() error {
 	bad((c.TLS.CertFile == "") != (c.TLS.KeyFile == ""), "tls: cert_file and key_file go together; one of them is empty")
 	errs = append(errs, checkFile("tls.cert_file", c.TLS.CertFile), checkFile("tls.key_file", c.TLS.KeyFile))
 	errs = append(errs, checkAddresses("public_addresses", c.PublicAddresses), checkAddresses("bind_addresses", c.BindAddresses))
+	errs = append(errs, c.checkAlternates())
 	bad(c.Ports.Min < 1024 || c.Ports.Max < c.Ports.Min, "relay_ports: %d to %d is not a range above 1023", c.Ports.Min, c.Ports.Max)
 	errs = append(errs, checkSecrets(c.Secrets))
 	bad(c.CredentialTTL < time.Minute || c.CredentialTTL > 48*time.Hour, "credential_ttl: %v is not within 1m to 48h", c.CredentialTTL)
 	bad(c.MaxCall < time.Minute || c.MaxCall > 30*24*time.Hour, "max_call: %v is not within 1m to 720h", c.MaxCall)
-	errs = append(errs, c.Quotas.validate(c.Ports), c.Limits.validate(), c.Peers.validate())
+	errs = append(errs, c.Quotas.validate(c.maxAllocations()), c.Limits.validate(), c.Peers.validate())
 	return errors.Join(errs...)
 }
 
-func (q Quotas) validate(ports PortRange) error {
+// maxAllocations is how many relay sockets there may be: each address has all
+// ports. Without public_addresses there is one of each family.
+func (c Config) maxAllocations() int {
+	n := len(c.PublicAddresses)
+	if n == 0 {
+		n = 2
+	}
+	return max(c.Ports.size(), 1) * n
+}
+
+// maxAddresses bounds the addresses of a family, and the alternate servers: they
+// are looked through for each packet, and each request.
+const maxAddresses = 16
+
+func (c Config) checkAlternates() error {
+	var errs []error
+	if n := len(c.AlternateServers); n > maxAddresses {
+		errs = append(errs, fmt.Errorf("alternate_servers: %d; at most %d", n, maxAddresses))
+	}
+	listen, _ := parseListen(c.Listen) // what is wrong with it is said elsewhere
+	for _, to := range c.AlternateServers {
+		a := to.Addr().Unmap()
+		switch {
+		case !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Zone() != "" || to.Port() == 0:
+			errs = append(errs, fmt.Errorf("alternate_servers: %v is not the address and port of a relay", to))
+		case to.Port() == listen.Port() && (a == listen.Addr() || slices.Contains(c.PublicAddresses, a)):
+			errs = append(errs, fmt.Errorf("alternate_servers: %v is this relay", to))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (q Quotas) validate(most int) error {
 	return errors.Join(
 		between("quotas.allocations_per_user", q.AllocationsPerUser, 1, 1000),
+		between("quotas.allocations_per_call", q.AllocationsPerCall, 1, 1000),
 		between("quotas.allocations_per_source", q.AllocationsPerSource, 1, 65536),
-		between("quotas.allocations", q.Allocations, 1, 2*max(ports.size(), 1)),
+		between("quotas.allocations", q.Allocations, 1, most),
 		between("quotas.permissions", q.Permissions, 1, 1024),
 		between("quotas.channels", q.Channels, 1, 1024),
 	)
@@ -228,6 +305,10 @@ func (l Limits) validate() error {
 	}
 	return errors.Join(append(errs,
 		between("limits.unauthenticated_per_second", l.UnauthenticatedPerSecond, 1, 100000),
+		between("limits.unauthenticated_total_per_second", l.UnauthenticatedTotalPerSecond, 1, 10000000),
+		between("limits.failed_auth_per_second", l.FailedAuthPerSecond, 1, 100000),
+		between("limits.allocations_per_user_per_second", l.AllocationsPerUserPerSecond, 1, 100000),
+		between("limits.new_peers_per_second", l.NewPeersPerSecond, 1, 100000),
 		between("limits.connections", l.Connections, 1, 1000000),
 		between("limits.connections_per_source", l.ConnectionsPerSource, 1, 1000000),
 	)...)
@@ -235,6 +316,12 @@ func (l Limits) validate() error {
 
 func (p PeerConfig) validate() error {
 	var errs []error
+	switch {
+	case p.Mode != PeersPublic && p.Mode != PeersListed:
+		errs = append(errs, fmt.Errorf("peers.mode: %q is not one of %s, %s", p.Mode, PeersPublic, PeersListed))
+	case p.Mode == PeersListed && len(p.Allow) == 0:
+		errs = append(errs, errors.New("peers.allow: empty, and peers.mode is listed: nobody could be reached"))
+	}
 	for _, list := range []struct {
 		key      string
 		prefixes []netip.Prefix
@@ -325,19 +412,20 @@ func checkFile(key, file string) error {
 
 func checkAddresses(key string, addrs []netip.Addr) error {
 	var errs []error
-	var four, six int
+	seen := make(map[netip.Addr]bool)
 	for _, a := range addrs {
 		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Zone() != "" {
 			errs = append(errs, fmt.Errorf("%s: %v is not the address of a machine", key, a))
 		}
-		if a.Unmap().Is4() {
-			four++
-		} else {
-			six++
+		if a = a.Unmap(); seen[a] {
+			errs = append(errs, fmt.Errorf("%s: %v is there twice", key, a))
 		}
+		seen[a] = true
 	}
-	if four > 1 || six > 1 {
-		errs = append(errs, fmt.Errorf("%s: more than one address of a family", key))
+	for _, is := range []func(netip.Addr) bool{netip.Addr.Is4, netip.Addr.Is6} {
+		if n := len(family(addrs, is)); n > maxAddresses {
+			errs = append(errs, fmt.Errorf("%s: %d addresses of a family; at most %d", key, n, maxAddresses))
+		}
 	}
 	return errors.Join(errs...)
 }

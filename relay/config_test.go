@@ -22,13 +22,14 @@ func TestDefaultIsValid(t *testing.T) {
 
 func TestValidateNamesEveryKey(t *testing.T) {
 	c := Config{
-		Realm:           strings.Repeat("r", maxRealm+1),
-		Listen:          "localhost",
-		TLS:             TLSConfig{Listen: "x:y", CertFile: "/nowhere/cert.pem"},
-		PublicAddresses: []netip.Addr{{}, netip.MustParseAddr("1.1.1.1"), netip.MustParseAddr("1.1.1.2")},
-		BindAddresses:   []netip.Addr{netip.MustParseAddr("fe80::1%eth0")},
-		Ports:           PortRange{Min: 53, Max: 52},
-		Secrets:         []Secret{{ID: "A", Key: Key("short")}, {ID: "b", Key: make(Key, 16)}, {ID: "b", Key: make(Key, 16)}},
+		Realm:            strings.Repeat("r", maxRealm+1),
+		Listen:           "localhost",
+		TLS:              TLSConfig{Listen: "x:y", CertFile: "/nowhere/cert.pem"},
+		PublicAddresses:  []netip.Addr{{}, netip.MustParseAddr("1.1.1.1"), netip.MustParseAddr("::ffff:1.1.1.1")},
+		BindAddresses:    []netip.Addr{netip.MustParseAddr("fe80::1%eth0")},
+		AlternateServers: []netip.AddrPort{{}, netip.MustParseAddrPort("5.5.5.5:0"), netip.MustParseAddrPort("1.1.1.1:3478")},
+		Ports:            PortRange{Min: 53, Max: 52},
+		Secrets:          []Secret{{ID: "A", Key: Key("short")}, {ID: "b", Key: make(Key, 16)}, {ID: "b", Key: make(Key, 16)}},
 		Peers: PeerConfig{
 			Allow: []netip.Prefix{{}, netip.MustParsePrefix("10.1.2.3/8"), netip.MustParsePrefix("127.0.0.0/16"), netip.MustParsePrefix("0.0.0.0/0")},
 			Deny:  []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")},
@@ -39,15 +40,66 @@ func TestValidateNamesEveryKey(t *testing.T) {
 		t.Fatal("valid")
 	}
 	for _, key := range []string{
-		"realm:", "listen:", "tls.listen:", "tls: cert_file", "tls.cert_file:", "public_addresses: invalid IP", "public_addresses: more than one",
+		"realm:", "listen:", "tls.listen:", "tls: cert_file", "tls.cert_file:", "public_addresses: invalid IP", "public_addresses: 1.1.1.1 is there twice",
 		"bind_addresses:", "relay_ports:", "secrets: 3", "secrets[0].id:", "secrets[0].key:", "secrets[2].id:", "credential_ttl:", "max_call:",
-		"quotas.allocations_per_user:", "quotas.allocations_per_source:", "quotas.allocations:", "quotas.permissions:", "quotas.channels:",
-		"limits.unauthenticated_per_second:", "limits.connections:", "limits.connections_per_source:", "limits.handshake_timeout:", "limits.idle_timeout:",
+		"quotas.allocations_per_user:", "quotas.allocations_per_call:", "quotas.allocations_per_source:", "quotas.allocations:", "quotas.permissions:", "quotas.channels:",
+		"limits.unauthenticated_per_second:", "limits.unauthenticated_total_per_second:", "limits.failed_auth_per_second:",
+		"limits.allocations_per_user_per_second:", "limits.new_peers_per_second:", "peers.mode:", "alternate_servers: invalid AddrPort", "alternate_servers: 5.5.5.5:0 is not",
+		"limits.connections:", "limits.connections_per_source:", "limits.handshake_timeout:", "limits.idle_timeout:",
 		"peers.allow: not a network", "peers.allow: 10.1.2.3/8 has bits", "peers.allow: 127.0.0.0/16 includes", "peers.allow: 0.0.0.0/0 includes", "peers.deny: ::ffff:10",
 	} {
 		if !strings.Contains("\n"+err.Error(), "\n"+key) {
 			t.Errorf("nothing about %s in\n%v", key, err)
 		}
+	}
+}
+
+// What depends on something else is told, too.
+func TestValidateTogether(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*Config)
+		want   string // nothing when it is valid
+	}{
+		{"only listed peers, and a list", func(c *Config) { c.Peers = PeerConfig{Mode: PeersListed, Allow: prefixes("10.0.0.0/8")} }, ""},
+		{"only listed peers, and no list", func(c *Config) { c.Peers.Mode = PeersListed }, "peers.allow: empty"},
+		{"some other mode", func(c *Config) { c.Peers.Mode = "all" }, `peers.mode: "all"`},
+		{"as many as one address has ports", func(c *Config) {
+			c.PublicAddresses, c.Quotas.Allocations = []netip.Addr{netip.MustParseAddr("5.5.5.5")}, 16384
+		}, ""},
+		{"more than one address has ports", func(c *Config) {
+			c.PublicAddresses, c.Quotas.Allocations = []netip.Addr{netip.MustParseAddr("5.5.5.5")}, 16385
+		}, "quotas.allocations: 16385"},
+		{"as many as three addresses have ports", func(c *Config) {
+			c.PublicAddresses = []netip.Addr{netip.MustParseAddr("5.5.5.5"), netip.MustParseAddr("5.5.5.6"), netip.MustParseAddr("2a00::1")}
+			c.Quotas.Allocations = 3 * 16384
+		}, ""},
+		{"another relay", func(c *Config) { c.AlternateServers = []netip.AddrPort{netip.MustParseAddrPort("5.5.5.6:3478")} }, ""},
+		{"itself, where it listens", func(c *Config) {
+			c.Listen, c.AlternateServers = "5.5.5.5:3478", []netip.AddrPort{netip.MustParseAddrPort("5.5.5.5:3478")}
+		}, "alternate_servers: 5.5.5.5:3478 is this relay"},
+		{"itself, as others see it", func(c *Config) {
+			c.PublicAddresses, c.AlternateServers = []netip.Addr{netip.MustParseAddr("5.5.5.5")}, []netip.AddrPort{netip.MustParseAddrPort("[::ffff:5.5.5.5]:3478")}
+		}, "is this relay"},
+		{"too many others", func(c *Config) {
+			for i := range maxAddresses + 1 {
+				c.AlternateServers = append(c.AlternateServers, netip.AddrPortFrom(netip.MustParseAddr("5.5.5.5"), uint16(1000+i)))
+			}
+		}, "alternate_servers: 17"},
+		{"too many addresses", func(c *Config) {
+			for i := range maxAddresses + 1 {
+				c.PublicAddresses = append(c.PublicAddresses, netip.AddrFrom4([4]byte{5, 5, 5, byte(i)}))
+			}
+		}, "public_addresses: 17 addresses"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := Default()
+			test.change(&c)
+			err := c.Validate()
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
 	}
 }
 
@@ -136,24 +188,30 @@ func TestResolve(t *testing.T) {
 		public, bind []string
 		development  bool
 		around       surroundings
-		want         []string // public4 bind4 public6 bind6
+		want         []string // public and bound, of IPv4 and then of IPv6
 		err          string
 	}{
 		{name: "a server", listen: ":3478", around: server, want: []string{"5.5.5.5", "5.5.5.5", "2a00::5", "2a00::5"}},
-		{name: "a server that listens on IPv4", listen: "0.0.0.0:3478", around: server, want: []string{"5.5.5.5", "5.5.5.5", "", ""}},
-		{name: "a server that listens on one address", listen: "5.5.5.5:3478", around: server, want: []string{"5.5.5.5", "5.5.5.5", "", ""}},
+		{name: "a server that listens on IPv4", listen: "0.0.0.0:3478", around: server, want: []string{"5.5.5.5", "5.5.5.5"}},
+		{name: "a server that listens on one address", listen: "5.5.5.5:3478", around: server, want: []string{"5.5.5.5", "5.5.5.5"}},
 		{name: "a cloud that does not say", listen: ":3478", around: cloud, err: "public_addresses: empty"},
-		{name: "a cloud that says", listen: ":3478", public: []string{"5.5.5.5"}, around: cloud, want: []string{"5.5.5.5", "10.0.0.5", "", ""}},
-		{name: "a cloud that says all", listen: ":3478", public: []string{"5.5.5.5"}, bind: []string{"10.0.0.6"}, around: cloud, want: []string{"5.5.5.5", "10.0.0.6", "", ""}},
+		{name: "a cloud that says", listen: ":3478", public: []string{"5.5.5.5"}, around: cloud, want: []string{"5.5.5.5", "10.0.0.5"}},
+		{name: "a cloud that says all", listen: ":3478", public: []string{"5.5.5.5"}, bind: []string{"10.0.0.6"}, around: cloud, want: []string{"5.5.5.5", "10.0.0.6"}},
+		{name: "a cloud with several", listen: ":3478", public: []string{"5.5.5.5", "2a00::5", "5.5.5.6"}, bind: []string{"10.0.0.6", "10.0.0.7", "fd00::1"}, around: cloud,
+			want: []string{"5.5.5.5", "10.0.0.6", "5.5.5.6", "10.0.0.7", "2a00::5", "fd00::1"}},
+		{name: "a server with several", listen: ":3478", public: []string{"5.5.5.5", "127.0.0.2"}, development: true, around: surroundings{own: append(lo, addr("5.5.5.5"))},
+			want: []string{"5.5.5.5", "5.5.5.5", "127.0.0.2", "127.0.0.2"}},
+		{name: "a cloud that says which it is bound to of one", listen: ":3478", public: []string{"5.5.5.5", "5.5.5.6"}, bind: []string{"10.0.0.6"}, around: cloud, err: "bind_addresses: 1 for 2"},
+		{name: "a cloud that does not say which is which", listen: ":3478", public: []string{"5.5.5.5", "5.5.5.6"}, around: cloud, err: "bind_addresses: 10.0.0.5 would be that of both"},
 		{name: "a cloud without a way out", listen: ":3478", public: []string{"5.5.5.5"}, around: offline, err: "bind_addresses: empty"},
-		{name: "a private network", listen: ":3478", public: []string{"10.0.0.5"}, around: cloud, want: []string{"10.0.0.5", "10.0.0.5", "", ""}},
+		{name: "a private network", listen: ":3478", public: []string{"10.0.0.5"}, around: cloud, want: []string{"10.0.0.5", "10.0.0.5"}},
 		{name: "a developer's machine", listen: ":3478", development: true, around: cloud, want: []string{"10.0.0.5", "10.0.0.5", "::1", "::1"}},
 		{name: "without a network", listen: ":3478", development: true, around: offline, want: []string{"127.0.0.1", "127.0.0.1", "::1", "::1"}},
-		{name: "a test", listen: "127.0.0.1:0", development: true, around: cloud, want: []string{"127.0.0.1", "127.0.0.1", "", ""}},
+		{name: "a test", listen: "127.0.0.1:0", development: true, around: cloud, want: []string{"127.0.0.1", "127.0.0.1"}},
 		{name: "a test in production", listen: "127.0.0.1:0", around: cloud, err: "public_addresses: empty"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c := Config{Listen: test.listen, Development: test.development}
+			c := Config{Listen: test.listen, Development: test.development, Ports: PortRange{Min: 50000, Max: 50009}}
 			for _, p := range test.public {
 				c.PublicAddresses = append(c.PublicAddresses, addr(p))
 			}
@@ -171,8 +229,10 @@ func TestResolve(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got []string
-			for _, a := range []netip.Addr{a.four.public, a.four.bind, a.six.public, a.six.bind} {
-				got = append(got, strings.TrimPrefix(a.String(), "invalid IP"))
+			for _, list := range [][]relayAddress{a.four, a.six} {
+				for _, r := range list {
+					got = append(got, r.public.String(), r.bind.String())
+				}
 			}
 			if !slices.Equal(got, test.want) {
 				t.Errorf("got %q, want %q", got, test.want)
@@ -260,8 +320,12 @@ func FuzzUsername(f *testing.F) {
 		f.Add(u, "call", "user")
 	}
 	f.Fuzz(func(t *testing.T, username, call, user string) {
-		if who, key, err := ring.key(username, "r", true, now); err == nil && (who.call == "" || who.user == "" || len(key) != 16 || parseIdentity(who.String()) != who) {
-			t.Errorf("%q gives %v", username, who)
+		if who, key, err := ring.key(username, "r", true, now); err == nil {
+			at := client{addr: netip.MustParseAddrPort("[2a00::1]:5000"), over: overTLS}
+			again, from, err := parseUserID(userID(who, at))
+			if who.call == "" || who.user == "" || len(key) != 16 || again != who || from != at || err != nil {
+				t.Errorf("%q gives %v, and back %v from %v, %v", username, who, again, from, err)
+			}
 		}
 		u, _, expires := m.Mint(call, user, now, now)
 		_, s, until, err := ring.parse(u)

@@ -6,6 +6,7 @@ import (
 	"encoding/base32"
 	"encoding/base64"
 	"errors"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
@@ -93,13 +94,21 @@ type identity struct {
 	user string // the tag
 }
 
-// String is the user id by which the TURN library knows the owner of an
-// allocation.
-func (i identity) String() string { return i.call + ":" + i.user }
+// userID is by which the TURN library knows who owns an allocation, and all that
+// it says to who opens its socket. So the client is in it, which stays the same
+// for as long as the allocation exists.
+func userID(who identity, c client) string {
+	return who.call + ":" + who.user + ":" + string(c.over) + ":" + c.addr.String()
+}
 
-func parseIdentity(s string) identity {
-	call, user, _ := strings.Cut(s, ":")
-	return identity{call: call, user: user}
+// parseUserID returns what a user id was made of.
+func parseUserID(id string) (identity, client, error) {
+	fields := strings.SplitN(id, ":", 4)
+	if len(fields) != 4 {
+		return identity{}, client{}, errMalformed
+	}
+	addr, err := netip.ParseAddrPort(fields[3])
+	return identity{call: fields[0], user: fields[1]}, client{addr: addr, over: transport(fields[2])}, err
 }
 
 // keyring checks credentials.

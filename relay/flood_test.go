@@ -77,22 +77,6 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// The address of who allocates over UDP must be its own: it has to have
-// received a nonce there.
-func TestNonceFromElsewhere(t *testing.T) {
-	s := start(t, nil)
-	as := mint(t, "call", "alice", time.Now())
-	here := s.raw(t, "udp", as).greet(t)
-	there := s.raw(t, "udp", as)
-	there.nonce = here.nonce
-	if got := there.do(t, stun.MethodAllocate, udpRelay); got != 438 {
-		t.Errorf("with a nonce that was sent elsewhere: %d, want 438", got)
-	}
-	if got := there.do(t, stun.MethodAllocate, udpRelay); got != 0 {
-		t.Errorf("with the nonce of that answer: %d", got)
-	}
-}
-
 func TestGarbageOverUDP(t *testing.T) {
 	s := start(t, nil)
 	r := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).allocated(t)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/pion/stun/v4"
@@ -16,10 +17,8 @@ const (
 	// of the TURN library is one byte longer: what fills it may have been cut.
 	// Media is at most what fits a link, 1500.
 	maxMessage = 1600
-	// minAllocate is a header and REQUESTED-TRANSPORT, without which an Allocate
-	// request is none (RFC 8656 section 7.1). The answer to anything shorter
-	// would be too much longer.
-	minAllocate = stunHeader + 8
+	// attributeHeader is the type and the length of an attribute.
+	attributeHeader = 4
 )
 
 // Channel numbers. RFC 8656 section 12 ends them at 0x4fff; clients of RFC 5766
@@ -38,19 +37,21 @@ const sendIndication = 0x0016
 const dataOverhead = stunHeader + 12 + 4
 
 // guard looks at every message before the TURN library, and at every answer
-// after it. It lets through what the library will handle, refuses what the
-// library would not or answers wrongly, and keeps answers to strangers few. It
-// may be used by several goroutines.
+// after it. It answers who has no credentials or wrong ones, lets through what the
+// library will handle, refuses what the library would not or answers wrongly, and
+// keeps answers to strangers few. It may be used by several goroutines.
 type guard struct {
 	// Static after New.
-	keys      *keyring
-	table     *table
-	policy    *policy
-	addresses addresses
-	answers   *limiter
-	metrics   *metrics
-
-	routes routes // of UDP clients
+	realm      string
+	keys       *keyring
+	nonces     nonces
+	library    map[transport]*libraryNonce
+	table      *table
+	policy     *policy
+	addresses  addresses
+	alternates *alternates
+	strangers  *strangers
+	metrics    *metrics
 }
 
 const magicCookie = 0x2112a442 // RFC 8489 section 5
@@ -96,32 +97,35 @@ func datagram(b []byte) bool {
 }
 
 // incoming judges a whole message from c. It reports whether the TURN library
-// should have it; if not, answer may be what the client is told. It may change b.
+// should have it; if not, answer may be what the client is told. It may change b,
+// but not how long it is.
 func (g *guard) incoming(b []byte, c client) (pass bool, answer []byte) {
 	if isData(b) || binary.BigEndian.Uint16(b) == sendIndication {
 		return g.data(c), nil
 	}
-	m := stun.Message{Raw: b[:len(b):len(b)]}
+	m := messages.Get().(*stun.Message)
+	defer messages.Put(m)
+	m.Raw = b[:len(b):len(b)] // what is written behind it does not go into b
 	if err := m.Decode(); err != nil {
 		return g.drop(dropShape), nil
 	}
 	switch {
-	case m.Type == stun.BindingRequest:
-		return g.answerable(c), nil
 	case m.Type.Class != stun.ClassRequest || !known(m.Type.Method):
 		return g.drop(dropMethod), nil
-	case !m.Contains(stun.AttrMessageIntegrity):
-		if m.Type.Method != stun.MethodAllocate || len(b) < minAllocate {
-			return g.drop(dropUnauthenticated), nil
-		}
-		return g.answerable(c), nil
+	case m.Contains(stun.AttrFingerprint) && stun.Fingerprint.Check(m) != nil: // RFC 8489 section 14.7
+		return g.drop(dropFingerprint), nil
+	case m.Type.Method == stun.MethodBinding:
+		return false, g.binding(m, c)
 	}
-	return g.request(&m, c)
+	return g.request(m, c)
 }
+
+// messages are for reuse.
+var messages = sync.Pool{New: func() any { return new(stun.Message) }}
 
 func known(m stun.Method) bool {
 	switch m {
-	case stun.MethodAllocate, stun.MethodRefresh, stun.MethodCreatePermission, stun.MethodChannelBind:
+	case stun.MethodBinding, stun.MethodAllocate, stun.MethodRefresh, stun.MethodCreatePermission, stun.MethodChannelBind:
 		return true
 	}
 	return false
@@ -137,67 +141,36 @@ func (g *guard) data(c client) bool {
 	return g.table.of(c) != nil || g.drop(dropNoAllocation)
 }
 
-// answerable passes a request that will be answered without authentication,
-// when there is still an answer for its source.
-func (g *guard) answerable(c client) bool {
-	return g.answers.has(c.addr.Addr()) || g.drop(dropLimited)
-}
-
-// request judges a request that has credentials, which may be wrong.
-func (g *guard) request(m *stun.Message, c client) (pass bool, answer []byte) {
-	if c.over == overUDP && m.Type.Method == stun.MethodAllocate && !g.routes.has(c.addr) {
-		spoilNonce(m)
-		return true, nil
-	}
-	why, code := g.refuse(m, c)
-	if code == 0 {
-		return true, nil
-	}
-	key, ok := g.authentic(m)
-	if !ok {
-		return true, nil // the library says so
-	}
-	g.metrics.refusals[why].Inc()
-	return false, errorAnswer(m, code, key)
-}
-
-// spoilNonce makes the library answer that the nonce is stale, and give one (RFC
-// 8489 section 9.2.4). A client that receives it has shown that its address is
+// request judges a request that must have credentials. The library, which checks
+// them again, is given those that have them and that it will do, with a nonce of
 // its own.
-func spoilNonce(m *stun.Message) {
-	if nonce, err := m.Get(stun.AttrNonce); err == nil {
-		clear(nonce)
+func (g *guard) request(m *stun.Message, c client) (pass bool, answer []byte) {
+	now := time.Now()
+	who, key, answer := g.authenticate(m, c, now)
+	if key == nil {
+		return false, answer
 	}
+	if unknown := notUnderstood(m); len(unknown) > 0 {
+		g.metrics.refusals[refusedAttribute].Inc()
+		return false, reply(m, stun.ClassErrorResponse, stun.CodeUnknownAttribute, unknown, key)
+	}
+	if why, code := g.refuse(m, c, who, now); code != 0 {
+		g.metrics.refusals[why].Inc()
+		if to, ok := g.alternate(why, c); ok {
+			return false, reply(m, stun.ClassErrorResponse, stun.CodeTryAlternate, to, key)
+		}
+		return false, reply(m, stun.ClassErrorResponse, code, key)
+	}
+	nonce := g.library[c.over].get(now)
+	if nonce == nil {
+		return g.drop(dropLibrary), nil
+	}
+	resign(m, nonce, key)
+	return true, nil
 }
 
-// authentic returns the key of a request that was made with good credentials.
-func (g *guard) authentic(m *stun.Message) (stun.MessageIntegrity, bool) {
-	var username stun.Username
-	var realm stun.Realm
-	if username.GetFrom(m) != nil || realm.GetFrom(m) != nil {
-		return nil, false
-	}
-	opens := m.Type.Method == stun.MethodAllocate
-	_, key, err := g.keys.key(username.String(), realm.String(), opens, time.Now())
-	if err != nil || stun.MessageIntegrity(key).Check(m) != nil {
-		return nil, false
-	}
-	return key, true
-}
-
-func errorAnswer(m *stun.Message, code stun.ErrorCode, key stun.MessageIntegrity) []byte {
-	answer, err := stun.Build(
-		&stun.Message{TransactionID: m.TransactionID},
-		stun.NewType(m.Type.Method, stun.ClassErrorResponse),
-		&stun.ErrorCodeAttribute{Code: code}, key,
-	)
-	if err != nil {
-		return nil
-	}
-	return answer.Raw
-}
-
-// outgoing looks at what is sent to c and reports whether it may be.
+// outgoing looks at what the library sends to c and reports whether it may be.
+// All its answers are to who has credentials.
 func (g *guard) outgoing(b []byte, c client) bool {
 	if len(b) < stunHeader || isData(b) {
 		g.metrics.down.add(max(len(b)-channelHeader, 0))
@@ -209,17 +182,7 @@ func (g *guard) outgoing(b []byte, c client) bool {
 		g.metrics.down.add(max(len(b)-dataOverhead, 0))
 		return true
 	}
-	if hasIntegrity(b) {
-		return true
-	}
-	if !g.answers.take(c.addr.Addr()) {
-		return g.drop(dropLimited)
-	}
-	if c.over == overUDP && t.Method == stun.MethodAllocate {
-		g.routes.add(c.addr, time.Now())
-	}
-	g.metrics.unauthenticated.Inc()
-	return true
+	return hasIntegrity(b) || g.strangers.take(c.addr.Addr())
 }
 
 // hasIntegrity reports whether an answer ends in MESSAGE-INTEGRITY, as all do

@@ -1,14 +1,10 @@
 package relay
 
 import (
-	"bytes"
-	"encoding/binary"
 	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/pion/stun/v4"
 )
 
 func TestLimiter(t *testing.T) {
@@ -43,111 +39,21 @@ func TestLimiter(t *testing.T) {
 	})
 }
 
-// Memory is bounded whoever asks, and who comes when all is full shares.
-func TestLimiterForgets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter(10)
-		address := func(i int) netip.Addr {
-			var b [4]byte
-			binary.BigEndian.PutUint32(b[:], 0x0b000000+uint32(i))
-			return netip.AddrFrom4(b)
-		}
-		for i := range maxSources + 20 {
-			if !l.take(address(i)) {
-				t.Fatalf("source %d has no first answer", i)
-			}
-		}
-		if l.take(address(maxSources+21)) || l.has(address(maxSources+21)) {
-			t.Error("who comes when all is full does not share")
-		}
-		if !l.take(address(0)) {
-			t.Error("who was there before is limited")
-		}
-		time.Sleep(2 * time.Second)
-		if l.take(address(maxSources + 21)); len(l.sources) > 10 {
-			t.Errorf("%d sources are remembered", len(l.sources))
-		}
-	})
-}
-
-func TestRoutes(t *testing.T) {
-	var r routes
-	now := time.Now()
-	at := netip.MustParseAddrPort("1.1.1.1:5000")
-	if r.has(at) {
-		t.Error("has before anything")
-	}
-	r.add(at, now)
-	if !r.has(at) || r.has(netip.MustParseAddrPort("1.1.1.1:5001")) {
-		t.Error("not what was added")
-	}
-	r.add(netip.MustParseAddrPort("1.1.1.2:5000"), now.Add(routesAlive+1))
-	if !r.has(at) {
-		t.Error("forgotten after one generation")
-	}
-	r.add(netip.MustParseAddrPort("1.1.1.2:5000"), now.Add(2*routesAlive+2))
-	if r.has(at) {
-		t.Error("remembered after two")
-	}
-	for i := range 4 * maxRoutes {
-		r.add(netip.AddrPortFrom(netip.AddrFrom4([4]byte{9, byte(i >> 16), byte(i >> 8), byte(i)}), 1), now.Add(2*routesAlive+2))
-	}
-	if n := len(r.now) + len(r.old); n > 2*maxRoutes {
-		t.Errorf("%d are remembered", n)
-	}
-}
-
 func testGuard() *guard {
 	c := Default()
+	c.Secrets = []Secret{{ID: "one", Key: make(Key, 16)}}
 	m := newMetrics()
-	at := addresses{four: relayAddress{public: netip.MustParseAddr("5.5.5.5"), bind: netip.MustParseAddr("5.5.5.5")}}
-	free := newPorts(c.Ports)
-	return &guard{
-		keys: &keyring{realm: c.Realm, maxCall: time.Hour}, table: newTable(c.Quotas, m), policy: newPolicy(c, at.all(), free.inUse),
-		addresses: at, answers: newLimiter(1000), metrics: m,
+	at := addresses{four: []relayAddress{{public: netip.MustParseAddr("5.5.5.5"), bind: netip.MustParseAddr("5.5.5.5"), ports: newPorts(c.Ports)}}}
+	g := &guard{
+		realm: c.Realm, keys: &keyring{realm: c.Realm, secrets: c.Secrets, maxCall: time.Hour}, nonces: newNonces(c.Secrets),
+		library: make(map[transport]*libraryNonce), table: newTable(c.Quotas, c.Limits, m), policy: newPolicy(c, at.all(), at.inUse),
+		addresses: at, alternates: newAlternates(nil), strangers: newStrangers(c.Limits, m), metrics: m,
 	}
-}
-
-// FuzzGuard checks that what the guard lets through is one message, of which
-// the library will find the same length and kind.
-func FuzzGuard(f *testing.F) {
-	f.Add(stun.MustBuild(stun.TransactionID, stun.BindingRequest).Raw, true)
-	f.Add(stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest), stun.NewUsername("u"), stun.NewRealm("r"), stun.NewNonce("n"), stun.NewShortTermIntegrity("p")).Raw, false)
-	f.Add([]byte{0x40, 0, 0xff, 0xfc, 0, 0, 0, 0, 0}, true)
-	f.Add([]byte{0x40, 0, 0, 5, 1, 2, 3, 4, 5, 0, 0, 0}, true)
-	f.Add([]byte{0x00, 0x16, 0, 0, 0x21, 0x12, 0xa4, 0x42}, true)
-	g := testGuard()
-	f.Fuzz(func(t *testing.T, b []byte, known bool) {
-		c := client{addr: netip.MustParseAddrPort("1.1.1.1:5000"), over: overUDP}
-		if known {
-			c.over = overTCP
-			g.table.byClient[c] = &allocation{client: c}
-		}
-		n, err := frameLength(b)
-		if err == nil && n != 0 && (n < channelHeader || n%4 != 0 || n > stunHeader+1<<16) {
-			t.Fatalf("length %d", n)
-		}
-		if (err != nil || n == 0) && datagram(b) {
-			t.Fatal("a datagram, and not a frame")
-		}
-		if !datagram(b) {
-			return
-		}
-		before := bytes.Clone(b)
-		pass, answer := g.incoming(b, c)
-		if pass && answer != nil {
-			t.Error("passed and answered")
-		}
-		if pass && !isData(b) && before[1] != 0x16 {
-			m := stun.Message{Raw: before}
-			if err := m.Decode(); err != nil || m.Type.Class != stun.ClassRequest || len(before) != stunHeader+int(m.Length) {
-				t.Errorf("passed: %v, %v", m.Type, err)
-			}
-		}
-		if answer != nil && !hasIntegrity(answer) {
-			t.Error("answered without integrity")
-		}
-	})
+	for _, over := range transports {
+		g.library[over] = newLibraryNonce()
+		g.library[over].nonce, g.library[over].since = []byte("nonce-of-the-library-24.")[:nonceSize], time.Now()
+	}
+	return g
 }
 
 func BenchmarkGuardChannelData(b *testing.B) {

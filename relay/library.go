@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/pion/logging"
-	"github.com/pion/stun/v4"
 	"github.com/pion/turn/v5"
 )
 
@@ -17,37 +16,15 @@ func (s *Server) libraryConfig(over transport) turn.ServerConfig {
 	return turn.ServerConfig{
 		Realm:         s.config.Realm,
 		LoggerFactory: silence{},
-		AuthHandler:   s.authenticate,
+		AuthHandler:   s.credentials(over),
 		QuotaHandler:  s.hasRoom,
 		EventHandler:  s.events(over),
 		InboundMTU:    maxMessage + 1,
 		// Who does not ask for a family gets that of its own address, as browsers
 		// expect, where the relay has it.
-		StrictAddressFamily: !s.generator.addresses.six.public.IsValid(),
+		StrictAddressFamily: len(s.generator.addresses.six) == 0,
+		PacketConnConfigs:   []turn.PacketConnConfig{{PacketConn: s.guard.library[over]}},
 	}
-}
-
-// authenticate returns the key that a request must be authenticated with.
-func (s *Server) authenticate(r *turn.RequestAttributes) (userID string, key []byte, ok bool) {
-	who, key, err := s.keys.key(r.Username, r.Realm, r.Method == stun.MethodAllocate, time.Now())
-	if err != nil {
-		s.metrics.credentials[verdictOf(err)].Inc()
-		return "", nil, false
-	}
-	return who.String(), key, true
-}
-
-// hasRoom answers 486 (Allocation Quota Reached) when it returns false.
-func (s *Server) hasRoom(userID, _ string, from net.Addr) bool {
-	c, ok := clientOf(from, "")
-	if !ok {
-		return false
-	}
-	err := s.table.room(parseIdentity(userID), c.addr.Addr())
-	if err != nil {
-		s.metrics.refusals[refusalOf(err)].Inc()
-	}
-	return err == nil
 }
 
 // mayPermit judges permissions of clients of one transport.
@@ -64,7 +41,7 @@ func (s *Server) mayPermit(over transport) turn.PermissionHandler {
 			s.metrics.refusals[refusedPeer].Inc()
 			return false
 		}
-		if a := s.table.of(c); a == nil || !s.table.mayPermit(a, peer) {
+		if a := s.table.of(c); a == nil || !s.table.mayPermit(a, peer, time.Now()) {
 			s.metrics.refusals[refusedPermissions].Inc()
 			return false
 		}
@@ -91,14 +68,7 @@ func (s *Server) events(over transport) turn.EventHandler {
 		}
 	}
 	return turn.EventHandler{
-		OnAuth: func(_, _ net.Addr, _, _, _, _ string, ok bool) {
-			if ok {
-				s.metrics.credentials[credentialsOK].Inc()
-			} else {
-				s.metrics.credentials[credentialsPassword].Inc()
-			}
-		},
-		OnAllocationCreated: func(src, _ net.Addr, _, _, _ string, relay net.Addr, _ int) { s.allocated(src, relay, over) },
+		OnAllocationCreated: func(_, _ net.Addr, _, _, _ string, relay net.Addr, _ int) { s.allocated(relay) },
 		OnAllocationDeleted: func(_, _ net.Addr, _, _, _ string) { s.table.finished() },
 		OnPermissionCreated: permission(true),
 		OnPermissionDeleted: permission(false),
@@ -107,14 +77,9 @@ func (s *Server) events(over transport) turn.EventHandler {
 	}
 }
 
-func (s *Server) allocated(src, relay net.Addr, over transport) {
-	c, _ := clientOf(src, over)
-	at, _ := clientOf(relay, over)
-	a, ok := s.table.announce(at.addr, c)
-	if !ok {
-		s.metrics.refusals[refusedQuotaSource].Inc()
-		a.close()
-	}
+func (s *Server) allocated(relay net.Addr) {
+	at, _ := clientOf(relay, "")
+	s.table.announce(at.addr)
 }
 
 // clientOf turns an address of the library's into a client.

@@ -1,11 +1,10 @@
 package relay
 
 import (
+	"hash/maphash"
 	"net/netip"
-	"sync"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // source is whom limits count as one: an IPv4 address, or an IPv6 /56, which is
@@ -22,109 +21,126 @@ func source(a netip.Addr) netip.Addr {
 	return p.Addr()
 }
 
-// maxSources bounds the memory of a limiter. Sources beyond share one budget.
-const maxSources = 1 << 16
+// bucket is a token bucket, kept as the moment at which it will be full again.
+// It may be used by several goroutines.
+type bucket struct{ full atomic.Int64 }
 
-// limiter is a token bucket for each source. It may be used by several
-// goroutines.
-type limiter struct {
-	// Static after newLimiter.
-	rate  rate.Limit
-	burst int
-	now   func() time.Time
+// rate says how fast a bucket fills, and how much it holds, both in the time
+// that it takes.
+type rate struct{ token, burst time.Duration }
 
-	// Guarded by mu.
-	mu      sync.Mutex
-	sources map[netip.Addr]*rate.Limiter
-	rest    *rate.Limiter // of the sources that have none of their own
-	swept   time.Time
+// perSecond is the rate of n tokens a second, of which the bucket holds those of
+// a time.
+func perSecond(n int, burst time.Duration) rate {
+	return rate{token: time.Second / time.Duration(n), burst: burst}
 }
 
-func newLimiter(perSecond int) *limiter {
-	l := &limiter{rate: rate.Limit(perSecond), burst: 2 * perSecond, now: time.Now, sources: make(map[netip.Addr]*rate.Limiter)}
-	l.rest = rate.NewLimiter(l.rate, l.burst)
-	return l
+// after returns when a bucket is full again from which n tokens are taken, and
+// whether it has them.
+func (r rate) after(full, now int64, n int) (int64, bool) {
+	next := max(full, now) + int64(n)*int64(r.token)
+	return next, next-now <= int64(r.burst)
 }
 
-// take takes a token of a's source, and reports whether there was one.
-func (l *limiter) take(a netip.Addr) bool {
-	now := l.now()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.bucket(source(a), now).AllowN(now, 1)
+func (b *bucket) has(r rate, now int64) bool {
+	_, ok := r.after(b.full.Load(), now, 1)
+	return ok
 }
 
-// has reports whether a's source has a token. It costs less than an answer.
-func (l *limiter) has(a netip.Addr) bool {
-	now := l.now()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b := l.sources[source(a)]
-	if b == nil && len(l.sources) >= maxSources {
-		b = l.rest
-	}
-	return b == nil || b.TokensAt(now) >= 1
-}
-
-func (l *limiter) bucket(s netip.Addr, now time.Time) *rate.Limiter {
-	if b := l.sources[s]; b != nil {
-		return b
-	}
-	if len(l.sources) >= maxSources {
-		l.sweep(now)
-	}
-	if len(l.sources) >= maxSources {
-		return l.rest
-	}
-	b := rate.NewLimiter(l.rate, l.burst)
-	l.sources[s] = b
-	return b
-}
-
-// sweep forgets the sources that have all their tokens again, as new ones have.
-func (l *limiter) sweep(now time.Time) {
-	if now.Sub(l.swept) < time.Second {
-		return
-	}
-	l.swept = now
-	for s, b := range l.sources {
-		if b.TokensAt(now) >= float64(l.burst) {
-			delete(l.sources, s)
+func (b *bucket) take(r rate, now int64) bool {
+	for {
+		full := b.full.Load()
+		next, ok := r.after(full, now, 1)
+		if !ok {
+			return false
+		}
+		if b.full.CompareAndSwap(full, next) {
+			return true
 		}
 	}
 }
 
-// route remembers the addresses to which a nonce was sent, so that credentials
-// are taken only from where answers arrive: the TURN library's nonces are the
-// same for all, and an attacker who has one could open allocations in the name
-// of an address that is not its own. It may be used by several goroutines.
-type routes struct {
-	// Guarded by mu. Two generations, so that forgetting costs nothing.
-	mu       sync.Mutex
-	now, old map[netip.AddrPort]struct{}
-	since    time.Time
+// maxSources is how many buckets a limiter has, a power of two. Each is 8 bytes.
+const maxSources = 1 << 17
+
+// limiter is a token bucket for each source, in a table that never grows: a
+// flood from invented addresses costs no memory, no lock, and some 20 ns for
+// each that is refused. Sources whose hashes agree share a bucket; which those
+// are, nobody can know, because the hash has a seed of its own in each process.
+// It may be used by several goroutines.
+type limiter struct {
+	rate    rate
+	seed    maphash.Seed
+	began   time.Time
+	buckets []bucket
 }
 
-const (
-	maxRoutes   = 1 << 15          // of a generation; more end it
-	routesAlive = 10 * time.Minute // of a generation; a nonce lives an hour, a client asks at once
-)
-
-func (r *routes) add(a netip.AddrPort, now time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.now == nil || len(r.now) >= maxRoutes || now.Sub(r.since) > routesAlive {
-		r.now, r.old, r.since = make(map[netip.AddrPort]struct{}), r.now, now
+// newLimiter returns a limiter that gives each source so many tokens a second,
+// and twice as many at once.
+func newLimiter(n int) *limiter {
+	return &limiter{
+		rate: perSecond(n, 2*time.Second), seed: maphash.MakeSeed(), began: time.Now(), buckets: make([]bucket, maxSources),
 	}
-	r.now[a] = struct{}{}
 }
 
-func (r *routes) has(a netip.AddrPort) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	_, ok := r.now[a]
-	if !ok {
-		_, ok = r.old[a]
+// take takes a token of a's source, and reports whether there was one.
+func (l *limiter) take(a netip.Addr) bool { return l.of(a).take(l.rate, l.now()) }
+
+// has reports whether a's source has a token. It costs less than an answer.
+func (l *limiter) has(a netip.Addr) bool { return l.of(a).has(l.rate, l.now()) }
+
+// now is in ns since the limiter was made.
+func (l *limiter) now() int64 { return int64(time.Since(l.began)) }
+
+func (l *limiter) of(a netip.Addr) *bucket {
+	b := source(a).As16()
+	return &l.buckets[maphash.Bytes(l.seed, b[:])&(maxSources-1)]
+}
+
+// strangers bounds what who has not shown credentials has the relay do. It may be
+// used by several goroutines.
+type strangers struct {
+	answers *limiter // for each source
+	failed  *limiter // of those, for wrong credentials
+	rate    rate     // for all sources
+	all     bucket
+	metrics *metrics
+}
+
+func newStrangers(l Limits, m *metrics) *strangers {
+	return &strangers{
+		answers: newLimiter(l.UnauthenticatedPerSecond), failed: newLimiter(l.FailedAuthPerSecond),
+		rate: perSecond(l.UnauthenticatedTotalPerSecond, 2*time.Second), metrics: m,
 	}
-	return ok
+}
+
+// may reports whether there is an answer left for a's source, without taking
+// it. The bound for all comes first, so that a flood from invented addresses uses
+// up nobody's own.
+func (s *strangers) may(a netip.Addr) bool {
+	switch {
+	case !s.all.has(s.rate, s.answers.now()):
+		s.metrics.drops[dropLimitedTotal].Inc()
+	case !s.answers.has(a):
+		s.metrics.drops[dropLimited].Inc()
+	default:
+		return true
+	}
+	return false
+}
+
+// take takes an answer for a's source, and reports whether there was one.
+func (s *strangers) take(a netip.Addr) bool {
+	switch {
+	case !s.may(a):
+		return false
+	case !s.answers.take(a):
+		s.metrics.drops[dropLimited].Inc()
+		return false
+	case !s.all.take(s.rate, s.answers.now()):
+		s.metrics.drops[dropLimitedTotal].Inc()
+		return false
+	}
+	s.metrics.unauthenticated.Inc()
+	return true
 }

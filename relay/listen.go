@@ -97,9 +97,9 @@ func listenBoth(addr string) (*net.UDPConn, net.Listener, error) {
 func (s *Server) open(l *listeners) ([]*turn.Server, error) {
 	var fronts []*turn.Server
 	config := s.libraryConfig(overUDP)
-	config.PacketConnConfigs = []turn.PacketConnConfig{{
-		PacketConn: l.udp, RelayAddressGenerator: s.generator, PermissionHandler: s.mayPermit(overUDP),
-	}}
+	config.PacketConnConfigs = append(config.PacketConnConfigs, turn.PacketConnConfig{
+		PacketConn: s.facing(l.udp), RelayAddressGenerator: s.generator, PermissionHandler: s.mayPermit(overUDP),
+	})
 	front, err := turn.NewServer(config)
 	if err != nil {
 		return nil, err

@@ -28,14 +28,19 @@ const (
 	dropMethod          drop = "method"          // STUN, but nothing that the relay does
 	dropNoAllocation    drop = "no_allocation"   // data of a client that has none
 	dropUnauthenticated drop = "unauthenticated" // a request that must have credentials, or one too short
+	dropFingerprint     drop = "fingerprint"     // a wrong FINGERPRINT (RFC 8489 section 14.7)
 	dropLimited         drop = "limited"         // the source has had its answers for now
+	dropLimitedTotal    drop = "limited_total"   // all strangers have had their answers for now
+	dropFailedAuth      drop = "failed_auth"     // the source has shown wrong credentials too often for now
+	dropLibrary         drop = "library"         // the TURN library has ended
 	dropTruncated       drop = "truncated"       // a peer's datagram that is longer than a relayed one
 	dropSend            drop = "send"            // the kernel did not take it
 	dropReceive         drop = "receive"         // the kernel gave an error instead of a message
 )
 
 var drops = []drop{
-	dropShape, dropTooLarge, dropMethod, dropNoAllocation, dropUnauthenticated, dropLimited, dropTruncated, dropSend, dropReceive,
+	dropShape, dropTooLarge, dropMethod, dropNoAllocation, dropUnauthenticated, dropFingerprint, dropLimited, dropLimitedTotal,
+	dropFailedAuth, dropLibrary, dropTruncated, dropSend, dropReceive,
 }
 
 // refusal is why an authenticated request was refused.
@@ -44,8 +49,13 @@ type refusal string
 const (
 	refusedDraining    refusal = "draining"
 	refusedQuotaUser   refusal = "quota_user"
+	refusedQuotaCall   refusal = "quota_call"
 	refusedQuotaSource refusal = "quota_source"
 	refusedQuotaTotal  refusal = "quota_total"
+	refusedUserRate    refusal = "user_rate"      // the user opens allocations too fast
+	refusedAttribute   refusal = "attribute"      // one that must be understood, and is not
+	refusedMalformed   refusal = "malformed"      // a peer that is no address
+	refusedLifetime    refusal = "lifetime"       // an allocation that ends at once
 	refusedPorts       refusal = "ports"          // none is free, or the kernel gave no socket
 	refusedTCPRelay    refusal = "tcp_relay"      // RFC 6062
 	refusedEvenPort    refusal = "even_port"      // EVEN-PORT, RESERVATION-TOKEN
@@ -54,13 +64,15 @@ const (
 	refusedOwner       refusal = "owner"          // the allocation is somebody else's
 	refusedPeer        refusal = "peer"           // the policy denies the peer
 	refusedPermissions refusal = "permissions"    // the allocation has all it may have
+	refusedPeerRate    refusal = "peer_rate"      // the allocation asks for new peers too fast
 	refusedChannels    refusal = "channels"       // the allocation has all it may have
 	refusedNumber      refusal = "channel_number" // no channel has it
 )
 
 var refusals = []refusal{
-	refusedDraining, refusedQuotaUser, refusedQuotaSource, refusedQuotaTotal, refusedPorts, refusedTCPRelay, refusedEvenPort,
-	refusedFamily, refusedMismatch, refusedOwner, refusedPeer, refusedPermissions, refusedChannels, refusedNumber,
+	refusedDraining, refusedQuotaUser, refusedQuotaCall, refusedQuotaSource, refusedQuotaTotal, refusedUserRate, refusedAttribute,
+	refusedMalformed, refusedLifetime, refusedPorts, refusedTCPRelay, refusedEvenPort, refusedFamily, refusedMismatch, refusedOwner,
+	refusedPeer, refusedPermissions, refusedPeerRate, refusedChannels, refusedNumber,
 }
 
 // verdict is what became of credentials.
@@ -73,10 +85,12 @@ const (
 	credentialsExpired   verdict = "expired"
 	credentialsRealm     verdict = "realm"
 	credentialsPassword  verdict = "password"
+	credentialsStale     verdict = "stale_nonce" // good ones, with a nonce that is too old or another client's
 )
 
 var verdicts = []verdict{
 	credentialsOK, credentialsMalformed, credentialsUnknown, credentialsExpired, credentialsRealm, credentialsPassword,
+	credentialsStale,
 }
 
 func verdictOf(err error) verdict {
@@ -87,6 +101,8 @@ func verdictOf(err error) verdict {
 		return credentialsExpired
 	case errors.Is(err, errRealm):
 		return credentialsRealm
+	case errors.Is(err, errPassword):
+		return credentialsPassword
 	}
 	return credentialsMalformed
 }
@@ -131,6 +147,7 @@ type metrics struct {
 	credentials     map[verdict]prometheus.Counter
 	denied          map[denial]prometheus.Counter
 	unauthenticated prometheus.Counter
+	redirects       prometheus.Counter
 	certificates    map[string]prometheus.Counter
 	expiry          prometheus.Gauge
 	draining        prometheus.Gauge
@@ -155,6 +172,7 @@ func newMetrics() *metrics {
 	m.credentials = counters(m, "credentials_total", "Credentials checked, by result.", "result", verdicts)
 	m.denied = counters(m, "denied_peers_total", "Permissions and packets that the peer policy denied, by reason.", "reason", denials)
 	m.unauthenticated = counter(m, "unauthenticated_answers_total", "Answers sent without authentication.")
+	m.redirects = counter(m, "redirects_total", "Allocate requests refused with another relay's address.")
 	m.certificates = counters(m, "certificate_loads_total", "Times the certificate was read, by result.", "result", []string{"ok", "error"})
 	m.expiry = gauge(m, "certificate_expiry_seconds", "When the certificate in use ends, in seconds since 1970; 0 without one.")
 	m.draining = gauge(m, "draining", "1 while the relay refuses new allocations because it is to end.")

@@ -13,11 +13,12 @@ const (
 	deniedAddress  denial = "address"  // no address at all, or one with a zone
 	deniedOperator denial = "operator" // in peers.deny
 	deniedRange    denial = "range"    // not public unicast, in one of its forms
+	deniedUnlisted denial = "unlisted" // not in peers.allow, where peers.mode is listed
 	deniedOwn      denial = "own"      // this machine, and no relay address of it
 	deniedPort     denial = "port"     // below 1024
 )
 
-var denials = []denial{deniedAddress, deniedOperator, deniedRange, deniedOwn, deniedPort}
+var denials = []denial{deniedAddress, deniedOperator, deniedRange, deniedUnlisted, deniedOwn, deniedPort}
 
 // forbidden are addresses that no list of the operator's allows: this machine,
 // this link, and no machine in particular.
@@ -71,17 +72,18 @@ const minPeerPort = 1024
 type policy struct {
 	// Static after newPolicy.
 	allow, deny []netip.Prefix
+	listed      bool // to allow alone
 	development bool
-	relays      []netip.Addr      // the addresses of relay sockets, as peers see them and as bound
-	isRelayed   func(uint16) bool // reports whether a port of ours is an allocation's
+	relays      []netip.Addr              // the addresses of relay sockets, as peers see them and as bound
+	isRelayed   func(netip.AddrPort) bool // reports whether there is an allocation at one of them
 
 	// Replaced as a whole.
 	own      atomic.Pointer[map[netip.Addr]bool] // the addresses of this machine
 	services atomic.Pointer[map[uint16]bool]     // the ports that the relay listens on
 }
 
-func newPolicy(c Config, relays []netip.Addr, isRelayed func(uint16) bool) *policy {
-	p := &policy{allow: c.Peers.Allow, deny: c.Peers.Deny, development: c.Development, relays: relays, isRelayed: isRelayed}
+func newPolicy(c Config, relays []netip.Addr, isRelayed func(netip.AddrPort) bool) *policy {
+	p := &policy{allow: c.Peers.Allow, deny: c.Peers.Deny, listed: c.Peers.Mode == PeersListed, development: c.Development, relays: relays, isRelayed: isRelayed}
 	p.setOwn(nil)
 	p.setServices()
 	return p
@@ -131,7 +133,7 @@ func (p *policy) ownPort(addr netip.Addr, port uint16) bool {
 	if p.development {
 		return !(*p.services.Load())[port]
 	}
-	return p.isRelay(addr) && p.isRelayed(port)
+	return p.isRelay(addr) && p.isRelayed(netip.AddrPortFrom(addr, port))
 }
 
 func (p *policy) isRelay(addr netip.Addr) bool {
@@ -153,6 +155,13 @@ func (p *policy) address(peer netip.Addr) denial {
 	for _, f := range forms {
 		if within(p.deny, f) {
 			return deniedOperator
+		}
+	}
+	if p.listed {
+		for _, f := range forms {
+			if !within(p.allow, f) {
+				return deniedUnlisted
+			}
 		}
 	}
 	own := *p.own.Load()

@@ -74,7 +74,7 @@ func ends(n netip.Prefix) []netip.Addr {
 
 // strict is the policy of a relay with nothing allowed and no allocation.
 func strict(c Config) *policy {
-	return newPolicy(c, []netip.Addr{netip.MustParseAddr("5.5.5.5")}, func(p uint16) bool { return p == 50000 })
+	return newPolicy(c, []netip.Addr{netip.MustParseAddr("5.5.5.5")}, func(p netip.AddrPort) bool { return p.Port() == 50000 })
 }
 
 func TestPolicyDeniesWhatIsNotPublic(t *testing.T) {
@@ -120,6 +120,7 @@ func TestPolicyDeniesEveryEmbedding(t *testing.T) {
 
 func TestPolicy(t *testing.T) {
 	peers := PeerConfig{Allow: prefixes("10.1.0.0/16", "fd00:1::/32"), Deny: prefixes("10.1.2.0/24", "9.9.9.9/32", "2a00:1::/32")}
+	listed := PeerConfig{Mode: PeersListed, Allow: prefixes("10.1.0.0/16", "9.1.1.0/24"), Deny: prefixes("9.1.1.9/32")}
 	for _, test := range []struct {
 		config Config
 		peer   string
@@ -151,6 +152,16 @@ func TestPolicy(t *testing.T) {
 		{Config{Peers: peers}, "[fd00:1::1]:5000", allowed},
 		{Config{Peers: peers}, "[fd00:2::1]:5000", deniedRange},
 		{Config{Peers: peers}, "[2a00:1::1]:5000", deniedOperator},
+
+		{Config{Peers: listed}, "10.1.1.1:5000", allowed},
+		{Config{Peers: listed}, "[::ffff:10.1.1.1]:5000", allowed},
+		{Config{Peers: listed}, "9.1.1.1:5000", allowed},
+		{Config{Peers: listed}, "9.1.1.1:53", deniedPort},
+		{Config{Peers: listed}, "9.1.1.9:5000", deniedOperator},
+		{Config{Peers: listed}, "8.8.8.8:5000", deniedUnlisted},
+		{Config{Peers: listed}, "[2a00:1450::1]:5000", deniedUnlisted},
+		{Config{Peers: listed}, "5.5.5.5:50000", deniedUnlisted},
+		{Config{Peers: listed, Development: true}, "127.0.0.1:5000", deniedUnlisted},
 
 		{Config{Development: true}, "127.0.0.1:5000", allowed},
 		{Config{Development: true}, "[::1]:5000", allowed},

@@ -9,7 +9,7 @@ import (
 
 var errNoPort = errors.New("no relay port is free")
 
-// ports hands out the ports of relay sockets, in an order that nobody can
+// ports hands out the ports of the relay sockets at one address, in an order that nobody can
 // predict: who knows the port of somebody's next allocation can send to it, or
 // be in its place (CVE-2025-69217). It may be used by several goroutines.
 type ports struct {
@@ -54,6 +54,13 @@ func (p *ports) release(port uint16) {
 	i := int(port - p.within.Min)
 	p.taken[i/64] &^= 1 << (i % 64)
 	p.free++
+}
+
+// left returns how many ports are free.
+func (p *ports) left() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.free
 }
 
 // inUse reports whether port is taken.

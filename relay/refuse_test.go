@@ -63,18 +63,31 @@ func TestRequestsWithoutAllocation(t *testing.T) {
 	}
 }
 
-// Without credentials there is an answer only to what a client begins with.
-func TestOnlyAllocateMayComeWithoutCredentials(t *testing.T) {
+// What has no credentials is told to have some, where the relay does what it asks for,
+// and is not answered otherwise.
+func TestRequestsWithoutCredentials(t *testing.T) {
 	s := start(t, nil)
-	r := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).allocated(t)
-	for _, method := range []stun.Method{stun.MethodRefresh, stun.MethodCreatePermission, stun.MethodChannelBind, stun.MethodConnect, stun.MethodConnectionBind, stun.MethodSend} {
-		r.send(t, stun.MustBuild(stun.TransactionID, stun.NewType(method, stun.ClassRequest), channel(0x4000), peer("127.0.0.1:5000")).Raw)
-	}
-	if got := r.do(t, stun.MethodRefresh); got != 0 {
-		t.Errorf("with credentials: %d", got)
-	}
-	if n := s.count(t, "drops_total", "unauthenticated") + s.count(t, "drops_total", "method"); n != 6 {
-		t.Errorf("%v of 6 dropped", n)
+	for _, over := range everyTransport {
+		r := s.raw(t, over, mint(t, "call", "alice", time.Now())).allocated(t)
+		for _, method := range []stun.Method{stun.MethodAllocate, stun.MethodRefresh, stun.MethodCreatePermission, stun.MethodChannelBind} {
+			r.send(t, stun.MustBuild(stun.TransactionID, stun.NewType(method, stun.ClassRequest), channel(0x4000), peer("127.0.0.1:5000")).Raw)
+			var code stun.ErrorCodeAttribute
+			if m := r.receive(t, patience); m == nil || code.GetFrom(m) != nil || code.Code != 401 || m.Type.Method != method || !m.Contains(stun.AttrRealm) {
+				t.Errorf("%v over %s: %v", method, over, m)
+			} else {
+				r.takeNonce(t, m)
+			}
+		}
+		before := s.count(t, "drops_total", "method")
+		for _, method := range []stun.Method{stun.MethodConnect, stun.MethodConnectionBind, stun.MethodSend} {
+			r.send(t, stun.MustBuild(stun.TransactionID, stun.NewType(method, stun.ClassRequest), channel(0x4000), peer("127.0.0.1:5000")).Raw)
+		}
+		if got := r.do(t, stun.MethodRefresh); got != 0 {
+			t.Errorf("with credentials over %s: %d", over, got)
+		}
+		if n := s.count(t, "drops_total", "method") - before; n != 3 {
+			t.Errorf("%v of 3 dropped over %s", n, over)
+		}
 	}
 }
 
@@ -177,22 +190,26 @@ func TestQuotas(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		quotas func(*relay.Quotas)
-		user   func(i int) string
+		who    func(i int) (call, user string)
+		code   int
 		want   string
 	}{
-		{"user", func(q *relay.Quotas) { q.AllocationsPerUser = 3 }, func(int) string { return "alice" }, "quota_user"},
-		{"source", func(q *relay.Quotas) { q.AllocationsPerSource = 3 }, func(i int) string { return fmt.Sprint(i) }, "quota_source"},
-		{"total", func(q *relay.Quotas) { q.Allocations = 3 }, func(i int) string { return fmt.Sprint(i) }, "quota_total"},
+		{"user", func(q *relay.Quotas) { q.AllocationsPerUser = 3 }, func(i int) (string, string) { return fmt.Sprint(i), "alice" }, 486, "quota_user"},
+		{"call", func(q *relay.Quotas) { q.AllocationsPerCall = 3 }, func(i int) (string, string) { return "call", fmt.Sprint(i) }, 486, "quota_call"},
+		{"source", func(q *relay.Quotas) { q.AllocationsPerSource = 3 }, func(i int) (string, string) { return fmt.Sprint(i), fmt.Sprint(i) }, 486, "quota_source"},
+		{"total", func(q *relay.Quotas) { q.Allocations = 3 }, func(i int) (string, string) { return fmt.Sprint(i), fmt.Sprint(i) }, 508, "quota_total"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := start(t, func(c *relay.Config) { test.quotas(&c.Quotas) })
 			var open []*raw
 			for i := range 3 {
-				open = append(open, s.raw(t, everyTransport[i], mint(t, fmt.Sprint("call", i), test.user(i), now)).allocated(t))
+				call, user := test.who(i)
+				open = append(open, s.raw(t, everyTransport[i], mint(t, call, user, now)).allocated(t))
 			}
-			r := s.raw(t, "udp", mint(t, "call4", test.user(4), now)).greet(t)
-			if got := r.do(t, stun.MethodAllocate, udpRelay); got != 486 {
-				t.Fatalf("one too many: %d, want 486", got)
+			call, user := test.who(4)
+			r := s.raw(t, "udp", mint(t, call, user, now)).greet(t)
+			if got := r.do(t, stun.MethodAllocate, udpRelay); got != test.code {
+				t.Fatalf("one too many: %d, want %d", got, test.code)
 			}
 			if s.count(t, "refusals_total", test.want) != 1 {
 				t.Errorf("not counted as %s", test.want)
@@ -255,13 +272,16 @@ func TestAllocateAgainAtOnce(t *testing.T) {
 func TestQuotasOfAnAllocation(t *testing.T) {
 	s := start(t, func(c *relay.Config) { c.Quotas.Permissions, c.Quotas.Channels = 2, 3 })
 	r := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).allocated(t)
-	for i, want := range []int{0, 0, 403} {
+	for i, want := range []int{0, 0, 508} {
 		if got := r.do(t, stun.MethodCreatePermission, peer(fmt.Sprintf("127.0.0.%d:5000", i+1))); got != want {
 			t.Errorf("permission %d: %d, want %d", i, got, want)
 		}
 	}
 	if got := r.do(t, stun.MethodCreatePermission, peer("127.0.0.1:5000")); got != 0 {
 		t.Errorf("the first permission again: %d", got)
+	}
+	if got := r.do(t, stun.MethodChannelBind, channel(0x4000), peer("127.0.0.3:5000")); got != 508 {
+		t.Errorf("a channel to a peer without permission: %d, want 508", got)
 	}
 	for i, want := range []int{0, 0, 0, 508} {
 		if got := r.do(t, stun.MethodChannelBind, channel(uint16(0x4000+i)), peer(fmt.Sprintf("127.0.0.1:%d", 5000+i))); got != want {

@@ -18,7 +18,6 @@ import (
 // [turn.RelayAddressGenerator].
 type generator struct {
 	addresses addresses
-	ports     *ports
 	table     *table
 	policy    *policy
 	metrics   *metrics
@@ -41,8 +40,13 @@ func (g *generator) AllocatePacketConn(c turn.AllocateListenerConfig) (net.Packe
 		g.metrics.refusals[refusedEvenPort].Inc()
 		return nil, nil, errNoOwner
 	}
-	conn, err := g.open(c.Network, parseIdentity(c.UserID))
+	owner, from, err := parseUserID(c.UserID)
 	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := g.open(c.Network, owner, from)
+	if err != nil {
+		g.table.cancel(from)
 		g.metrics.refusals[refusalOf(err)].Inc()
 		return nil, nil, err
 	}
@@ -53,6 +57,8 @@ func refusalOf(err error) refusal {
 	switch {
 	case errors.Is(err, errQuotaUser):
 		return refusedQuotaUser
+	case errors.Is(err, errQuotaCall):
+		return refusedQuotaCall
 	case errors.Is(err, errQuotaSource):
 		return refusedQuotaSource
 	case errors.Is(err, errQuotaTotal):
@@ -76,24 +82,28 @@ func (g *generator) AllocateConn(turn.AllocateConnConfig) (net.Conn, error) {
 	return nil, errNoTCPRelay
 }
 
-func (g *generator) open(network string, owner identity) (*relayConn, error) {
-	at := g.addresses.four
+func (g *generator) open(network string, owner identity, from client) (*relayConn, error) {
+	list := g.addresses.four
 	if network == "udp6" {
-		at = g.addresses.six
+		list = g.addresses.six
 	}
-	if !at.public.IsValid() {
+	if len(list) == 0 {
 		return nil, errNoFamily
 	}
-	socket, port, err := g.listen(network, at.bind)
+	at, ok := leastUsed(list)
+	if !ok {
+		return nil, errNoPort
+	}
+	socket, port, err := g.listen(network, at)
 	if err != nil {
 		return nil, err
 	}
 	c := &relayConn{UDPConn: socket, at: at, of: g, allocation: &allocation{
-		owner: owner, relay: netip.AddrPortFrom(at.public, port), port: port, opened: time.Now(),
+		owner: owner, client: from, relay: netip.AddrPortFrom(at.public, port), port: port, opened: time.Now(),
 	}}
 	c.allocation.close = socket.Close
 	if err := g.table.open(c.allocation); err != nil {
-		g.ports.release(port)
+		at.ports.release(port)
 		return nil, errors.Join(err, socket.Close())
 	}
 	return c, nil
@@ -101,19 +111,19 @@ func (g *generator) open(network string, owner identity) (*relayConn, error) {
 
 // listen opens a socket on a random port. Other processes may have some of the
 // range.
-func (g *generator) listen(network string, bind netip.Addr) (*net.UDPConn, uint16, error) {
+func (g *generator) listen(network string, at relayAddress) (*net.UDPConn, uint16, error) {
 	const tries = 16
 	var errs []error
 	for range tries {
-		port, err := g.ports.take()
+		port, err := at.ports.take()
 		if err != nil {
 			return nil, 0, err
 		}
-		socket, err := new(net.ListenConfig).ListenPacket(context.Background(), network, netip.AddrPortFrom(bind, port).String())
+		socket, err := new(net.ListenConfig).ListenPacket(context.Background(), network, netip.AddrPortFrom(at.bind, port).String())
 		if err == nil {
 			return socket.(*net.UDPConn), port, nil
 		}
-		g.ports.release(port)
+		at.ports.release(port)
 		errs = append(errs, err)
 	}
 	return nil, 0, fmt.Errorf("%w: %w", errNoPort, errors.Join(errs...))
@@ -148,7 +158,7 @@ func (c *relayConn) WriteTo(b []byte, to net.Addr) (int, error) {
 		c.of.metrics.denied[deniedOwn].Inc() // to itself, for ever
 		return len(b), nil
 	}
-	if _, err := c.WriteToUDPAddrPort(b, c.inward(peer)); err != nil {
+	if _, err := c.WriteToUDPAddrPort(b, c.of.addresses.inward(peer)); err != nil {
 		if errors.Is(err, net.ErrClosed) {
 			return 0, err
 		}
@@ -184,27 +194,9 @@ func (c *relayConn) ReadFrom(b []byte) (int, net.Addr, error) {
 			if c.of.table.draining.Load() {
 				c.allocation.note(b[:n])
 			}
-			return n, net.UDPAddrFromAddrPort(c.outward(from)), nil
+			return n, net.UDPAddrFromAddrPort(c.of.addresses.outward(from)), nil
 		}
 	}
-}
-
-// inward turns the address that peers see of another relay socket of ours into
-// the one that it is bound to, and outward turns it back: behind a cloud's NAT
-// the relay could not reach itself otherwise, when both sides of a call are on it.
-func (c *relayConn) inward(peer netip.AddrPort) netip.AddrPort {
-	if peer.Addr() == c.at.public {
-		return netip.AddrPortFrom(c.at.bind, peer.Port())
-	}
-	return peer
-}
-
-func (c *relayConn) outward(peer netip.AddrPort) netip.AddrPort {
-	addr := peer.Addr().Unmap()
-	if addr == c.at.bind && c.of.ports.inUse(peer.Port()) {
-		addr = c.at.public
-	}
-	return netip.AddrPortFrom(addr, peer.Port())
 }
 
 // Close is called by the library when the allocation ends. It is no longer
@@ -214,7 +206,7 @@ func (c *relayConn) Close() error {
 		c.forgotten.Store(true)
 		c.UDPConn.Close()
 		c.of.table.remove(c.allocation)
-		c.of.ports.release(c.allocation.port)
+		c.at.ports.release(c.allocation.port)
 	})
 	return nil
 }

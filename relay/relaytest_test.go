@@ -47,6 +47,7 @@ func start(t testing.TB, change func(*relay.Config), to ...relay.Registrar) *ser
 	c.Listen, c.TLS.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	c.TLS.CertFile, c.TLS.KeyFile = writeCertificate(t, t.TempDir(), "first")
 	c.Secrets = []relay.Secret{secretOne, secretTwo}
+	c.Limits.AllocationsPerUserPerSecond = 1000 // tests are faster than people
 	if change != nil {
 		change(&c)
 	}

@@ -102,15 +102,19 @@ func New(c Config, d Deps) (*Server, error) {
 }
 
 func (s *Server) build(at addresses) {
-	c, free := s.config, newPorts(s.config.Ports)
-	s.table = newTable(c.Quotas, s.metrics)
-	s.policy = newPolicy(c, at.all(), free.inUse)
+	c := s.config
+	s.table = newTable(c.Quotas, c.Limits, s.metrics)
+	s.policy = newPolicy(c, at.all(), at.inUse)
 	s.keys = &keyring{realm: c.Realm, secrets: c.Secrets, maxCall: c.MaxCall}
 	s.connections = newConnections(c.Limits, s.metrics)
-	s.generator = &generator{addresses: at, ports: free, table: s.table, policy: s.policy, metrics: s.metrics}
+	s.generator = &generator{addresses: at, table: s.table, policy: s.policy, metrics: s.metrics}
 	s.guard = &guard{
-		keys: s.keys, table: s.table, policy: s.policy, addresses: at,
-		answers: newLimiter(c.Limits.UnauthenticatedPerSecond), metrics: s.metrics,
+		realm: c.Realm, keys: s.keys, nonces: newNonces(c.Secrets), library: make(map[transport]*libraryNonce),
+		table: s.table, policy: s.policy, addresses: at, alternates: newAlternates(c.AlternateServers),
+		strangers: newStrangers(c.Limits, s.metrics), metrics: s.metrics,
+	}
+	for _, over := range transports {
+		s.guard.library[over] = newLibraryNonce()
 	}
 }
 
@@ -146,20 +150,13 @@ func (s *Server) announce(l *listeners) {
 	}
 	addrs := l.addrs()
 	s.addrs.Store(&addrs)
-	at := s.generator.addresses
-	s.log.Info("relay serves", "udp", addrs.UDP, "tcp", addrs.TCP, "tls", addrs.TLS,
-		"public", valid(at.four.public, at.six.public), "bound", valid(at.four.bind, at.six.bind),
+	var public, bound []netip.Addr
+	for _, at := range s.generator.addresses.each() {
+		public, bound = append(public, at.public), append(bound, at.bind)
+	}
+	s.log.Info("relay serves", "udp", addrs.UDP, "tcp", addrs.TCP, "tls", addrs.TLS, "public", public, "bound", bound,
 		"ports", fmt.Sprintf("%d-%d", s.config.Ports.Min, s.config.Ports.Max))
 	close(s.started)
-}
-
-func valid(addrs ...netip.Addr) (out []netip.Addr) {
-	for _, a := range addrs {
-		if a.IsValid() {
-			out = append(out, a)
-		}
-	}
-	return out
 }
 
 // addressesEvery is how often this machine is asked what its addresses are.

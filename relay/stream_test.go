@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -145,36 +146,52 @@ func TestFramesOfAStream(t *testing.T) {
 	})
 }
 
-// Clients that race do not get more than their quota.
+// Clients that race get what the quota lets them have, all of it and no more.
 func TestQuotaHoldsInARace(t *testing.T) {
 	const quota, clients = 4, 24
 	for name, set := range map[string]func(*relay.Quotas){
 		"user":   func(q *relay.Quotas) { q.AllocationsPerUser = quota },
+		"call":   func(q *relay.Quotas) { q.AllocationsPerCall = quota },
 		"source": func(q *relay.Quotas) { q.AllocationsPerSource = quota },
 		"total":  func(q *relay.Quotas) { q.Allocations = quota },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, func(c *relay.Config) {
 				c.Limits.UnauthenticatedPerSecond = 1000
-				c.Quotas.AllocationsPerUser = 100
+				c.Quotas.AllocationsPerUser, c.Quotas.AllocationsPerCall = 100, 100
 				set(&c.Quotas)
 			})
+			refused := 486
+			if name == "total" {
+				refused = 508
+			}
 			var ready []*raw
 			for i := range clients {
-				user := "alice"
-				if name == "source" {
-					user = fmt.Sprint(i)
+				call, user := fmt.Sprint(i), fmt.Sprint(i)
+				if name == "user" {
+					user = "alice"
 				}
-				ready = append(ready, s.raw(t, "tcp", mint(t, "call", user, time.Now())).greet(t))
+				if name == "call" {
+					call = "one"
+				}
+				ready = append(ready, s.raw(t, everyTransport[i%3], mint(t, call, user, time.Now())).greet(t))
 			}
 			var wg sync.WaitGroup
+			var open atomic.Int32
 			for _, r := range ready {
-				wg.Go(func() { r.do(t, stun.MethodAllocate, udpRelay) })
+				wg.Go(func() {
+					switch got := r.try(t, 10, stun.MethodAllocate, udpRelay); got {
+					case 0:
+						open.Add(1)
+					case refused:
+					default:
+						t.Errorf("allocate: %d, want %d", got, refused)
+					}
+				})
 			}
 			wg.Wait()
-			eventually(t, "as many as the quota", func() bool { return s.Allocations() <= quota })
-			if s.Allocations() == 0 {
-				t.Error("none")
+			if open.Load() != quota || s.Allocations() != quota {
+				t.Errorf("%d are open, and %d counted, want %d", open.Load(), s.Allocations(), quota)
 			}
 		})
 	}

@@ -20,6 +20,7 @@ type client struct {
 type allocation struct {
 	// Static after table.open.
 	owner  identity
+	client client
 	relay  netip.AddrPort // what peers see
 	port   uint16
 	opened time.Time
@@ -28,27 +29,35 @@ type allocation struct {
 	media atomic.Int64 // when it last carried media, in ns since 1970; noted while the relay drains
 
 	// Guarded by table.mu.
-	client      client // none before the library has announced it
+	announced   bool // by the library
 	permissions map[netip.Addr]struct{}
 	channels    map[uint16]struct{}
+	newPeers    int64 // when as many new peers as may be at once may be again, in ns since 1970
 }
 
 // table knows the allocations that exist. It counts sockets, not requests: an
-// allocation counts from when its relay socket is open until that is closed.
-// The TURN library calls it under its own locks, so that nothing here may wait.
+// allocation counts from the moment before its relay socket is opened, when a
+// place is reserved for it, until that is closed. The TURN library calls it under
+// its own locks, so that nothing here may wait.
 type table struct {
 	// Static after newTable.
-	quotas  Quotas
-	metrics *metrics
+	quotas   Quotas
+	opens    rate // of allocations of a user
+	newPeers rate // of an allocation
+	metrics  *metrics
 
 	mu sync.RWMutex
-	// Guarded by mu.
+	// Guarded by mu. What is reserved is counted in byUser, byCall and bySource.
 	byRelay  map[netip.AddrPort]*allocation
 	byClient map[client]*allocation
+	reserved map[client]identity
 	byUser   map[string]int
+	byCall   map[string]int
 	bySource map[netip.Addr]int
-	running  int           // allocations whose end the library has not yet announced
-	ended    chan struct{} // closed, and replaced, when one ends
+	opening  map[string]int64 // by user: when as many as may be at once may be opened again, in ns since 1970
+	swept    time.Time        // when opening was last swept
+	running  int              // allocations whose end the library has not yet announced
+	ended    chan struct{}    // closed, and replaced, when one ends
 
 	draining atomic.Bool // no new allocation is opened
 	ending   atomic.Bool // the server ends, and the library forgets nothing by itself
@@ -57,76 +66,152 @@ type table struct {
 // Why an allocation is not opened.
 var (
 	errQuotaUser   = errors.New("the user has all allocations that one may have")
+	errQuotaCall   = errors.New("the call has all allocations that one may have")
 	errQuotaSource = errors.New("the source has all allocations that one may have")
 	errQuotaTotal  = errors.New("the relay has all allocations that it may have")
 	errDraining    = errors.New("the relay drains")
 )
 
-func newTable(q Quotas, m *metrics) *table {
+const (
+	// opensAtOnce is for how long a user's allocations may be opened ahead of the
+	// rate: a browser opens all of a call's in one moment.
+	opensAtOnce = 5 * time.Second
+	// newPeersAtOnce is how many new peers an allocation may have in one moment. A
+	// browser has a permission for each candidate of the other side.
+	newPeersAtOnce = 64
+	// maxOpening bounds what is remembered of users who open allocations. Beyond it
+	// none is limited in speed; the quotas hold.
+	maxOpening = 1 << 16
+)
+
+func newTable(q Quotas, l Limits, m *metrics) *table {
 	return &table{
 		quotas:   q,
+		opens:    perSecond(l.AllocationsPerUserPerSecond, opensAtOnce),
+		newPeers: perSecond(l.NewPeersPerSecond, newPeersAtOnce*time.Second/time.Duration(l.NewPeersPerSecond)),
 		metrics:  m,
 		byRelay:  make(map[netip.AddrPort]*allocation),
 		byClient: make(map[client]*allocation),
+		reserved: make(map[client]identity),
 		byUser:   make(map[string]int),
+		byCall:   make(map[string]int),
 		bySource: make(map[netip.Addr]int),
+		opening:  make(map[string]int64),
 		ended:    make(chan struct{}),
 	}
 }
 
 // room reports whether a client may open one more allocation. Requests that
-// race may all hear yes; open and announce then stop them.
-func (t *table) room(owner identity, from netip.Addr) error {
+// race may all hear yes; reserve then stops them.
+func (t *table) room(owner identity, c client) error {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if t.bySource[source(from)] >= t.quotas.AllocationsPerSource {
-		return errQuotaSource
-	}
-	return t.roomFor(owner)
+	return t.roomFor(owner, c)
 }
 
-func (t *table) roomFor(owner identity) error {
+func (t *table) roomFor(owner identity, c client) error {
 	switch {
-	case len(t.byRelay) >= t.quotas.Allocations:
+	case len(t.byRelay)+len(t.reserved) >= t.quotas.Allocations:
 		return errQuotaTotal
+	case t.bySource[source(c.addr.Addr())] >= t.quotas.AllocationsPerSource:
+		return errQuotaSource
 	case t.byUser[owner.user] >= t.quotas.AllocationsPerUser:
 		return errQuotaUser
+	case t.byCall[owner.call] >= t.quotas.AllocationsPerCall:
+		return errQuotaCall
 	}
 	return nil
 }
 
-// open adds an allocation whose relay socket is open, or says which quota it
-// would exceed.
+// reserve keeps a place for an allocation that is about to be opened, or says
+// which quota it would exceed. Each client has at most one place.
+func (t *table) reserve(owner identity, c client) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cancelLocked(c)
+	if err := t.roomFor(owner, c); err != nil {
+		return err
+	}
+	t.reserved[c] = owner
+	t.byUser[owner.user]++
+	t.byCall[owner.call]++
+	t.bySource[source(c.addr.Addr())]++
+	return nil
+}
+
+// cancel gives a place back, if there is one.
+func (t *table) cancel(c client) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cancelLocked(c)
+}
+
+func (t *table) cancelLocked(c client) {
+	if owner, ok := t.reserved[c]; ok {
+		delete(t.reserved, c)
+		t.uncount(owner, c)
+	}
+}
+
+func (t *table) uncount(owner identity, c client) {
+	decrement(t.byUser, owner.user)
+	decrement(t.byCall, owner.call)
+	decrement(t.bySource, source(c.addr.Addr()))
+}
+
+// open adds an allocation whose relay socket is open, in the place that is
+// reserved for it. Without one the relay is full.
 func (t *table) open(a *allocation) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	owner, ok := t.reserved[a.client]
+	if !ok || owner != a.owner {
+		return errQuotaTotal
+	}
 	if t.draining.Load() {
+		t.cancelLocked(a.client)
 		return errDraining
 	}
-	if err := t.roomFor(a.owner); err != nil {
-		return err
-	}
+	delete(t.reserved, a.client)
 	t.byRelay[a.relay] = a
-	t.byUser[a.owner.user]++
 	return nil
 }
 
-// announce is called when the library has opened an allocation for a client. It
-// reports false when the source has too many; the allocation must then be closed.
-func (t *table) announce(relay netip.AddrPort, c client) (a *allocation, ok bool) {
+// mayOpen reports whether a user may open one more allocation at this moment, and
+// counts it.
+func (t *table) mayOpen(user string, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	next, ok := t.opens.after(t.opening[user], now.UnixNano(), 1)
+	if !ok {
+		return false
+	}
+	if len(t.opening) >= maxOpening && now.Sub(t.swept) >= time.Second {
+		t.swept = now
+		for u, full := range t.opening {
+			if full <= now.UnixNano() {
+				delete(t.opening, u)
+			}
+		}
+	}
+	if _, known := t.opening[user]; known || len(t.opening) < maxOpening {
+		t.opening[user] = next
+	}
+	return true
+}
+
+// announce is called when the library has opened an allocation.
+func (t *table) announce(relay netip.AddrPort) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.running++
-	a = t.byRelay[relay]
+	a := t.byRelay[relay]
 	if a == nil {
-		return nil, true // closed already
+		return // closed already
 	}
-	t.metrics.opened(c.over)
-	a.client = c
-	t.byClient[c] = a
-	from := source(c.addr.Addr())
-	t.bySource[from]++
-	return a, t.bySource[from] <= t.quotas.AllocationsPerSource
+	t.metrics.opened(a.client.over)
+	a.announced = true
+	t.byClient[a.client] = a
 }
 
 // remove is called when a relay socket was closed.
@@ -134,11 +219,10 @@ func (t *table) remove(a *allocation) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.byRelay, a.relay)
-	decrement(t.byUser, a.owner.user)
-	if a.client == (client{}) {
+	t.uncount(a.owner, a.client)
+	if !a.announced {
 		return
 	}
-	decrement(t.bySource, source(a.client.addr.Addr()))
 	if t.byClient[a.client] == a {
 		delete(t.byClient, a.client)
 	}
@@ -184,16 +268,45 @@ func (t *table) of(c client) *allocation {
 	return t.byClient[c]
 }
 
-// mayPermit reports whether a may have a permission for peer: it has it, or
-// less than all.
-func (t *table) mayPermit(a *allocation, peer netip.Addr) bool {
+// roomForPeers says why an allocation may not have permissions for all of peers,
+// or nothing when it may.
+func (t *table) roomForPeers(a *allocation, peers []netip.Addr, now time.Time) refusal {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	_, has := a.permissions[peer]
-	return has || len(a.permissions) < t.quotas.Permissions
+	added := make(map[netip.Addr]struct{})
+	for _, p := range peers {
+		if _, has := a.permissions[p]; !has {
+			added[p] = struct{}{}
+		}
+	}
+	if len(added) == 0 {
+		return ""
+	}
+	if len(a.permissions)+len(added) > t.quotas.Permissions {
+		return refusedPermissions
+	}
+	if _, ok := t.newPeers.after(a.newPeers, now.UnixNano(), len(added)); !ok {
+		return refusedPeerRate
+	}
+	return ""
 }
 
-// mayBind is mayPermit for a channel.
+// mayPermit is roomForPeers for one, and counts it when it is new.
+func (t *table) mayPermit(a *allocation, peer netip.Addr, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, has := a.permissions[peer]; has {
+		return true
+	}
+	next, ok := t.newPeers.after(a.newPeers, now.UnixNano(), 1)
+	if !ok || len(a.permissions) >= t.quotas.Permissions {
+		return false
+	}
+	a.newPeers = next
+	return true
+}
+
+// mayBind reports whether a may have a channel: it has it, or less than all.
 func (t *table) mayBind(a *allocation, channel uint16) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

@@ -136,6 +136,8 @@ func inWords(t reflect.Type) string {
 		return "a list of networks such as [10.0.0.0/8]"
 	case reflect.TypeFor[[]netip.Addr]():
 		return "a list of addresses such as [192.0.2.1]"
+	case reflect.TypeFor[[]netip.AddrPort]():
+		return "a list of addresses with ports such as [192.0.2.1:3478]"
 	case reflect.TypeFor[[]region.Region]():
 		return "a list such as [{name: eu, countries: [DE, +44], probe: 'https://eu.phone.example/v1/ping'}]"
 	case reflect.TypeFor[[]relay.Secret]():

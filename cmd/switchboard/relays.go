@@ -277,17 +277,24 @@ func (r *relays) changed() (leave bool) {
 }
 
 // relayHosts returns where devices find the relay of this process: under the
-// configured name, or else at its public addresses, or the one that it listens
-// on, or the one from which this machine reaches others.
+// configured name, or else at the first public address of each family, or the one
+// that it listens on, or the one from which this machine reaches others.
 func relayHosts(ice ICEConfig, c relay.Config) []string {
 	if ice.Host != "" {
 		return []string{ice.Host}
 	}
-	if len(c.PublicAddresses) > 0 {
-		var hosts []string
-		for _, a := range c.PublicAddresses {
-			hosts = append(hosts, a.String())
+	var hosts []string
+	var four, six bool
+	for _, a := range c.PublicAddresses {
+		seen := &six
+		if a.Unmap().Is4() {
+			seen = &four
 		}
+		if !*seen {
+			*seen, hosts = true, append(hosts, a.String())
+		}
+	}
+	if hosts != nil {
 		return hosts
 	}
 	host, _, _ := net.SplitHostPort(c.Listen)

@@ -42,7 +42,7 @@ func TestRelaysOfThisProcess(t *testing.T) {
 	addrs := relay.Addrs{UDP: &net.UDPAddr{Port: 3478}, TCP: &net.TCPAddr{Port: 3478}}
 	withTLS := addrs
 	withTLS.TLS = &net.TCPAddr{Port: 5349}
-	public := relay.Config{Listen: ":3478", PublicAddresses: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}}
+	public := relay.Config{Listen: ":3478", PublicAddresses: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("192.0.2.2")}}
 	for _, test := range []struct {
 		name       string
 		ice        ICEConfig
