@@ -226,9 +226,9 @@ func TestRegions(t *testing.T) {
 		t.Skip("builds programs, and waits for a relay to be found dead")
 	}
 	h := newHouse(t)
-	fmt.Printf("%-42s %-22s %-8s %s\n", "case", "expected", "got", "longest gap")
+	fmt.Printf("%-42s %-9s %-6s %s\n", "case", "expected", "got", "longest gap")
 	row := func(name, expected, got string, gap time.Duration) {
-		fmt.Printf("%-42s %-22s %-8s %v\n", name, expected, got, gap.Round(10*time.Millisecond))
+		fmt.Printf("%-42s %-9s %-6s %v\n", name, expected, got, gap.Round(10*time.Millisecond))
 	}
 	for _, r := range rows {
 		if !r.short && !*all {
@@ -274,16 +274,19 @@ func (h *house) drained(t *testing.T, row func(name, expected, got string, gap t
 	if code != 0 || !strings.HasSuffix(out, "\nno allocations left\n") {
 		t.Errorf("drain: exit code %d\n%s", code, out)
 	}
-	got := c.moved("us-1")
-	row("its relay is drained in the call", "not us-1", got, c.hangUp())
+	got, want := c.moved("us-1"), c.explained(american)
+	if got != want {
+		t.Errorf("the call has moved to %s, and admin route says %s", got, want)
+	}
+	row("its relay is drained in the call", want, got, c.hangUp())
 	h.awaitRelay(t, "us-1", "draining")
 
 	c = h.call(t, american, "")
-	got = c.on()
-	if got == "us-1" {
-		t.Error("a call is given a relay that is drained")
+	got, want = c.on(), c.explained(american)
+	if got != want || got == "us-1" {
+		t.Errorf("a call is on %s, with us-1 drained; admin route says %s", got, want)
 	}
-	row("a new call meanwhile", "not us-1", got, c.settled().hangUp())
+	row("a new call meanwhile", want, got, c.settled().hangUp())
 
 	if out, code := h.command(t, h.relays["us-1"], "undrain"); code != 0 {
 		t.Fatalf("undrain: %s", out)
@@ -306,15 +309,19 @@ func (h *house) killed(t *testing.T, row func(name, expected, got string, gap ti
 		t.Fatal(err)
 	}
 	got := c.moved("ap-1")
+	h.awaitRelay(t, "ap-1", "gone")
+	want := c.explained(japanese)
+	if got != want {
+		t.Errorf("the call has moved to %s, and admin route says %s", got, want)
+	}
 	gap := c.hangUp()
-	row("its relay is killed in the call", "not ap-1", got, gap)
+	row("its relay is killed in the call", want, got, gap)
 	if gap > 20*time.Second {
 		t.Errorf("%v without sound", gap)
 	}
-	h.awaitRelay(t, "ap-1", "gone")
 	c = h.call(t, japanese, "")
-	if got = c.on(); got == "ap-1" {
-		t.Error("a call is given a relay that has died")
+	if got, want = c.on(), c.explained(japanese); got != want || got == "ap-1" {
+		t.Errorf("a call is on %s, with ap-1 dead; admin route says %s", got, want)
 	}
-	row("a new call after that", "not ap-1", got, c.settled().hangUp())
+	row("a new call after that", want, got, c.settled().hangUp())
 }
