@@ -173,6 +173,21 @@ func TestDrainMistakes(t *testing.T) {
 		t.Error("a relay whose API is turned off makes a token")
 	}
 	says(t, exitFailed, "admin.listen is empty", "drain", "-addr", r.Ops, "-token-file", token)
+	// One that cannot keep a token serves all the same, and says why it cannot be asked.
+	mute := testNode(t, "roles: [relay]")
+	mute.config.DataDir, mute.config.SecretFile = "/proc/nowhere", sig.config.SecretFile
+	var log safeBuffer
+	mute.log = newLogger(mute.config.Log, &log)
+	m := start(t, mute)
+	says(t, exitFailed, "or the log says why", "drain", "-addr", m.Ops, "-token-file", token)
+	if status, _ := m.get(m.Ops, "/readyz"); status != http.StatusOK || !strings.Contains(log.String(), "no token for operators") {
+		t.Errorf("without a place for a token: %d\n%s", status, &log)
+	}
+	named := testNode(t, "{roles: [relay], development: false, relay: {development: true}}")
+	named.config.SecretFile, named.config.Admin.TokenFile = sig.config.SecretFile, "/nowhere/token"
+	if err := named.serve(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "admin.token_file: /nowhere/token: no such file") {
+		t.Errorf("with a token that is not there: %v", err)
+	}
 	says(t, exitUsage, "too many; see: switchboard help", "drain", "now")
 	says(t, exitUsage, "-deadline: goes with -wait", "drain", "-deadline", "1s")
 	says(t, exitUsage, "the token would travel in the clear", "drain", "-addr", "http://192.0.2.1:8081", "-token-file", token)
