@@ -222,6 +222,8 @@ func TestPoliciesAreThoseOfTheCall(t *testing.T) {
 		check("c2", false)
 		ok[protocol.Settings](b, &protocol.SettingsSet{Relayed: protocol.RelayedEveryone})
 		check("c3", false)
+		ok[struct{}](b, &protocol.BlockAdd{Number: alice})
+		check("", true)
 		nobody := Party{Number: callee.Number}
 		if own, theirs, blocked, err := n.server.Policies(t.Context(), caller, nobody); err != nil || blocked || own != protocol.PolicyRelayFirst || theirs != protocol.PolicyRelayFirst {
 			t.Errorf("to a number that nobody has: %q, %q, %v, %v", own, theirs, blocked, err)
