@@ -76,8 +76,6 @@ func TestDrainARelay(t *testing.T) {
 	sig := testNode(t, "{node: one, roles: [signaling], nats: {url: '"+nats+"', replicas: 1}}")
 	p := start(t, sig)
 	n, r := post(t, nats, "relay-1", sig.config.SecretFile, ", drain_deadline: 1s")
-	var log safeBuffer
-	n.log = newLogger(n.config.Log, &log)
 	as := []string{"-addr", r.Ops, "-token-file", n.config.AdminTokenPath()}
 	command := func(args ...string) []string { return append(args, as...) }
 	o := at(t, sig, p)
