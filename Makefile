@@ -95,6 +95,10 @@ kills: tools ## kill -9 nodes in every state of a call and its relay, drain one,
 	@go test -v -count=1 -run '^TestKills$$' ./cmd/switchboard/internal/kills
 	@go test -v -count=1 -run '^Test(RelayOfACall|SocketIsAway|TheAddressChanges)' ./signaling/web | { grep -E '^(---|FAIL|ok)|(after|later|without)' || true; }
 
+.PHONY: regions
+regions: ## Three relays in three regions: which one each call gets, also when one is drained or killed; the gaps
+	@go test -v -count=1 -run '^TestRegions$$' ./cmd/switchboard/internal/regions -all | { grep -vE '^(=== |    --- PASS)' || true; }
+
 # Programs that tests use, each with the Debian package that brings it.
 TOOLS := chromium:chromium firefox-esr:firefox-esr turnserver:coturn ip:iproute2
 

@@ -187,6 +187,8 @@ func (testRelays) For(f RelaysFor) protocol.ICE {
 	return protocol.ICE{Servers: []protocol.ICEServer{{URLs: []string{"turn:127.0.0.1:3478"}, Username: f.Call, Credential: string(f.Account)}}, TTLMS: 1000}
 }
 
+func (testRelays) Chosen(string, string) []string { return []string{"relay-1", "relay-2"} }
+
 func (testRelays) State(string, time.Time) RelayState { return RelayServes }
 
 type lockedBuffer struct {

@@ -34,7 +34,7 @@ func (s *Server) invite(ctx context.Context, ss *session, m *protocol.CallInvite
 	if err != nil && !errors.Is(err, directory.ErrNotFound) {
 		return nil, err
 	}
-	own, theirs, err := s.opinions(ctx, ss, to, callee)
+	own, theirs, err := s.opinions(ctx, Party{ss.account, ss.number}, Party{callee, to})
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,8 @@ func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, 
 	if err != nil {
 		return nil, err
 	}
-	r := record{From: ss.number, To: to, Region: ss.inRegion(), Keeper: k.srv.Nodes.Incarnation()}
+	where, rule := ss.regionAndReason()
+	r := record{From: ss.number, To: to, Region: where, Keeper: k.srv.Nodes.Incarnation()}
 	blocked := theirs.Blocked
 	if blocked {
 		r.Shield, callee, devices = callee, "", shielded(devices)
@@ -99,6 +100,7 @@ func (k *calls) begin(ctx context.Context, ss *session, m *protocol.CallInvite, 
 	}
 	k.list(ctx, &r)
 	k.srv.metrics.invites.Inc()
+	k.srv.log.Info("relays chosen", "call", r.ID, "region", r.Region, "rule", rule, "relays", k.srv.Relays.Chosen(r.ID, r.Region))
 	ss.entered(r.ID)
 	k.timers.keep(r.ID, rev, r.Due)
 	k.perform(ctx, &r, acts)

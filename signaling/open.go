@@ -191,7 +191,7 @@ func (s *Server) resume(c *conn, id auth.Identity, h *protocol.Hello) (*session,
 	}
 	at := s.placeOf(ss, c, h)
 	ok := ss.attach(c, r.S, func(key string) *protocol.Welcome {
-		ss.region = at.region
+		ss.settle(at)
 		return s.welcome(ss, key, protocol.ResumedFull, snapshots, at)
 	})
 	if !ok {
@@ -227,7 +227,7 @@ func (s *Server) open(c *conn, id auth.Identity, h *protocol.Hello) (*session, e
 	}
 	at := s.placeOf(ss, c, h)
 	ok := ss.attach(c, 0, func(key string) *protocol.Welcome {
-		ss.region = at.region
+		ss.settle(at)
 		for i := range snapshots {
 			ss.enter(snapshots[i].Call)
 		}

@@ -55,11 +55,16 @@ type People interface {
 // relation tells what owner thinks of the session's account. For nobody it does
 // the same work, so that it takes as long, and tells nothing.
 func (s *Server) relation(ctx context.Context, owner directory.Account, ss *session) (directory.Relation, error) {
+	return s.thinks(ctx, owner, Party{ss.account, ss.number})
+}
+
+// thinks tells what an account, which need not be there, thinks of a party.
+func (s *Server) thinks(ctx context.Context, owner directory.Account, p Party) (directory.Relation, error) {
 	of := owner
 	if of == "" {
-		of = ss.account
+		of = p.Account
 	}
-	r, err := s.People.Relation(ctx, of, ss.account, ss.number)
+	r, err := s.People.Relation(ctx, of, p.Account, p.Number)
 	switch {
 	case errors.Is(err, directory.ErrNotFound), err == nil && owner == "":
 		return directory.Relation{}, nil

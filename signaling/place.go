@@ -5,11 +5,14 @@ import (
 	"net/netip"
 
 	"switchboard/signaling/protocol"
+	"switchboard/signaling/region"
 )
 
 // place is what welcome says about where a device is best served.
 type place struct {
 	region  string
+	reason  region.Reason
+	trips   map[string]int // by which it was decided, or might have been
 	regions []protocol.Region
 	better  *protocol.Better
 }
@@ -22,7 +25,7 @@ func (s *Server) placeOf(ss *session, c *conn, h *protocol.Hello) place {
 	}
 	from, _ := netip.ParseAddr(c.remote)
 	choice := s.Regions.Choose(from, ss.number, h.RoundTrips)
-	at := place{region: choice.Region, regions: s.Regions.Probes()}
+	at := place{region: choice.Region, reason: choice.Reason, trips: h.RoundTrips, regions: s.Regions.Probes()}
 	if !h.Away {
 		at.better = s.Regions.Better(choice.Region)
 	}
@@ -40,11 +43,21 @@ func (s *Server) leave() func(ss *session) *protocol.Better {
 	return func(ss *session) *protocol.Better { return to(ss.inRegion()) }
 }
 
+// settle notes where the device is best served. It must hold mu.
+func (ss *session) settle(at place) { ss.region, ss.reason, ss.trips = at.region, at.reason, at.trips }
+
 // inRegion is where the session's device is best served, "" if not known.
 func (ss *session) inRegion() string {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	return ss.region
+}
+
+// regionAndReason is inRegion, and why.
+func (ss *session) regionAndReason() (string, region.Reason) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return ss.region, ss.reason
 }
 
 // Ping answers at [protocol.PathPing], so that clients, pages of any site

@@ -2,6 +2,7 @@ package signaling
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"switchboard/directory"
 	"switchboard/signaling/protocol"
 	"switchboard/signaling/region"
 )
@@ -46,16 +48,16 @@ func TestWelcomeNamesABetterNode(t *testing.T) {
 			hello protocol.Hello
 			want  place
 		}{
-			{"by the number", eu, protocol.Hello{}, place{"us", regions, better}},
-			{"right already", us, protocol.Hello{}, place{"us", regions, nil}},
-			{"measured", eu, protocol.Hello{RoundTrips: map[string]int{"eu": 10, "us": 100}}, place{"eu", regions, nil}},
-			{"measured unknown regions", eu, protocol.Hello{RoundTrips: map[string]int{"moon": 1, "mars": 2}}, place{"us", regions, better}},
-			{"away", eu, protocol.Hello{Away: true}, place{"us", regions, nil}},
+			{"by the number", eu, protocol.Hello{}, place{region: "us", regions: regions, better: better}},
+			{"right already", us, protocol.Hello{}, place{region: "us", regions: regions}},
+			{"measured", eu, protocol.Hello{RoundTrips: map[string]int{"eu": 10, "us": 100}}, place{region: "eu", regions: regions}},
+			{"measured unknown regions", eu, protocol.Hello{RoundTrips: map[string]int{"moon": 1, "mars": 2}}, place{region: "us", regions: regions, better: better}},
+			{"away", eu, protocol.Hello{Away: true}, place{region: "us", regions: regions}},
 		} {
 			h := test.hello
 			h.Token = token
 			p := test.node.hello(&h)
-			got := place{p.welcome.Region, p.welcome.Regions, p.welcome.Better}
+			got := place{region: p.welcome.Region, regions: p.welcome.Regions, better: p.welcome.Better}
 			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(place{})); diff != "" {
 				t.Errorf("%s: %s", test.name, diff)
 			}
@@ -79,6 +81,44 @@ func TestResumedWelcomeNamesABetterNode(t *testing.T) {
 		again := eu.hello(&protocol.Hello{Token: token, RoundTrips: trips, Resume: &protocol.Resume{Session: first.welcome.Session, Key: first.welcome.Key}})
 		if again.welcome.Resumed != protocol.ResumedFull || again.welcome.Better == nil || again.welcome.Region != "us" {
 			t.Errorf("resumed %s, region %q, better %v", again.welcome.Resumed, again.welcome.Region, again.welcome.Better)
+		}
+	})
+}
+
+// Operators see of each session where its device is best served, and why, and what it
+// has measured if they ask for one account's; also at another node.
+func TestSessionsTellTheirRegions(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		eu, us := w.guided("a", "eu"), w.guided("b", "us")
+		token, other := w.device(eu, alice), w.device(eu, bob)
+		trips := map[string]int{"eu": 10, "us": 100}
+		us.hello(&protocol.Hello{Token: token, RoundTrips: trips})
+		us.hello(&protocol.Hello{Token: other})
+		for name, test := range map[string]struct {
+			account directory.Account
+			region  string
+			reason  region.Reason
+			trips   map[string]int
+		}{
+			"measured":   {w.tokens[token].Account, "eu", region.ByRoundTrip, trips},
+			"not at all": {w.tokens[other].Account, "us", region.ByNumber, nil},
+		} {
+			p, err := eu.server.ListSessions(t.Context(), "b", SessionQuery{Account: test.account})
+			if err != nil || len(p.Sessions) != 1 {
+				t.Fatalf("%s: %+v, %v", name, p, err)
+			}
+			if s := p.Sessions[0]; s.Region != test.region || s.Reason != test.reason || !maps.Equal(s.RoundTrips, test.trips) {
+				t.Errorf("%s: %+v", name, s)
+			}
+		}
+		all, err := eu.server.ListSessions(t.Context(), "b", SessionQuery{})
+		if err != nil || len(all.Sessions) != 2 {
+			t.Fatalf("all: %+v, %v", all, err)
+		}
+		for _, s := range all.Sessions {
+			if s.RoundTrips != nil || s.Region == "" {
+				t.Errorf("of all: %+v", s)
+			}
 		}
 	})
 }

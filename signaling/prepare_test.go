@@ -191,6 +191,46 @@ func TestPolicyDoesNotDependOnRelays(t *testing.T) {
 	})
 }
 
+// What operators are told of a call to come is what its sides are told.
+func TestPoliciesAreThoseOfTheCall(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		n := w.node("n1")
+		tokens := []string{w.device(n, alice), w.device(n, bob)}
+		a, b := n.connect(tokens[0]), n.connect(tokens[1])
+		caller := Party{w.tokens[tokens[0]].Account, w.tokens[tokens[0]].Number}
+		callee := Party{w.tokens[tokens[1]].Account, w.tokens[tokens[1]].Number}
+		check := func(id string, blocked bool) {
+			t.Helper()
+			own, theirs, kept, err := n.server.Policies(t.Context(), caller, callee)
+			if err != nil || kept != blocked {
+				t.Fatalf("kept from the callee: %v, %v", kept, err)
+			}
+			if blocked {
+				return
+			}
+			in := ringing(t, a, b, id, bob)
+			if mine := ok[protocol.ICE](a, &protocol.ICEGet{Call: id}).Policy; mine != own || in.ICE.Policy != theirs {
+				t.Errorf("said are %q, %q; the call has %q, %q", own, theirs, mine, in.ICE.Policy)
+			}
+			ok[protocol.CallReply](a, &protocol.CallHangup{Call: id})
+			wantEnded(t, b, protocol.ReasonCanceled)
+			wantEnded(t, a, protocol.ReasonCanceled)
+		}
+		check("c1", false)
+		knows(t, a, bob)
+		knows(t, b, alice)
+		check("c2", false)
+		ok[protocol.Settings](b, &protocol.SettingsSet{Relayed: protocol.RelayedEveryone})
+		check("c3", false)
+		ok[struct{}](b, &protocol.BlockAdd{Number: alice})
+		check("", true)
+		nobody := Party{Number: callee.Number}
+		if own, theirs, blocked, err := n.server.Policies(t.Context(), caller, nobody); err != nil || blocked || own != protocol.PolicyRelayFirst || theirs != protocol.PolicyRelayFirst {
+			t.Errorf("to a number that nobody has: %q, %q, %v, %v", own, theirs, blocked, err)
+		}
+	})
+}
+
 // Servers for a restart come with the policy that the call has, whatever has been
 // set meanwhile: the server keeps to it.
 func TestPolicyOfACallStays(t *testing.T) {

@@ -60,15 +60,29 @@ func (s *Server) opinion(ctx context.Context, ss *session, n e164.Number, other 
 	return s.People.Relation(ctx, ss.account, other, n)
 }
 
-// opinions tells what the session's account thinks of another, and the opposite.
-func (s *Server) opinions(ctx context.Context, ss *session, n e164.Number, other directory.Account) (own, theirs directory.Relation, err error) {
+// Party is one side of a call: a number, and the account that has it, if any has.
+type Party struct {
+	Account directory.Account
+	Number  e164.Number
+}
+
+// Policies tells which candidates each side of a call between two would be told to use
+// while it rings, and whether the call would be kept from the callee, who blocks the
+// caller. The caller must have an account.
+func (s *Server) Policies(ctx context.Context, caller, callee Party) (own, theirs protocol.ICEPolicy, blocked bool, err error) {
+	mine, other, err := s.opinions(ctx, caller, callee)
+	return policyOf(hiding(mine, other)), policyOf(hiding(other, mine)), other.Blocked, err
+}
+
+// opinions tells what the caller's account thinks of the callee, and the opposite.
+func (s *Server) opinions(ctx context.Context, caller, callee Party) (own, theirs directory.Relation, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		own, err = s.opinion(ctx, ss, n, other)
+		own, err = s.People.Relation(ctx, caller.Account, callee.Account, callee.Number)
 		return err
 	})
 	g.Go(func() (err error) {
-		theirs, err = s.relation(ctx, other, ss)
+		theirs, err = s.thinks(ctx, callee.Account, caller)
 		return err
 	})
 	err = g.Wait()

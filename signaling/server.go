@@ -87,6 +87,9 @@ type Relays interface {
 	Open() protocol.ICE
 	// For mints credentials for one side of one call.
 	For(RelaysFor) protocol.ICE
+	// Chosen names the relays that For gives both sides of a call whose caller is best
+	// served in a region, the better one first.
+	Chosen(call, region string) []string
 	// State tells how the relay at a server does, of which a client has told the
 	// host:port of its URL, and which it has used since a time: one that was started
 	// anew there later is not the same.

@@ -12,6 +12,7 @@ import (
 	"switchboard/directory"
 	"switchboard/directory/e164"
 	"switchboard/signaling/protocol"
+	"switchboard/signaling/region"
 )
 
 // session is what a node keeps of a device: while it is connected, and for a
@@ -53,6 +54,8 @@ type session struct {
 	key     string
 	conn    *conn  // nil while the device is away
 	region  string // where the device is best served; empty: not known
+	reason  region.Reason
+	trips   map[string]int // that it has measured, for who asks why; never changed
 	ended   bool
 	lastS   uint64 // highest number given to a reliable frame
 	unacked []reliable

@@ -11,6 +11,7 @@ import (
 
 	"switchboard/directory"
 	"switchboard/signaling/protocol"
+	"switchboard/signaling/region"
 )
 
 // SessionState says where a session's device is.
@@ -31,6 +32,12 @@ type SessionInfo struct {
 	Since   time.Time         `json:"since"`
 	State   SessionState      `json:"state"`
 	Remote  string            `json:"remote,omitempty"` // address of the connection
+	// Region is where the device is best served, by its last connection, and Reason why.
+	Region string        `json:"region,omitempty"`
+	Reason region.Reason `json:"reason,omitempty"`
+	// RoundTrips are what the device has measured, in milliseconds by region. They are
+	// told of one account's sessions alone.
+	RoundTrips map[string]int `json:"round_trips,omitempty"`
 }
 
 // SessionQuery chooses sessions of a node.
@@ -94,7 +101,11 @@ func (s *Server) page(q SessionQuery) SessionPage {
 	first = first[:min(len(first), q.Limit)]
 	p := SessionPage{Sessions: make([]SessionInfo, 0, len(first)), More: more}
 	for _, ss := range first {
-		p.Sessions = append(p.Sessions, ss.info())
+		i := ss.info()
+		if q.Account == "" {
+			i.RoundTrips = nil // a page of all must fit into a message
+		}
+		p.Sessions = append(p.Sessions, i)
 	}
 	return p
 }
@@ -103,6 +114,7 @@ func (s *session) info() SessionInfo {
 	i := SessionInfo{ID: s.id, Account: s.account, Device: s.device, Since: s.started.UTC().Truncate(time.Millisecond), State: SessionWaiting}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	i.Region, i.Reason, i.RoundTrips = s.region, s.reason, s.trips
 	if s.conn != nil {
 		i.State, i.Remote = SessionConnected, s.conn.remote
 		if s.visitor {

@@ -3,6 +3,7 @@ package signaling
 import (
 	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -45,7 +46,7 @@ func TestListSessions(t *testing.T) {
 			}
 		}
 		own, err := n2.server.ListSessions(t.Context(), "n2", SessionQuery{})
-		if err != nil || !slices.Equal(own.Sessions, got) {
+		if err != nil || !reflect.DeepEqual(own.Sessions, got) {
 			t.Errorf("the node itself lists %+v, %v; another %+v", own, err, got)
 		}
 		if text, _ := json.Marshal(own); strings.Contains(string(text), "415555") {

@@ -138,8 +138,9 @@ type listener struct {
 	first   time.Time // when the first sound came
 	packets uint64
 	lost    uint64
-	jitter  float64 // RFC 3550 §6.4.1, in samples
-	frames  uint64  // of video
+	gap     time.Duration // the longest without sound, between two packets
+	jitter  float64       // RFC 3550 §6.4.1, in samples
+	frames  uint64        // of video
 	seq     sequence
 	file    *os.File
 	enc     *wav.Encoder
@@ -197,6 +198,7 @@ func (l *listener) sound(p *rtp.Packet, decode func(byte) int16) {
 	if l.packets++; l.packets == 1 {
 		l.first = now
 	} else {
+		l.gap = max(l.gap, now.Sub(l.last))
 		d := now.Sub(l.last).Seconds()*sampleRate - float64(int32(p.Timestamp-l.lastTS))
 		l.jitter += (max(d, -d) - l.jitter) / 16
 	}

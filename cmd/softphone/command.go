@@ -48,6 +48,7 @@ type env struct {
 	out     *output
 	server  string
 	profile string
+	trips   roundTrips
 }
 
 // commands in the order of the help.
@@ -92,6 +93,7 @@ func run(ctx context.Context, args []string, in io.Reader, stdout, stderr io.Wri
 func (e *env) flags(fs *flag.FlagSet) {
 	fs.StringVar(&e.server, "server", e.server, "`URL` of the server, as http://localhost:8080, or of several nodes of one, with commas between; only register needs it")
 	fs.StringVar(&e.profile, "profile", e.profile, "which device to be, a `name` or a path to a file")
+	fs.Var(&e.trips, "round-trips", "what was measured to the server's regions before, in `milliseconds`, as eu=12,us=95")
 	fs.BoolVar(&e.out.json, "json", e.out.json, "one JSON object a line instead of text")
 }
 
@@ -163,6 +165,9 @@ usage: softphone [-server URL] [-profile NAME] [-json] COMMAND [flags] ARGUMENTS
                   commas between, of which it keeps to one that answers; only register needs it
   -profile NAME   which device to be, a name or a path to a file; default "default"
   -json           one JSON object a line instead of text
+  -round-trips eu=12,us=95
+                  what was measured to the server's regions before, in milliseconds: calls
+                  then get relays of the nearest region at once
 
 These may also follow the command. Each has flags of its own: softphone COMMAND -h.
 

@@ -27,6 +27,7 @@ func (p *phone) offer() (string, error) {
 
 // answer takes an offer and answers it.
 func (p *phone) answer(offer string) (string, error) {
+	p.order.begin(p.ice) // a restart of the other side is one of this side
 	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {
 		return "", fmt.Errorf("offer of the other side: %w", err)
 	}
@@ -360,6 +361,7 @@ func (p *phone) restart() {
 	p.sendCandidates() // of the generation that ends
 	p.restarts++
 	p.out.event("ice restart")
+	p.order.begin(p.ice)
 	d, err := p.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: true})
 	if err == nil {
 		err = p.pc.SetLocalDescription(d)
@@ -388,7 +390,9 @@ func (p *phone) connection(s webrtc.PeerConnectionState) {
 		ice := p.ice
 		p.request("report", func(ctx context.Context) error {
 			p.findServer(ctx, ice)
-			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaConnected, Path: p.path()})
+			path := p.path()
+			p.out.event("media", "path", pathWord(path), "relay", serverOf(path))
+			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaConnected, Path: path})
 		})
 	case webrtc.PeerConnectionStateDisconnected:
 		p.out.event("media lost")
@@ -433,6 +437,7 @@ func (p *phone) sendCandidates() {
 	var list []protocol.Candidate
 	for _, c := range p.batch {
 		if c != nil {
+			p.preferences.rank(gen, c)
 			list = append(list, onWire(c.ToJSON()))
 		}
 	}

@@ -34,9 +34,10 @@ type mediaOptions struct {
 // hears. One goroutine, that of [phone.talk], handles the call's events.
 type phone struct {
 	// Static after newPhone.
-	api  *webrtc.API
-	role protocol.Role
-	out  *output
+	api   *webrtc.API
+	order *relayOrder
+	role  protocol.Role
+	out   *output
 
 	player *player
 	heard  *listener
@@ -50,10 +51,11 @@ type phone struct {
 	pc            *webrtc.PeerConnection
 	call          *client.Call
 	events        chan client.CallEvent
-	leave         context.CancelFunc        // ends what follow has started
-	drop          func()                    // has the connection's callbacks go nowhere
-	prepared      string                    // the pre-answer of the other side, or of this one
-	open          bool                      // candidates may be sent
+	leave         context.CancelFunc // ends what follow has started
+	drop          func()             // has the connection's callbacks go nowhere
+	prepared      string             // the pre-answer of the other side, or of this one
+	open          bool               // candidates may be sent
+	preferences   preferences
 	pending       []webrtc.ICECandidateInit // came before there was a description
 	batch         []*webrtc.ICECandidate    // found, not yet sent
 	flush         <-chan time.Time          // when they are
@@ -94,7 +96,14 @@ func newPhone(ice protocol.ICE, role protocol.Role, o mediaOptions, out *output)
 	if p.player, err = newPlayer(o.play); err != nil {
 		return nil, err
 	}
-	if p.api, err = newAPI(o); err != nil {
+	if p.order, err = newRelayOrder(o.net); err != nil {
+		return nil, err
+	}
+	wait := acceptAfter
+	if len(relaysOf(ice)) < 2 {
+		wait = 0 // there is nothing better to wait for
+	}
+	if p.api, err = newAPI(o, p.order, wait); err != nil {
 		return nil, err
 	}
 	return p, p.connect()
@@ -102,6 +111,7 @@ func newPhone(ice protocol.ICE, role protocol.Role, o mediaOptions, out *output)
 
 // connect makes a peer connection, in the place of the one that there is.
 func (p *phone) connect() error {
+	p.order.begin(p.ice)
 	pc, err := p.api.NewPeerConnection(p.configuration(p.ice, p.o.relayOnly))
 	if err != nil {
 		return fmt.Errorf("peer connection: %w", err)
@@ -155,7 +165,8 @@ func (p *phone) peer() *webrtc.PeerConnection {
 
 // newAPI sets pion up with the codecs that need no encoder of C: G.711 for
 // sound, which every browser has, and VP8 to receive.
-func newAPI(o mediaOptions) (*webrtc.API, error) {
+// With relays alone, a pair that works is waited with for so long.
+func newAPI(o mediaOptions, network transport.Net, wait time.Duration) (*webrtc.API, error) {
 	m := &webrtc.MediaEngine{}
 	for _, c := range []webrtc.RTPCodecParameters{
 		{RTPCodecCapability: webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypePCMU, ClockRate: sampleRate}, PayloadType: 0},
@@ -185,11 +196,9 @@ func newAPI(o mediaOptions) (*webrtc.API, error) {
 	// Two phones on one machine may have nothing but the loopback between them.
 	s.SetIncludeLoopbackCandidate(true)
 	if o.relayOnly {
-		s.SetRelayAcceptanceMinWait(0) // there is nothing better to wait for
+		s.SetRelayAcceptanceMinWait(wait)
 	}
-	if o.net != nil {
-		s.SetNet(o.net)
-	}
+	s.SetNet(network)
 	return webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(i), webrtc.WithSettingEngine(s)), nil
 }
 

@@ -134,6 +134,6 @@ func (e *env) connect(ctx context.Context, away bool) (*client.Client, *profile,
 	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Second, errors.New("the server cannot be reached at "+p.Server))
 	defer cancel()
 	all := servers(p.Server)
-	c, err := client.Dial(ctx, client.Options{URL: all[0], Others: all[1:], Token: p.Token, Name: "softphone/" + version(), Away: away})
+	c, err := client.Dial(ctx, client.Options{URL: all[0], Others: all[1:], Token: p.Token, Name: "softphone/" + version(), Away: away, RoundTrips: e.trips})
 	return c, p, err
 }

@@ -18,6 +18,7 @@ type summary struct {
 	sent      uint64
 	received  uint64
 	lost      uint64
+	gap       time.Duration // the longest without sound of the other side
 	jitter    time.Duration
 	roundTrip time.Duration
 	frames    uint64
@@ -32,7 +33,7 @@ func (p *phone) summary(end protocol.CallEnded, path *protocol.Path, rtt time.Du
 	defer l.mu.Unlock()
 	s := summary{
 		reason: end.Reason, path: path, talked: time.Duration(end.DurationMS) * time.Millisecond,
-		sent: p.player.packets.Load(), received: l.packets, lost: l.lost,
+		sent: p.player.packets.Load(), received: l.packets, lost: l.lost, gap: l.gap,
 		jitter: time.Duration(l.jitter / sampleRate * float64(time.Second)), roundTrip: rtt,
 		frames: l.frames, restarts: p.restarts, gaveUp: p.gaveUp,
 	}
@@ -51,7 +52,7 @@ func (p *phone) summary(end protocol.CallEnded, path *protocol.Path, rtt time.Du
 func (s summary) print(o *output) {
 	o.event("ended", "reason", s.reason, "path", pathWord(s.path), "ringing_after", s.ringing, "answered_after", s.answer,
 		"first_media_after", s.media, "talked", s.talked, "packets_sent", s.sent, "packets_received", s.received,
-		"packets_lost", s.lost, "jitter", s.jitter, "round_trip", s.roundTrip, "video_frames", s.frames, "ice_restarts", s.restarts)
+		"packets_lost", s.lost, "longest_gap", s.gap, "jitter", s.jitter, "round_trip", s.roundTrip, "video_frames", s.frames, "ice_restarts", s.restarts)
 }
 
 // pathWord is a path in words: host, srflx, prflx, or relay and the transport
@@ -65,6 +66,14 @@ func pathWord(p *protocol.Path) string {
 		local = fmt.Sprintf("relay(%s)", p.Relay)
 	}
 	return fmt.Sprintf("%s-%s/%s", local, p.Remote, p.Protocol)
+}
+
+// serverOf is the relay of a path, as host:port, "" without one or if it is not known.
+func serverOf(p *protocol.Path) string {
+	if p == nil {
+		return ""
+	}
+	return p.Server
 }
 
 // exitFor is the exit code for how a call that this side made ended.

@@ -191,7 +191,12 @@ func TestAdminAnswersAsDescribed(t *testing.T) {
 		"nodeSessions":    func() error { _, err := api.NodeSessions(ctx, "self", "", 1); return err },
 		"relays":          func() error { _, err := api.Relays(ctx); return err },
 		"calls":           func() error { _, err := api.Calls(ctx, admin.CallsQuery{Account: a.Account}); return err },
-		"deadPushes":      func() error { _, err := api.DeadPushes(ctx, a.Account, 0, 10); return err },
+		"route": func() error {
+			_, err := api.Route(ctx, admin.RouteQuery{Caller: alice, Callee: bob})
+			return err
+		},
+		"relayState": func() error { _, err := api.RelayState(ctx); return err },
+		"deadPushes": func() error { _, err := api.DeadPushes(ctx, a.Account, 0, 10); return err },
 	} {
 		if err := call(); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -203,6 +208,8 @@ func TestAdminAnswersAsDescribed(t *testing.T) {
 		"removeDevice": func() error { return api.RemoveDevice(ctx, a.Account, 1) },
 		"drain":        func() error { _, err := api.Drain(ctx, "self", true); return err },
 		"undrain":      func() error { _, err := api.Drain(ctx, "self", false); return err },
+		"drainRelay":   func() error { _, err := api.DrainRelay(ctx, true); return err },
+		"resumeRelay":  func() error { _, err := api.DrainRelay(ctx, false); return err },
 		"retryPush":    func() error { return api.RetryPush(ctx, 1) },
 		"dropPush":     func() error { return api.DropPush(ctx, 1) },
 	} {

@@ -17,6 +17,7 @@ import (
 	"switchboard/signaling/admin"
 	"switchboard/signaling/mailbox"
 	"switchboard/signaling/push"
+	"switchboard/signaling/region"
 )
 
 // AdminConfig is the listener of the operators' API.
@@ -66,7 +67,7 @@ func (n *node) listenAdmin() (err error) {
 }
 
 // openAdmin puts the operators' API behind its listener.
-func (n *node) openAdmin(d *stores, server *signaling.Server, queue *push.Queue) error {
+func (n *node) openAdmin(d *stores, server *signaling.Server, guide *region.Guide, queue *push.Queue) error {
 	if n.adminLn == nil {
 		return nil
 	}
@@ -79,7 +80,8 @@ func (n *node) openAdmin(d *stores, server *signaling.Server, queue *push.Queue)
 		Waiting: func(ctx context.Context, a directory.Account, dev directory.Device) (int, error) {
 			return d.mailboxes.Count(ctx, mailbox.Box{Account: string(a), Device: uint32(dev)})
 		},
-		Remove: d.authenticator.RemoveDevice, Relays: n.adminRelays, Tokens: tokens, Log: n.log, Registerer: n.metrics,
+		Routing: admin.Routing{Rank: n.relays.ranked, Absent: guide.Absent, Country: guide.Country, Policies: server.Policies},
+		Remove:  d.authenticator.RemoveDevice, Relays: n.adminRelays, Tokens: tokens, Log: n.log, Registerer: n.metrics,
 	}
 	if queue != nil {
 		deps.Pushes = pushes{queue, d.directory}
@@ -87,10 +89,14 @@ func (n *node) openAdmin(d *stores, server *signaling.Server, queue *push.Queue)
 	if d.cdr != nil {
 		deps.Calls = d.cdr
 	}
+	if n.relay != nil {
+		deps.Relay = n.relay
+	}
 	api, err := admin.New(deps)
 	if err != nil {
 		return err
 	}
+	n.admin = api
 	s := httpServer(api, n.log)
 	n.parts = append(n.parts, part{name: "operators' API", run: func(life context.Context) error {
 		return serveHTTP(life, s, n.adminLn)

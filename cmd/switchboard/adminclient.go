@@ -24,6 +24,11 @@ import (
 
 // client returns a client of the server that the flags or the settings name.
 func (f *adminFlags) client(p program) (*admin.Client, error) {
+	return f.clientAt(p, f.server)
+}
+
+// clientAt is client, where at tells which server the settings name.
+func (f *adminFlags) clientAt(p program, at func(Config) (base string, trust *tls.Config, err error)) (*admin.Client, error) {
 	c, _, err := Load(*f.config, p.environ)
 	if err != nil {
 		return nil, usageError{err}
@@ -36,7 +41,7 @@ func (f *adminFlags) client(p program) (*admin.Client, error) {
 	if err != nil {
 		return nil, usageError{fmt.Errorf("token: %w", err)}
 	}
-	base, trust, err := f.server(c)
+	base, trust, err := at(c)
 	if err != nil {
 		return nil, err
 	}
@@ -46,21 +51,7 @@ func (f *adminFlags) client(p program) (*admin.Client, error) {
 
 // server returns where the API is, and how its certificate is checked.
 func (f *adminFlags) server(c Config) (base string, trust *tls.Config, err error) {
-	trust = &tls.Config{MinVersion: tls.VersionTLS12}
-	if *f.ca != "" {
-		text, err := os.ReadFile(*f.ca)
-		if trust.RootCAs = x509.NewCertPool(); err == nil && !trust.RootCAs.AppendCertsFromPEM(text) {
-			err = fmt.Errorf("%s: no certificate in it", *f.ca)
-		}
-		if err != nil {
-			return "", nil, usageError{fmt.Errorf("-ca: %w", err)}
-		}
-	}
-	if *f.addr != "" {
-		base, err := baseURL(*f.addr)
-		if err != nil {
-			err = f.usage("-addr: %w", err)
-		}
+	if base, trust, err = f.given(); base != "" || err != nil {
 		return base, trust, err
 	}
 	if c.Admin.Listen == "" {
@@ -76,6 +67,27 @@ func (f *adminFlags) server(c Config) (base string, trust *tls.Config, err error
 		}
 	}
 	return scheme + "://" + reachable(c.Admin.Listen), trust, nil
+}
+
+// given is what the flags say of where the API is, and whom to trust.
+func (f *adminFlags) given() (base string, trust *tls.Config, err error) {
+	trust = &tls.Config{MinVersion: tls.VersionTLS12}
+	if *f.ca != "" {
+		text, err := os.ReadFile(*f.ca)
+		if trust.RootCAs = x509.NewCertPool(); err == nil && !trust.RootCAs.AppendCertsFromPEM(text) {
+			err = fmt.Errorf("%s: no certificate in it", *f.ca)
+		}
+		if err != nil {
+			return "", nil, usageError{fmt.Errorf("-ca: %w", err)}
+		}
+	}
+	if *f.addr == "" {
+		return "", trust, nil
+	}
+	if base, err = baseURL(*f.addr); err != nil {
+		return "", nil, f.usage("-addr: %w", err)
+	}
+	return base, trust, nil
 }
 
 // baseURL reads -addr: a URL without a path, or host and port, which stand for
@@ -137,10 +149,10 @@ func ask[T any](ctx context.Context, f *adminFlags, c *admin.Client, do func(ctx
 	ctx, cancel := context.WithTimeout(ctx, *f.timeout)
 	defer cancel()
 	out, err := do(ctx, c)
-	return out, inAdminWords(err, c.URL)
+	return out, inAdminWords(err, c.URL, cmp.Or(f.listen, "admin.listen"))
 }
 
-func inAdminWords(err error, base string) error {
+func inAdminWords(err error, base, listen string) error {
 	var pe *protocol.Error
 	var unknown *tls.CertificateVerificationError
 	switch {
@@ -151,7 +163,7 @@ func inAdminWords(err error, base string) error {
 	case errors.As(err, &pe):
 		return errors.New(pe.Message)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nothing answers at %s: is the server running, and is that its admin.listen? -config names its settings, -addr another server", base)
+		return fmt.Errorf("nothing answers at %s: is the server running, and is that its %s? -config names its settings, -addr another server", base, listen)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s did not answer in time", base)
 	case errors.As(err, &unknown):

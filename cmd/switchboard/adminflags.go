@@ -10,6 +10,9 @@ import (
 // adminFlags are those of every command that asks a server.
 type adminFlags struct {
 	*flag.FlagSet
+	help   string // the command that explains them
+	listen string // the key of the listener that is asked; empty: admin.listen
+
 	config, addr, tokenFile, ca *string
 	json                        *bool
 	timeout                     *time.Duration
@@ -21,9 +24,13 @@ type adminFlags struct {
 const argNumber = "NUMBER"
 
 func (p program) adminFlags(name string) *adminFlags {
-	f := flags("admin " + name)
+	return p.askFlags("admin "+name, "switchboard admin help")
+}
+
+func (p program) askFlags(name, help string) *adminFlags {
+	f := flags(name)
 	return &adminFlags{
-		FlagSet: f, config: p.configFlag(f),
+		FlagSet: f, help: help, config: p.configFlag(f),
 		addr:      f.String("addr", "", "`address` of the operators' API"),
 		tokenFile: f.String("token-file", "", "`file` with the token"),
 		ca:        f.String("ca", "", "`file` of certificates to trust"),
@@ -77,5 +84,5 @@ func (f *adminFlags) count(found []string, names ...string) error {
 }
 
 func (f *adminFlags) usage(format string, args ...any) error {
-	return usageError{fmt.Errorf("%s: %w; see: switchboard admin help", f.Name(), fmt.Errorf(format, args...))}
+	return usageError{fmt.Errorf("%s: %w; see: %s", f.Name(), fmt.Errorf(format, args...), f.help)}
 }

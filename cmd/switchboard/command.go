@@ -18,6 +18,7 @@ const (
 	exitOK     = 0
 	exitFailed = 1 // it ran, and failed
 	exitUsage  = 2 // it did not start: wrong arguments or settings
+	exitLeft   = 3 // the relay drains, and still had allocations at the deadline
 )
 
 // envConfig names the settings file where no flag does.
@@ -41,10 +42,26 @@ Usage:
   switchboard gen-secret -nkey -out FILE
       Make an NKey with which a relay or a node shows NATS who it is: the seed
       goes to a new file, for nats.nkey_file, and the public key is printed.
+  switchboard drain [-config FILE] [-wait] [-deadline DURATION]
+      Take the relay of the process on this machine out of service, without
+      ending the process: no call is given it any more, and those on it are asked
+      to leave. -wait tells how many allocations are left until there is none, for
+      drain_deadline or as long as -deadline says. A signaling node in the same
+      process stays in service; "switchboard admin drain" is for that.
+  switchboard undrain [-config FILE]
+      Put it back into service.
+      Both ask at ops.listen with the token of admin.token_file, as the settings
+      have them; -addr and -token-file name others, as for "switchboard admin".
+  switchboard turn-credential [-config FILE] [-user NAME] [-call ID] [-ttl DURATION] [-urls URL,URL] [-json]
+      Make credentials for the relays, under the secret that the settings name, for
+      tests and for other clients: for one user in one call, for relay.credential_ttl
+      or as long as -ttl says, at most 48h. With -json, an entry of iceServers of an
+      RTCPeerConnection. The URLs are those of ice.turn_urls and of the relay that
+      the settings have, unless -urls says otherwise.
   switchboard admin COMMAND
       Ask a running server, or change what it does: look up a number, list
-      nodes, sessions and relays, end a session, drain a node. "switchboard
-      admin help" lists the commands.
+      nodes, sessions and relays, explain which relays a call gets, end a session,
+      drain a node. "switchboard admin help" lists the commands.
   switchboard version
   switchboard help
 
@@ -52,7 +69,8 @@ Settings: the defaults, changed by the file, changed by the environment, where
 http.listen is SWITCHBOARD_HTTP_LISTEN. SWITCHBOARD_CONFIG names the file where
 -config does not. configs/switchboard.yaml explains every one.
 
-Exit codes: 0 all is well; 1 it ran and failed; 2 wrong arguments or settings.
+Exit codes: 0 all is well; 1 it ran and failed; 2 wrong arguments or settings;
+3 drain -wait: allocations are left at the deadline, and the relay goes on draining.
 `
 
 // program is what a command may use of the process it runs in.
@@ -73,6 +91,12 @@ func (p program) run(ctx context.Context, args []string) int {
 		err = p.checkConfig(args)
 	case "gen-secret":
 		err = p.genSecret(args)
+	case "drain":
+		err = p.drainRelay(ctx, args)
+	case "undrain":
+		err = p.resumeRelay(ctx, args)
+	case "turn-credential":
+		err = p.turnCredential(args)
 	case "admin":
 		err = p.admin(ctx, args)
 	case "version":
@@ -80,7 +104,7 @@ func (p program) run(ctx context.Context, args []string) int {
 	case "help":
 		fmt.Fprint(p.stdout, usage)
 	default:
-		err = usageError{fmt.Errorf("no command %q; there are serve, check-config, gen-secret, admin, version, help", name)}
+		err = usageError{fmt.Errorf("no command %q; there are serve, check-config, gen-secret, drain, undrain, turn-credential, admin, version, help", name)}
 	}
 	return p.exitCode(err)
 }
@@ -116,6 +140,9 @@ func (p program) exitCode(err error) int {
 	fmt.Fprintf(p.stderr, "switchboard: %s\n", strings.ReplaceAll(err.Error(), "\n", "\nswitchboard: "))
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
+	}
+	if errors.Is(err, errAllocationsLeft) {
+		return exitLeft
 	}
 	return exitFailed
 }

@@ -16,6 +16,7 @@ import (
 
 	"switchboard/directory"
 	"switchboard/directory/natsnode"
+	"switchboard/signaling/admin"
 )
 
 // node is one running process.
@@ -35,13 +36,17 @@ type node struct {
 	publicLn  net.Listener                  // nil without the signaling role
 	opsLn     net.Listener
 	adminLn   net.Listener // nil where there is no admin API
+	admin     *admin.API   // the same
 	addrs     Addrs
 	relays    *relays
+	relay     *relayControl        // nil without the relay role
 	nats      *natsnode.Node       // nil without the signaling role
 	directory *directory.Directory // the same
 	group     *errgroup.Group
 	life      context.Context // ends when the process does, or when a part has failed
 	codesFile string          // where one-time codes are written in development
+
+	relayAdmin atomic.Pointer[http.Handler] // of ops.listen; nil until it is open, and where there is none
 
 	serving  atomic.Bool // all has started
 	draining atomic.Bool
@@ -116,6 +121,7 @@ func (n *node) serveOps(life context.Context) error {
 	mux := http.NewServeMux()
 	n.health.mount(mux, true)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(n.metrics, promhttp.HandlerOpts{Registry: n.metrics}))
+	mux.HandleFunc(admin.Base+"/", n.serveRelayAdmin)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -41,23 +42,37 @@ func (n *node) open(ctx context.Context) error {
 		}
 	}
 	if n.config.Has(RoleSignaling) {
-		return n.openSignaling(ctx, secrets)
+		if err := n.openSignaling(ctx, secrets); err != nil {
+			return err
+		}
 	}
-	return nil
+	return n.openRelayAdmin()
 }
 
 func (n *node) openRelay(s secrets) error {
 	c := n.config.Relay
 	c.Secrets = s.relay
-	r, err := relay.New(c, relay.Deps{Log: n.log, Registerer: n.metrics, Registrar: n.newRegistrar()})
+	deps := relay.Deps{Log: n.log, Registerer: n.metrics}
+	known := n.newRegistrar()
+	if known != nil {
+		deps.Registrar = known
+	}
+	r, err := relay.New(c, deps)
 	if err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}
+	n.relay = &relayControl{relay: r, registrar: known, name: n.config.Node, region: n.config.Region, ends: n.draining.Load}
 	n.parts = append(n.parts, part{name: "relay", run: r.Serve, started: r.Started(), then: func() {
 		n.relays.own = urlsOf(relayHosts(n.config.ICE, c), r.Addrs())
 		n.addrs.Relay = relayAddrs(r.Addrs())
 	}})
-	n.health.require("relay", r.Ready)
+	n.health.require("relay", func() error {
+		err := r.Ready()
+		if errors.Is(err, relay.ErrDraining) && n.config.Has(RoleSignaling) {
+			return nil // devices may come all the same, and get other relays
+		}
+		return err
+	})
 	n.atDrain = append(n.atDrain, ending{"relay", r.Shutdown})
 	return nil
 }
@@ -79,9 +94,10 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 	if err != nil {
 		return err
 	}
+	guide := n.openRegions(d.directory, geo)
 	deps := signaling.Deps{
 		Numbers: d.directory, People: d.directory, Watcher: d.directory, Bindings: d.directory, Nodes: d.directory, Mailboxes: d.mailboxes, Records: d.calls,
-		Auth: d.authenticator, Relays: n.relays, Regions: n.openRegions(d.directory, geo), Log: n.log, Registerer: n.metrics, Version: codeVersion(),
+		Auth: d.authenticator, Relays: n.relays, Regions: guide, Log: n.log, Registerer: n.metrics, Version: codeVersion(),
 	}
 	if pushes != nil {
 		deps.Pushes = pushes
@@ -135,7 +151,7 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 		d.directory.SetDraining(on || n.draining.Load()) // a node that stops is not put back
 		n.log.Info("an operator takes the node out of service, or puts it back", "out", on)
 	})
-	return n.openAdmin(&d, server, pushes)
+	return n.openAdmin(&d, server, guide, pushes)
 }
 
 // stores are what signaling keeps its state in.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,13 +21,14 @@ type registrar struct {
 	hosts              []string
 	log                *slog.Logger
 	known              prometheus.Gauge
+	speaks             atomic.Bool // what known says
 	// dial gives the connection, and what lets go of it.
 	dial func(context.Context) (nc *nats.Conn, done func(), err error)
 }
 
 // newRegistrar returns what makes the relay known, or nil in a process that has no
 // NATS: signaling nodes must then be told of the relay by their settings.
-func (n *node) newRegistrar() relay.Registrar {
+func (n *node) newRegistrar() *registrar {
 	c := n.config
 	r := &registrar{name: c.Node, region: c.Region, zone: c.Zone, hosts: relayHosts(c.ICE, c.Relay), log: n.log}
 	r.known = prometheus.NewGauge(prometheus.GaugeOpts{
@@ -92,6 +94,7 @@ func (r *registrar) hold(ctx context.Context, nc *nats.Conn, status func() relay
 		return
 	}
 	beacon.OnKnown = func(known bool) {
+		r.speaks.Store(known)
 		r.known.Set(0)
 		if known {
 			r.known.Set(1)

@@ -57,6 +57,7 @@ func (c ICEConfig) validate() error {
 type relays struct {
 	stun, turn []string // configured URLs (RFC 7064, RFC 7065)
 	own        urls     // of this process's relay, for as long as it has not made itself known
+	name       string   // that it makes itself known by
 	region     string   // of this process
 	minter     *relay.Minter
 	known      func() []directory.RelayInfo // nil without a directory
@@ -77,7 +78,7 @@ func newRelays(c Config, secrets []relay.Secret) (*relays, error) {
 	if err != nil {
 		return nil, fmt.Errorf("relay.%w", err)
 	}
-	return &relays{stun: c.ICE.STUNURLs, turn: c.ICE.TURNURLs, region: c.Region, minter: m}, nil
+	return &relays{stun: c.ICE.STUNURLs, turn: c.ICE.TURNURLs, name: c.Node, region: c.Region, minter: m}, nil
 }
 
 // urlsOf are where clients reach a relay that listens on some addresses of hosts.
@@ -97,24 +98,49 @@ func withPort(host string, a net.Addr) string {
 	return net.JoinHostPort(host, port)
 }
 
-// chosen are the relays for a call.
-func (r *relays) chosen(call, nearest string) []urls {
-	var known []directory.RelayInfo
-	if r.known != nil {
-		known = r.known()
+// rank says how the relays that are known stand for a call of a region, and which it is
+// given.
+func (r *relays) rank(call, nearest string) ([]region.Candidate, map[string]urls) {
+	if r.known == nil {
+		return nil, nil
 	}
 	var all []region.Relay
 	byName := map[string]urls{}
-	for _, k := range known {
-		if !k.Gone.IsZero() {
-			continue
-		}
-		all = append(all, region.Relay{Name: k.Name, Region: k.Region, Zone: k.Zone, Used: k.Allocations, Max: k.Max, Draining: k.Draining})
+	for _, k := range r.known() {
+		all = append(all, region.Relay{
+			Name: k.Name, Region: k.Region, Zone: k.Zone, Used: k.Allocations, Max: k.Max, Draining: k.Draining, Gone: !k.Gone.IsZero(),
+		})
 		byName[k.Name] = urls{k.STUN, k.TURN}
 	}
+	return region.RankRelays(all, call, cmp.Or(nearest, r.region)), byName
+}
+
+// ranked is what operators are told of a call's relays.
+func (r *relays) ranked(call, nearest string) (all []region.Candidate, configured []string) {
+	all, _ = r.rank(call, nearest)
+	return all, r.turn
+}
+
+// Chosen implements [signaling.Relays]. Those that are only configured have no names.
+func (r *relays) Chosen(call, nearest string) []string {
+	names := []string{}
+	ranked, _ := r.rank(call, nearest)
+	for _, c := range ranked {
+		if c.Verdict.Given() {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// chosen are the relays for a call.
+func (r *relays) chosen(call, nearest string) []urls {
+	ranked, byName := r.rank(call, nearest)
 	var out []urls
-	for _, c := range region.ChooseRelays(all, call, nearest) {
-		out = append(out, byName[c.Name])
+	for _, c := range ranked {
+		if c.Verdict.Given() {
+			out = append(out, byName[c.Name])
+		}
 	}
 	if len(out) > 0 {
 		out[0].turn = out[0].turn[:min(len(out[0].turn), maxTURNURLs)]
@@ -122,7 +148,8 @@ func (r *relays) chosen(call, nearest string) []urls {
 	if len(out) > 1 {
 		out[1].turn = shortest(out[1].turn)
 	}
-	if len(out) == 0 && len(r.turn) == 0 && len(r.own.turn) > 0 {
+	known := slices.ContainsFunc(ranked, func(c region.Candidate) bool { return c.Name == r.name })
+	if len(out) == 0 && len(r.turn) == 0 && len(r.own.turn) > 0 && !known {
 		out = append(out, r.own)
 	}
 	return out
@@ -170,7 +197,7 @@ func (r *relays) open(chosen []urls) protocol.ICE {
 
 // For implements [signaling.Relays].
 func (r *relays) For(f signaling.RelaysFor) protocol.ICE {
-	chosen := r.chosen(f.Call, cmp.Or(f.Region, r.region))
+	chosen := r.chosen(f.Call, f.Region)
 	if len(r.turn) > 0 {
 		chosen = append(chosen, urls{turn: r.turn})
 	}

@@ -167,6 +167,12 @@ func TestRelaysThatAreKnown(t *testing.T) {
 	if got := turn("call", "eu"); len(got) != 1 || got[0] != "turn:own:3478" {
 		t.Errorf("none known: %v", got)
 	}
+	// It has made itself known, and is drained: a call is better without.
+	r.name, list = "eu1", []directory.RelayInfo{eu1}
+	list[0].Draining = true
+	if got := turn("call", "eu"); len(got) != 0 {
+		t.Errorf("with this process's own drained: %v", got)
+	}
 	// What is configured is told with the rest.
 	r.turn, list = []string{"turn:configured:3478"}, []directory.RelayInfo{us}
 	if got := turn("call", "eu"); len(got) != 4 || got[3] != "turn:configured:3478" {

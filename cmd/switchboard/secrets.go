@@ -24,19 +24,24 @@ func openSecrets(c Config) (s secrets, err error) {
 			return s, err
 		}
 	}
+	s.relay, err = relaySecrets(c, s.master)
+	return s, err
+}
+
+// relaySecrets are those of the credentials that relays take. master is needed only
+// where no other is named.
+func relaySecrets(c Config, master Secret) ([]relay.Secret, error) {
 	switch {
 	case len(c.Relay.Secrets) > 0:
-		s.relay = c.Relay.Secrets
-	case own:
+		return c.Relay.Secrets, nil
+	case c.RelaySecretFile != "":
 		key, err := readSecret("relay_secret_file", c.RelaySecretFile)
 		if err != nil {
-			return s, err
+			return nil, err
 		}
-		s.relay = []relay.Secret{relaySecret(key.b)}
-	default:
-		s.relay = []relay.Secret{relaySecret(s.master.Key(forRelays))}
+		return []relay.Secret{relaySecret(key.b)}, nil
 	}
-	return s, nil
+	return []relay.Secret{relaySecret(master.Key(forRelays))}, nil
 }
 
 func relaySecret(key []byte) relay.Secret { return relay.Secret{ID: keyID(key), Key: key} }

@@ -48,7 +48,8 @@ type SessionControl interface {
 	DrainNode(ctx context.Context, node string, on bool) error
 }
 
-// Deps are what an [API] works with. All but Pushes, Calls and Registerer are required.
+// Deps are what an [API] works with. All but Relay, Pushes, Calls and Registerer are
+// required.
 type Deps struct {
 	Numbers  Numbers
 	People   People
@@ -60,7 +61,10 @@ type Deps struct {
 	// Remove removes a device and all that it has.
 	Remove func(ctx context.Context, a directory.Account, d directory.Device) error
 	// Relays lists those that devices are told of.
-	Relays     func() []Relay
+	Relays  func() []Relay
+	Routing Routing
+	// Relay is that of this process; nil where it has none.
+	Relay      RelayControl
 	Pushes     Pushes // may be nil: where no device is woken
 	Calls      Calls  // may be nil: where no calls are written down
 	Tokens     *Tokens
@@ -83,15 +87,24 @@ func New(d Deps) (*API, error) {
 	for name, missing := range map[string]bool{
 		"Numbers": d.Numbers == nil, "People": d.People == nil, "Presence": d.Presence == nil, "Fleet": d.Fleet == nil, "Sessions": d.Sessions == nil,
 		"Waiting": d.Waiting == nil, "Remove": d.Remove == nil, "Relays": d.Relays == nil, "Tokens": d.Tokens == nil, "Log": d.Log == nil,
+		"Routing": !d.Routing.complete(),
 	} {
 		if missing {
 			return nil, fmt.Errorf("admin: Deps.%s is missing", name)
 		}
 	}
-	a := &API{deps: d, log: d.Log, mux: http.NewServeMux(), metrics: newMetrics(d.Registerer), slots: make(chan struct{}, maxAtOnce)}
+	return newAPI(d, newMetrics(d.Registerer), func(*operation) bool { return true }), nil
+}
+
+// newAPI makes an API with those of the operations that it is to have.
+func newAPI(d Deps, m *metrics, has func(*operation) bool) *API {
+	a := &API{deps: d, log: d.Log, mux: http.NewServeMux(), metrics: m, slots: make(chan struct{}, maxAtOnce)}
 	a.routes = map[string]byMethod{descriptionPath: {http.MethodGet: a.describe}}
 	for i := range operations {
 		o := &operations[i]
+		if !has(o) {
+			continue
+		}
 		if a.routes[o.path] == nil {
 			a.routes[o.path] = byMethod{}
 		}
@@ -101,5 +114,5 @@ func New(d Deps) (*API, error) {
 		a.mux.Handle(Base+path, methods)
 	}
 	a.mux.HandleFunc("/", nothingHere)
-	return a, nil
+	return a
 }

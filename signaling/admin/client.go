@@ -99,6 +99,33 @@ func (c *Client) Relays(ctx context.Context) (Relays, error) {
 	return call[Relays](ctx, c, "relays", nil)
 }
 
+// RouteQuery says of which call the relays are wanted. Region, Device and Call may be
+// empty; see the description of the API.
+type RouteQuery struct {
+	Caller, Callee, Region string
+	Device                 directory.Device
+	Call                   string
+}
+
+// Route explains which relays a call between two numbers would be given now.
+func (c *Client) Route(ctx context.Context, q RouteQuery) (Route, error) {
+	return call[Route](ctx, c, "route", routeRequest{q.Caller, q.Callee, q.Region, int(q.Device), q.Call})
+}
+
+// RelayState tells how the relay of the process that is asked does.
+func (c *Client) RelayState(ctx context.Context) (RelayState, error) {
+	return call[RelayState](ctx, c, "relayState", nil)
+}
+
+// DrainRelay takes the relay of the process that is asked out of service, or with on
+// false puts it back.
+func (c *Client) DrainRelay(ctx context.Context, on bool) (RelayState, error) {
+	if on {
+		return call[RelayState](ctx, c, "drainRelay", nil)
+	}
+	return call[RelayState](ctx, c, "resumeRelay", nil)
+}
+
 // CallsQuery says which calls are wanted. What is empty does not matter; see the
 // description of the API.
 type CallsQuery struct {

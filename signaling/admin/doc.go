@@ -1,7 +1,7 @@
 // Package admin is the operators' API: HTTP and JSON under /admin/v1, on a
 // listener of its own with a credential of its own. It looks up numbers, lists
-// nodes, sessions, relays and calls that are over, ends sessions, removes devices,
-// drains nodes.
+// nodes, sessions, relays and calls that are over, explains which relays a call gets,
+// ends sessions, removes devices, drains nodes and relays.
 //
 // # The way in
 //
@@ -23,6 +23,9 @@
 //
 // Any node answers for all of them: sessions of other nodes are asked of these,
 // by NATS, and so is draining.
+//
+// A process that has a relay and no sessions has the operations on the relay alone:
+// [NewRelay] makes these.
 //
 // The package starts no goroutine. All methods may be called concurrently.
 package admin

@@ -38,6 +38,9 @@ func FuzzRequest(f *testing.F) {
 		{"GET", "/calls?before=2&reason=hangup&call=c_1-&path=none", ""},
 		{"POST", "/nodes/n2/drain", "{}"},
 		{"PATCH", "/relays", "\xff"},
+		{"POST", "/route", `{"caller":"` + alice + `","callee":"` + nobody + `","device":2,"call":"a b"}`},
+		{"POST", "/route", `{"caller":"555","callee":"","region":"US"}`},
+		{"POST", "/relay/drain", ""},
 	} {
 		f.Add(seed[0], seed[1], seed[2])
 	}

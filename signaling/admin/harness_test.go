@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,7 +25,9 @@ import (
 	"switchboard/signaling"
 	"switchboard/signaling/admin/admintest"
 	"switchboard/signaling/cdr/cdrtest"
+	"switchboard/signaling/protocol"
 	"switchboard/signaling/push"
+	"switchboard/signaling/region"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,6 +45,7 @@ type office struct {
 	sessions *sessions
 	pushes   *pushes
 	calls    *cdrtest.Fake
+	relay    relayFake
 	nodes    []Node
 	listing  func() // called when the nodes are listed
 	removed  []directory.Device
@@ -78,7 +82,7 @@ func open(t testing.TB) *office {
 			o.removed = append(o.removed, d)
 			return o.fail
 		},
-		Pushes: o.pushes, Calls: o.calls,
+		Pushes: o.pushes, Calls: o.calls, Routing: o.routing(), Relay: &o.relay,
 		Relays: func() []Relay {
 			return []Relay{
 				{Name: "relay-1.abcd1234", Region: "eu", State: "draining", URLs: []string{"turn:192.0.2.1:3478"}, Here: true, Allocations: new(2), Max: 100},
@@ -131,6 +135,44 @@ func (o *office) populate(w *directorytest.World) {
 			ID: fmt.Sprint("s", i), Account: o.account, Device: o.device, Since: time.Now(), State: signaling.SessionConnected, Remote: "192.0.2.7",
 		})
 	}
+}
+
+// routing knows two relays of eu and one of us.
+func (o *office) routing() Routing {
+	return Routing{
+		Rank: func(call, in string) ([]region.Candidate, []string) {
+			return region.RankRelays([]region.Relay{
+				{Name: "relay-1", Region: "eu", Zone: "a", Used: 5, Max: 100}, {Name: "relay-2", Region: "eu", Zone: "a", Used: 90, Max: 100},
+				{Name: "relay-3", Region: "us", Zone: "b", Max: 100}, {Name: "relay-4", Region: "us", Gone: true}, {Name: "relay-5", Region: "eu", Draining: true},
+			}, call, in), []string{"turn:192.0.2.9:3478"}
+		},
+		Absent: func(n e164.Number) region.Choice {
+			return region.Choice{Region: map[string]string{"US": "us", "DE": "eu"}[n.Region()], Reason: region.ByNumber}
+		},
+		Country: func(a netip.Addr) string { return "FR" },
+		Policies: func(_ context.Context, caller, callee signaling.Party) (own, theirs protocol.ICEPolicy, blocked bool, err error) {
+			return protocol.PolicyRelayFirst, protocol.PolicyRelay, callee.Account == "", o.fail
+		},
+	}
+}
+
+// relayFake is a relay that does what it is told.
+type relayFake struct {
+	draining, ends bool
+}
+
+func (r *relayFake) State() RelayState {
+	return RelayState{Name: "relay-1", Region: "eu", Allocations: 3, Max: 10, Draining: r.draining, Known: new(true)}
+}
+
+func (r *relayFake) Drain() { r.draining = true }
+
+func (r *relayFake) Resume() error {
+	if r.ends {
+		return ErrRelayEnds
+	}
+	r.draining = false
+	return nil
 }
 
 // Incarnation implements Fleet.

@@ -17,6 +17,7 @@ type operation struct {
 	id           string // in the description, in the log and in the metric
 	summary      string
 	reads        bool            // changes nothing, though its method is not GET
+	ofRelay      bool            // about the relay of the process
 	errors       []protocol.Code // beside those that every operation may have
 	in, out      reflect.Type
 	do           func(a *API, ctx context.Context, in any) (any, error)
@@ -93,6 +94,26 @@ var operations = []operation{
 		method: http.MethodGet, path: "/relays", id: "relays",
 		summary: "List the STUN and TURN servers that the node tells devices of",
 	}, (*API).relays),
+	does(operation{
+		method: http.MethodPost, path: "/route", id: "route", reads: true,
+		summary: "Explain which relays a call between two numbers would be given now, and why. It is worked out by what real calls are given theirs by",
+		errors:  []protocol.Code{protocol.CodeNotFound, protocol.CodeNumber, protocol.CodeSelf},
+	}, (*API).route),
+	does(operation{
+		method: http.MethodGet, path: "/relay", id: "relayState", ofRelay: true,
+		summary: "Tell how the relay of this process does. A process without the role signaling has this operation and the next two alone, on ops.listen",
+		errors:  []protocol.Code{protocol.CodeUnsupported},
+	}, (*API).relayState),
+	does(operation{
+		method: http.MethodPost, path: "/relay/drain", id: "drainRelay", ofRelay: true,
+		summary: "Take the relay of this process out of service: it is given to no call, and those on it are asked to leave. The process stays, and so do the sessions of a signaling node in it",
+		errors:  []protocol.Code{protocol.CodeUnsupported},
+	}, (*API).drainRelay),
+	does(operation{
+		method: http.MethodPost, path: "/relay/resume", id: "resumeRelay", ofRelay: true,
+		summary: "Put the relay of this process back into service. One whose process is about to end stays out",
+		errors:  []protocol.Code{protocol.CodeUnsupported, protocol.CodeConflict},
+	}, (*API).resumeRelay),
 	does(operation{
 		method: http.MethodGet, path: "/calls", id: "calls",
 		summary: "List the records of calls that are over, newest first, page by page",

@@ -44,7 +44,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.metrics.requests.WithLabelValues("", string(protocol.CodeToken)).Inc()
 		a.log.Debug("operator's token refused", "remote", remote(r))
 		w.Header().Set("WWW-Authenticate", `Bearer realm="switchboard admin"`)
-		refuse(w, protocol.NewError(protocol.CodeToken, "no token that is in the file of admin.token_file"))
+		Refuse(w, protocol.NewError(protocol.CodeToken, "no token that is in the file of admin.token_file"))
 		return
 	}
 	select {
@@ -52,7 +52,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer func() { <-a.slots }()
 	default:
 		a.metrics.requests.WithLabelValues("", string(protocol.CodeUnavailable)).Inc()
-		refuse(w, protocol.NewError(protocol.CodeUnavailable, "more than %d requests at a time", maxAtOnce).After(time.Second))
+		Refuse(w, protocol.NewError(protocol.CodeUnavailable, "more than %d requests at a time", maxAtOnce).After(time.Second))
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -85,7 +85,7 @@ func (m byMethod) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func nothingHere(w http.ResponseWriter, _ *http.Request) {
-	refuse(w, protocol.NewError(protocol.CodeUnsupported, "there is nothing here; %s%s describes what there is", Base, descriptionPath))
+	Refuse(w, protocol.NewError(protocol.CodeUnsupported, "there is nothing here; %s%s describes what there is", Base, descriptionPath))
 }
 
 // run does what is asked. A change is done to its end, even if who asked leaves.
@@ -112,7 +112,7 @@ func (a *API) run(w http.ResponseWriter, r *http.Request, o *operation) {
 		a.audit(r, o, result)
 	}
 	if pe != nil {
-		refuse(w, pe)
+		Refuse(w, pe)
 		return
 	}
 	answer(w, http.StatusOK, out)
@@ -140,7 +140,8 @@ func remote(r *http.Request) string {
 	return host
 }
 
-func refuse(w http.ResponseWriter, e *protocol.Error) {
+// Refuse answers a request with an error, in the form of this API.
+func Refuse(w http.ResponseWriter, e *protocol.Error) {
 	if e.AfterMS > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt((e.AfterMS+999)/1000, 10))
 	}

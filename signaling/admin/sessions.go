@@ -37,6 +37,7 @@ func sessionOf(n Node, s signaling.SessionInfo) Session {
 	return Session{
 		Session: s.ID, Account: s.Account, Device: s.Device, Node: n.Incarnation, NodeName: n.Node,
 		Since: s.Since, State: string(s.State), Remote: s.Remote,
+		Region: s.Region, Rule: string(s.Reason), RoundTrips: s.RoundTrips,
 	}
 }
 

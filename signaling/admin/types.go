@@ -51,6 +51,10 @@ type Session struct {
 	Since    time.Time         `json:"since"`
 	State    string            `json:"state" enum:"connected waiting visitor unknown" doc:"waiting: its connection is gone and may come back; visitor: connected without being found by others; unknown: its node did not tell"`
 	Remote   string            `json:"remote,omitempty" doc:"address of the connection"`
+	Region   string            `json:"region,omitempty" doc:"where the device is best served, if its node told"`
+	Rule     string            `json:"rule,omitempty" enum:"round_trip address number default place" doc:"by what: round trips that it has measured, the country of its address, that of its number, the default, or where it is connected because nothing else is known"`
+	// RoundTrips are told of one account's sessions alone.
+	RoundTrips map[string]int `json:"round_trips,omitempty" doc:"what the device has measured, in milliseconds by region; not in the list of a node's sessions"`
 }
 
 // Sessions is a page of sessions, ordered by their names.
@@ -95,6 +99,69 @@ type Relay struct {
 // Relays are those that the node tells devices of.
 type Relays struct {
 	Relays []Relay `json:"relays"`
+}
+
+// Route says which relays a call between two numbers would be given now, and why.
+type Route struct {
+	Call       string           `json:"call" doc:"the id for which it was worked out: of relays alike, each call has its own first"`
+	Region     string           `json:"region,omitempty" doc:"the call's, which is the caller's; absent where that is not known, and the node's own counts"`
+	Rule       string           `json:"rule,omitempty" enum:"round_trip address number default place" doc:"by what that was decided, see Session"`
+	Device     directory.Device `json:"device,omitempty" doc:"the caller's by which it was decided; absent if none is connected"`
+	Caller     RouteSide        `json:"caller"`
+	Callee     RouteSide        `json:"callee" doc:"for information: both sides get the same relays, by the caller's region"`
+	Blocked    bool             `json:"blocked" doc:"the callee blocks the caller: the call would be kept from the callee"`
+	Relays     []RouteRelay     `json:"relays" doc:"that are known, in the order of choice"`
+	Configured []string         `json:"configured,omitempty" doc:"TURN URLs of this node's settings, which every call is given beside"`
+}
+
+// RouteSide is one side of such a call.
+type RouteSide struct {
+	Number  string            `json:"number" doc:"its last digits"`
+	Country string            `json:"country,omitempty" doc:"of the number"`
+	Account directory.Account `json:"account,omitempty" doc:"absent if nobody has the number"`
+	Policy  string            `json:"policy,omitempty" enum:"all relay relay_first" doc:"which candidates it would use: relay, those of relays alone, because its settings hide its addresses; relay_first, those alone until the call is answered, because the two do not know each other"`
+	Devices []RouteDevice     `json:"devices" doc:"those that are connected"`
+	Absent  RouteRule         `json:"absent" doc:"what holds for a device that is not connected, whose round trips and address are not known"`
+}
+
+// RouteRule is a region, and by what it was decided.
+type RouteRule struct {
+	Region string `json:"region"`
+	Rule   string `json:"rule" enum:"round_trip address number default place"`
+}
+
+// RouteDevice is a connected device of such a side.
+type RouteDevice struct {
+	Device     directory.Device `json:"device"`
+	Node       string           `json:"node" doc:"the incarnation of the node that has it"`
+	State      string           `json:"state" enum:"connected waiting visitor unknown" doc:"as in Session"`
+	Region     string           `json:"region,omitempty" doc:"where it is best served; absent if its node did not tell"`
+	Rule       string           `json:"rule,omitempty" enum:"round_trip address number default place"`
+	RoundTrips map[string]int   `json:"round_trips,omitempty" doc:"what it has measured, in milliseconds by region"`
+	Country    string           `json:"country,omitempty" doc:"of its address, if GeoIP knows it"`
+}
+
+// RouteRelay is a relay as such a call sees it.
+type RouteRelay struct {
+	Name        string  `json:"name"`
+	Region      string  `json:"region"`
+	Zone        string  `json:"zone,omitempty" doc:"what fails together with it"`
+	Rank        string  `json:"rank" enum:"near far busy draining gone" doc:"near: of the call's region; far: of another; busy: 80 % full, wherever it is. Those of a rank come before those of the next; draining and gone are given to no call"`
+	Verdict     string  `json:"verdict" enum:"first second second_no_zone not_needed same_zone excluded" doc:"first, second: given to the call; second_no_zone: likewise, though of the first one's zone, as there is no other; same_zone: passed over because it would fail together with the first"`
+	Share       float64 `json:"share" min:"0" max:"1" doc:"which part of the calls of this region have it as their first"`
+	Allocations int     `json:"allocations" min:"0" doc:"as it last told"`
+	Max         int     `json:"max" min:"0" doc:"how many it may serve; 0 if it did not tell"`
+}
+
+// RelayState is the relay of the process that answers.
+type RelayState struct {
+	Name        string     `json:"name"`
+	Region      string     `json:"region"`
+	Allocations int        `json:"allocations" min:"0" doc:"how many it serves"`
+	Max         int        `json:"max" min:"0" doc:"how many it may serve"`
+	Draining    bool       `json:"draining" doc:"it opens no allocations, and the calls on it are asked to leave"`
+	Since       *time.Time `json:"since,omitempty" doc:"when it began to drain; absent while it does not"`
+	Known       *bool      `json:"known,omitempty" doc:"whether it can tell the signaling nodes of itself; absent where it is not to, having no nats.url"`
 }
 
 // DeadPush is a push that could not be brought.
@@ -189,6 +256,14 @@ type none struct{}
 type lookupRequest struct {
 	Number string `json:"number" max:"64" doc:"a number as people write it"`
 	Region string `json:"region,omitempty" pattern:"^[A-Z]{2}$" doc:"the country (ISO 3166) whose national form it may have; without it the number must begin with +"`
+}
+
+type routeRequest struct {
+	Caller string `json:"caller" max:"64" doc:"a number as people write it"`
+	Callee string `json:"callee" max:"64" doc:"another"`
+	Region string `json:"region,omitempty" pattern:"^[A-Z]{2}$" doc:"the country (ISO 3166) whose national form they may have; without it they must begin with +"`
+	Device int    `json:"device,omitempty" min:"0" max:"4294967295" doc:"the device of the caller; without it, or with 0, the first that is connected"`
+	Call   string `json:"call,omitempty" max:"64" pattern:"^[A-Za-z0-9_-]+$" doc:"the id of the call; without it one at random"`
 }
 
 type accountRequest struct {

@@ -102,6 +102,9 @@ func Dial(ctx context.Context, o Options) (*Client, error) {
 		token: o.Token, requests: map[string]*request{}, calls: map[string]*Call{}, turns: map[protocol.Type]chan struct{}{}, subscribed: map[string]bool{}, box: newMailbox(),
 		route: newRoute(o),
 	}
+	if len(o.RoundTrips) > 0 {
+		c.measured = measured{trips: o.RoundTrips, begun: time.Now()}
+	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	go c.run()
 	select {

@@ -2,7 +2,9 @@ package client
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"slices"
 	"time"
@@ -33,6 +35,10 @@ type Options struct {
 	// the one that takes over when a node stops. Should that not answer, it is
 	// back at those.
 	Stay bool
+	// RoundTrips are what this device has measured before, as in an earlier run of the
+	// program, in milliseconds by the names of regions, at most 32. They are told from
+	// the first connection on and count as measured now; nil measures anew.
+	RoundTrips map[string]int
 	// Dialer makes connections; nil is websocket.DefaultDialer's settings.
 	Dialer *websocket.Dialer
 	// MinBackoff and MaxBackoff bound the wait before a reconnect, which is
@@ -59,6 +65,10 @@ func (o Options) complete() (Options, error) {
 	if o.Token == "" {
 		return o, errors.New("client: no token")
 	}
+	if err := checkTrips(o.RoundTrips); err != nil {
+		return o, err
+	}
+	o.RoundTrips = maps.Clone(o.RoundTrips)
 	if o.MinBackoff <= 0 {
 		o.MinBackoff = 250 * time.Millisecond
 	}
@@ -75,6 +85,19 @@ func (o Options) complete() (Options, error) {
 	d.Subprotocols = []string{protocol.Subprotocol}
 	o.Dialer = &d
 	return o, nil
+}
+
+// checkTrips wants what a server takes.
+func checkTrips(trips map[string]int) error {
+	if len(trips) > protocol.MaxRegions {
+		return fmt.Errorf("client: round trips of %d regions, at most %d", len(trips), protocol.MaxRegions)
+	}
+	for name, ms := range trips {
+		if name == "" || len(name) > protocol.MaxRegionName || ms < 0 || ms > protocol.MaxRoundTrip {
+			return fmt.Errorf("client: the round trip %q: %d is not a region and 0 to %d ms", name, ms, protocol.MaxRoundTrip)
+		}
+	}
+	return nil
 }
 
 var errURL = errors.New("client: the server's URL must be http, https, ws or wss, with a host and no path")

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -278,6 +279,46 @@ func TestMeasures(t *testing.T) {
 }
 
 // TestCloseWhileMeasuring ends at once.
+// What an earlier run of the program has measured is told at once, and measured again
+// when it is old.
+func TestKnowsRoundTrips(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *server) {
+		s.trips = map[string]time.Duration{"eu": 20 * time.Millisecond, "us": 110 * time.Millisecond}
+		w := protocol.Welcome{Session: "s1", Regions: []protocol.Region{{Name: "eu", Probe: "http://eu/v1/ping"}, {Name: "us", Probe: "http://us/v1/ping"}}}
+		o := s.options()
+		o.RoundTrips = map[string]int{"eu": 7, "us": 9}
+		came := s.dialled(o)
+		p := s.acceptAt("server")
+		p.welcome(w)
+		c := <-came
+		defer c.Close()
+		if got := p.hello.RoundTrips; len(got) != 2 || got["eu"] != 7 || got["us"] != 9 {
+			t.Errorf("told %v at first", got)
+		}
+		p.stays(s, 2*time.Hour)
+		for _, want := range []int{7, 20} { // measured after the second welcome
+			p.ws.Close()
+			p = s.acceptAt("server")
+			p.welcome(w)
+			p.stays(s, time.Minute)
+			if got := p.hello.RoundTrips["eu"]; got != want {
+				t.Errorf("told %d, want %d", got, want)
+			}
+		}
+	})
+	many := map[string]int{}
+	for i := range protocol.MaxRegions + 1 {
+		many[fmt.Sprint("r", i)] = i
+	}
+	for name, trips := range map[string]map[string]int{
+		"negative": {"eu": -1}, "too long": {"eu": protocol.MaxRoundTrip + 1}, "without a name": {"": 1}, "too many": many,
+	} {
+		if _, err := (Options{URL: "http://server", Token: "t", RoundTrips: trips}).complete(); err == nil {
+			t.Errorf("round trips that are %s are taken", name)
+		}
+	}
+}
+
 func TestCloseWhileMeasuring(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *server) {
 		s.trips = map[string]time.Duration{"eu": time.Hour, "us": time.Hour}

@@ -5,7 +5,8 @@
 // counts first, then the country of its address, then that of its number, then
 // the default. Its [Choice] names the [Reason]. [Nodes.Pick] finds a node of a
 // region, the less busy one of two taken at random, so that those who are sent
-// elsewhere at the same moment are spread. [ChooseRelays] finds the relays for a call.
+// elsewhere at the same moment are spread. [RankRelays] finds the
+// relays for a call, and says of each why it is one of them or not.
 //
 // [GeoIP] tells the country of an address from a file in the format MaxMind DB,
 // and reads the file again when it has changed. [Guide] puts the three together

@@ -67,17 +67,25 @@ func (g *Guide) Names() []string { return g.names }
 // Choose returns the region for a device that has connected to this node from
 // an address.
 func (g *Guide) Choose(from netip.Addr, n e164.Number, roundTrips map[string]int) Choice {
-	f := Facts{RoundTrips: roundTrips, Number: n, Here: g.here}
-	if g.geo != nil {
-		f.Country = g.geo.Country(from)
-	}
-	c := g.table.Choose(f)
+	c := g.table.Choose(Facts{RoundTrips: roundTrips, Country: g.Country(from), Number: n, Here: g.here})
 	where := "no"
 	if c.Region == g.here {
 		where = "yes"
 	}
 	g.WithLabelValues(string(c.Reason), where).Inc()
 	return c
+}
+
+// Absent returns the region for a device that is not there, and will connect to this
+// node: nothing is known of it but its number.
+func (g *Guide) Absent(n e164.Number) Choice { return g.table.Choose(Facts{Number: n, Here: g.here}) }
+
+// Country returns the country of an address as GeoIP knows it, or "".
+func (g *Guide) Country(from netip.Addr) string {
+	if g.geo == nil {
+		return ""
+	}
+	return g.geo.Country(from)
 }
 
 // Better returns a node of another region that is the device's, or nil where

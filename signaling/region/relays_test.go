@@ -2,6 +2,7 @@ package region
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -24,6 +25,7 @@ func TestChooseRelays(t *testing.T) {
 		{"in another zone, though elsewhere", []Relay{eu1, eu2, us1}, "eu", [][]string{{"eu1", "us1"}, {"eu2", "us1"}}},
 		{"one zone alone", []Relay{eu1, eu2}, "eu", [][]string{{"eu1", "eu2"}, {"eu2", "eu1"}}},
 		{"not those that are drained", []Relay{with(eu1, 0, true), us1}, "eu", [][]string{{"us1"}}},
+		{"not those that have gone", []Relay{{Name: "eu1", Region: "eu", Gone: true}, us1}, "eu", [][]string{{"us1"}}},
 		{"the busy ones last", []Relay{with(eu1, 80, false), us1}, "eu", [][]string{{"us1", "eu1"}}},
 		{"79 of 100 is not busy", []Relay{with(eu1, 79, false), us1}, "eu", [][]string{{"eu1", "us1"}}},
 		{"all are busy", []Relay{with(eu1, 99, false)}, "eu", [][]string{{"eu1"}}},
@@ -76,6 +78,46 @@ func TestRelaysShareCalls(t *testing.T) {
 	}
 	if stay != got["a"]+got["b"] {
 		t.Errorf("%d of %d calls stay where they are when c goes", stay, got["a"]+got["b"])
+	}
+}
+
+// Of each relay it is said how it stands for a call, and why it is given to it or not.
+func TestRankRelays(t *testing.T) {
+	all := []Relay{
+		{Name: "dead", Region: "eu", Max: 100, Gone: true},
+		{Name: "drained", Region: "eu", Max: 100, Draining: true},
+		{Name: "full", Region: "eu", Zone: "a", Used: 85, Max: 100},
+		{Name: "far", Region: "us", Zone: "b", Max: 100},
+		{Name: "near", Region: "eu", Zone: "a", Used: 50, Max: 100},
+		{Name: "nearer", Region: "eu", Zone: "a", Max: 100},
+	}
+	seen := map[string]bool{}
+	for i := range 100 {
+		var got []string
+		for _, c := range RankRelays(all, fmt.Sprint("call ", i), "eu") {
+			got = append(got, fmt.Sprintf("%s %s %s %.2f", c.Name, c.Rank, c.Verdict, c.Share))
+		}
+		rest := "far far second 0.00, full busy not_needed 0.00, drained draining excluded 0.00, dead gone excluded 0.00"
+		one := "nearer near first 0.67, near near same_zone 0.33, " + rest
+		other := "near near first 0.33, nearer near same_zone 0.67, " + rest
+		text := strings.Join(got, ", ")
+		if text != one && text != other {
+			t.Fatalf("got  %s\nwant %s\nor   %s", text, one, other)
+		}
+		seen[text] = true
+	}
+	if len(seen) != 2 {
+		t.Error("all calls get the same")
+	}
+	one := RankRelays(all[:3], "call", "eu")
+	if got := fmt.Sprintf("%s %s %.0f", one[0].Name, one[0].Verdict, one[0].Share); got != "full first 1" {
+		t.Errorf("with the others drained or gone: %s", got)
+	}
+	if two := RankRelays(all[4:], "call", "eu"); two[1].Verdict != SecondAnyZone {
+		t.Errorf("with one zone alone, the second is %s", two[1].Verdict)
+	}
+	if none := RankRelays(all[:2], "call", "eu"); none[0].Verdict != Excluded || none[1].Verdict != Excluded || none[0].Share != 0 {
+		t.Errorf("with none that serves: %+v", none)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,9 @@ type Config struct {
 	SyncInterval string
 	// Settings are added to those of every node, as YAML.
 	Settings string
+	// Relays are processes that have no other role. They need a NATS server: Servers
+	// must not be 0.
+	Relays []Relay
 	// Log receives what the processes say, each line after the name of its
 	// process. It may be nil.
 	Log io.Writer
@@ -43,6 +47,7 @@ type Config struct {
 type Fleet struct {
 	Servers []*Process
 	Nodes   []*Node
+	Relays  []*Node // without URL and Codes; those of Config, in its order
 	// NATS lists the servers' URLs, separated by commas.
 	NATS string
 }
@@ -55,6 +60,8 @@ type Node struct {
 	// Codes is the file with one-time codes, AdminToken that with the token for
 	// the operators' API.
 	Codes, AdminToken string
+	// Settings is the file of its settings.
+	Settings string
 }
 
 // startWithin bounds how long a process may take until it is ready.
@@ -86,6 +93,16 @@ func (f *Fleet) start(ctx context.Context, c Config, log *lines) error {
 	secret := filepath.Join(c.Dir, "secret")
 	if err := writeSecret(ctx, c.Switchboard, secret); err != nil {
 		return err
+	}
+	for _, r := range c.Relays {
+		n, err := newRelay(c, log, r, urls, secret)
+		if err != nil {
+			return err
+		}
+		f.Relays = append(f.Relays, n)
+		if err := n.Start(ctx); err != nil {
+			return err
+		}
 	}
 	for i := range c.Nodes {
 		n, err := newNode(c, log, fmt.Sprintf("node%d", i+1), urls, secret)
@@ -135,10 +152,10 @@ func (f *Fleet) startServers(ctx context.Context, c Config, log *lines) (urls st
 // Close ends everything, nodes first, and waits for that.
 func (f *Fleet) Close() error {
 	var errs []error
-	for _, n := range f.Nodes {
+	for _, n := range slices.Concat(f.Nodes, f.Relays) {
 		errs = append(errs, n.terminate())
 	}
-	for _, n := range f.Nodes {
+	for _, n := range slices.Concat(f.Nodes, f.Relays) {
 		errs = append(errs, n.wait())
 	}
 	for _, s := range f.Servers {
@@ -211,14 +228,50 @@ func newNode(c Config, log *lines, name, urls, secret string) (*Node, error) {
 		URL: fmt.Sprintf("http://127.0.0.1:%d", ports[0]), Ops: fmt.Sprintf("127.0.0.1:%d", ports[1]), Admin: fmt.Sprintf("127.0.0.1:%d", ports[2]),
 		Codes: filepath.Join(data, "codes.log"), AdminToken: filepath.Join(data, "admin-token"),
 	}
-	settings := filepath.Join(dir, "switchboard.yaml")
-	err = write(settings, fmt.Sprintf(nodeConfig, name, data, secret, urls, max(1, min(3, c.Servers)),
+	n.Settings = filepath.Join(dir, "switchboard.yaml")
+	err = write(n.Settings, fmt.Sprintf(nodeConfig, name, data, secret, urls, max(1, min(3, c.Servers)),
 		ports[0], n.URL, n.Ops, n.Admin, ports[3], c.Settings))
 	if err != nil {
 		return nil, err
 	}
 	n.Process = &Process{
-		Name: name, log: log, args: []string{c.Switchboard, "serve", "-config", settings},
+		Name: name, log: log, args: []string{c.Switchboard, "serve", "-config", n.Settings},
+		ready: func() bool { return answersOK("http://" + n.Ops + "/readyz") },
+	}
+	return n, nil
+}
+
+// Relay says where a relay is. Listen is its address, UDP and TCP.
+type Relay struct{ Name, Region, Zone, Listen string }
+
+// relayConfig is that of a relay. It ends at once when it is asked to: its calls are
+// moved by whoever wants them moved.
+const relayConfig = `development: true
+roles: [relay]
+node: %s
+region: %s
+zone: %q
+data_dir: %q
+secret_file: %q
+nats: {url: %q}
+ops: {listen: %q}
+relay: {listen: %q}
+drain_deadline: 1s
+`
+
+func newRelay(c Config, log *lines, r Relay, urls, secret string) (*Node, error) {
+	dir := filepath.Join(c.Dir, r.Name)
+	ports, err := loopback.Ports(1)
+	if err != nil {
+		return nil, err
+	}
+	data := filepath.Join(dir, "data")
+	n := &Node{Ops: fmt.Sprintf("127.0.0.1:%d", ports[0]), Settings: filepath.Join(dir, "switchboard.yaml"), AdminToken: filepath.Join(data, "admin-token")}
+	if err := write(n.Settings, fmt.Sprintf(relayConfig, r.Name, r.Region, r.Zone, data, secret, urls, n.Ops, r.Listen)); err != nil {
+		return nil, err
+	}
+	n.Process = &Process{
+		Name: r.Name, log: log, args: []string{c.Switchboard, "serve", "-config", n.Settings},
 		ready: func() bool { return answersOK("http://" + n.Ops + "/readyz") },
 	}
 	return n, nil
