@@ -52,6 +52,7 @@ func (s *Server) listen() (*listeners, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
+	s.metrics.kernel.watch(udp)
 	l := &listeners{udp: newPacketGuard(udp, s.guard), tcp: newStreamListener(tcp, overTCP, nil, s.guard, s.connections)}
 	if s.tls != nil {
 		ln, err := net.Listen("tcp", s.config.TLS.Listen)

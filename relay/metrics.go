@@ -135,6 +135,7 @@ type metrics struct {
 	expiry          prometheus.Gauge
 	draining        prometheus.Gauge
 	unused          prometheus.Counter
+	kernel          *kernelDrops
 
 	all []prometheus.Collector
 }
@@ -159,6 +160,7 @@ func newMetrics() *metrics {
 	m.expiry = gauge(m, "certificate_expiry_seconds", "When the certificate in use ends, in seconds since 1970; 0 without one.")
 	m.draining = gauge(m, "draining", "1 while the relay refuses new allocations because it is to end.")
 	m.unused = counter(m, "unused_total", "Allocations ended because no media went through them while the relay drained.")
+	m.kernel = add(m, newKernelDrops())
 	for _, d := range []struct {
 		name string
 		t    *traffic
