@@ -41,6 +41,15 @@ Usage:
   switchboard gen-secret -nkey -out FILE
       Make an NKey with which a relay or a node shows NATS who it is: the seed
       goes to a new file, for nats.nkey_file, and the public key is printed.
+  switchboard doctor -relay HOST[:PORT] [-tls-port PORT] [-ca FILE]
+                     [-secret-file FILE | -username NAME -password PASSWORD]
+      Look at a relay the way its clients do, and print what to change. In place
+      of the host, turn: and turns: URLs will do; -password - reads it from
+      standard input. With -config, and without -relay, it looks at the relay of
+      this machine, and at the machine. -json prints all as JSON, -development
+      expects a relay for trying out, -timeout 2m bounds it.
+  switchboard health [-alive] [-config FILE]
+      Ask the process on this machine whether it is ready, or alive at all.
   switchboard admin COMMAND
       Ask a running server, or change what it does: look up a number, list
       nodes, sessions and relays, end a session, drain a node. "switchboard
@@ -73,6 +82,10 @@ func (p program) run(ctx context.Context, args []string) int {
 		err = p.checkConfig(args)
 	case "gen-secret":
 		err = p.genSecret(args)
+	case "doctor":
+		err = p.doctor(ctx, args)
+	case "health":
+		err = p.askHealth(ctx, args)
 	case "admin":
 		err = p.admin(ctx, args)
 	case "version":
@@ -80,7 +93,7 @@ func (p program) run(ctx context.Context, args []string) int {
 	case "help":
 		fmt.Fprint(p.stdout, usage)
 	default:
-		err = usageError{fmt.Errorf("no command %q; there are serve, check-config, gen-secret, admin, version, help", name)}
+		err = usageError{fmt.Errorf("no command %q; there are serve, check-config, gen-secret, doctor, health, admin, version, help", name)}
 	}
 	return p.exitCode(err)
 }

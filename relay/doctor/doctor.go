@@ -84,12 +84,17 @@ type doctor struct {
 	routes  []route      // those on which STUN answered
 	far     map[bool]far // peers by whether they have IPv6 addresses
 	relayed []netip.Addr // addresses of relay sockets that were judged
+	echoed  bool         // a packet came back
 }
 
 // look makes all checks. Those that stand on one that failed are left out.
 func (d *doctor) look(ctx context.Context) {
 	if d.System != nil {
 		defer d.system()
+	}
+	if d.Local {
+		defer d.tell(Warning, "from outside", "looked at from the relay's own machine",
+			"no firewall was passed: run it on another machine, too, with -relay and the credentials that switchboard turn-credential prints here")
 	}
 	d.reach(ctx)
 	if len(d.routes) == 0 || ctx.Err() != nil {

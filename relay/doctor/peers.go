@@ -21,14 +21,19 @@ type danger struct {
 	minor bool
 }
 
-// aPort is a port that no policy of ports refuses; of NATS, as it happens.
+// aPort is the first of some ports that no policy of ports refuses. Each peer has
+// another: a client may bind but one channel to one (RFC 8656 section 12.1).
 const aPort = 4222
 
 // dangers are peers that no relay on the internet should send to: it would reach what
 // is beside it and trusts it. IPv4 addresses stand in IPv6 in the ways that systems
 // translate back.
 func dangers() []danger {
-	at := func(a string) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(a), aPort) }
+	port := uint16(aPort)
+	at := func(a string) netip.AddrPort {
+		port++
+		return netip.AddrPortFrom(netip.MustParseAddr(a), port)
+	}
 	return []danger{
 		{at: at("127.0.0.1"), what: "loopback", tried: true},
 		{at: at("10.0.0.1"), what: "private", tried: true},

@@ -204,6 +204,7 @@ func (d *doctor) echo(ctx context.Context, s *session, f far, by string, on uint
 	case !e.back:
 		d.tell(Failed, check, "nothing came back", "let UDP to the relay ports (relay.relay_ports, 49152-65535) in through the firewalls and security groups of "+s.relayed.Addr().String())
 	default:
+		d.echoed = true
 		d.tell(OK, check, millis(e.took)+f.how(), "")
 	}
 }

@@ -18,6 +18,9 @@ const (
 // size finds the largest payload that is relayed both ways. Where the system lets it,
 // nothing that is sent from here may be fragmented.
 func (d *doctor) size(ctx context.Context, r route) {
+	if !d.echoed {
+		return // nothing comes back at any size
+	}
 	for _, u := range d.routes {
 		if u.over == "udp" {
 			r = u
