@@ -14,8 +14,8 @@ import (
 type far interface {
 	// address is what the relay sends to.
 	address() netip.AddrPort
-	// let lets in what comes from an address of the relay.
-	let(relayed netip.Addr, until time.Time) error
+	// let lets in what an allocation sends.
+	let(relayed netip.AddrPort, until time.Time) error
 	// receive waits for a packet and returns whom it is from.
 	receive(body []byte, until time.Time) (from netip.AddrPort, ok bool)
 	send(body []byte, to netip.AddrPort, until time.Time) error
@@ -50,7 +50,7 @@ func (d *doctor) farFor(ctx context.Context, s *session) far {
 // socket returns a socket of this machine's as the peer if what an allocation sends
 // arrives there, and else why not.
 func (d *doctor) socket(ctx context.Context, s *session, six bool) (far, string) {
-	p, err := d.newSocketPeer(ctx, six)
+	p, err := d.newSocketPeer(ctx, s.relayed)
 	if err != nil {
 		return nil, "this machine has no UDP socket that the relay can reach (" + short(err) + ")"
 	}
@@ -91,8 +91,10 @@ type socketPeer struct {
 	buf  []byte
 }
 
-// newSocketPeer opens a socket and asks the relay what its address is.
-func (d *doctor) newSocketPeer(ctx context.Context, six bool) (*socketPeer, error) {
+// newSocketPeer opens a socket from which packets go to a relayed address, and asks the
+// relay what its address is.
+func (d *doctor) newSocketPeer(ctx context.Context, relayed netip.AddrPort) (*socketPeer, error) {
+	six := relayed.Addr().Is6()
 	var relay netip.AddrPort
 	for _, r := range d.routes {
 		if r.over == "udp" && r.at.Addr().Is6() == six {
@@ -106,7 +108,15 @@ func (d *doctor) newSocketPeer(ctx context.Context, six bool) (*socketPeer, erro
 	if six {
 		network = "udp6"
 	}
-	conn, err := net.ListenUDP(network, nil)
+	// Of a machine with several addresses, the one that the relay will see, and has a
+	// permission for.
+	route, err := net.DialUDP(network, nil, net.UDPAddrFromAddrPort(relayed))
+	if err != nil {
+		return nil, err
+	}
+	from := route.LocalAddr().(*net.UDPAddr).IP
+	route.Close()
+	conn, err := net.ListenUDP(network, &net.UDPAddr{IP: from})
 	if err != nil {
 		return nil, err
 	}
@@ -141,10 +151,15 @@ func (p *socketPeer) mapped(relay netip.AddrPort, until time.Time) (netip.AddrPo
 	return netip.AddrPort{}, errNoAnswer
 }
 
-func (p *socketPeer) address() netip.AddrPort         { return p.at }
-func (p *socketPeer) let(netip.Addr, time.Time) error { return nil }
-func (p *socketPeer) how() string                     { return "" }
-func (p *socketPeer) close()                          { p.conn.Close() }
+func (p *socketPeer) address() netip.AddrPort { return p.at }
+func (p *socketPeer) how() string             { return "" }
+func (p *socketPeer) close()                  { p.conn.Close() }
+
+// let sends a packet there: most NATs let in answers alone.
+func (p *socketPeer) let(relayed netip.AddrPort, until time.Time) error {
+	p.send([]byte{0x80}, relayed, until)
+	return nil
+}
 
 func (p *socketPeer) receive(body []byte, until time.Time) (netip.AddrPort, bool) {
 	p.conn.SetReadDeadline(until)
@@ -172,8 +187,8 @@ func (p *allocationPeer) address() netip.AddrPort { return p.s.relayed }
 func (p *allocationPeer) how() string             { return ", by two allocations" }
 func (p *allocationPeer) close()                  { p.s.end() }
 
-func (p *allocationPeer) let(relayed netip.Addr, until time.Time) error {
-	return p.s.permit(relayed, until)
+func (p *allocationPeer) let(relayed netip.AddrPort, until time.Time) error {
+	return p.s.permit(relayed.Addr(), until)
 }
 
 func (p *allocationPeer) receive(body []byte, until time.Time) (netip.AddrPort, bool) {

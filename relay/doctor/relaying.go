@@ -190,7 +190,7 @@ func (d *doctor) let(ctx context.Context, s *session, f far) error {
 	if err := s.permit(f.address().Addr(), d.until(ctx)); err != nil {
 		return err
 	}
-	return f.let(s.relayed.Addr(), d.until(ctx))
+	return f.let(s.relayed, d.until(ctx))
 }
 
 func (d *doctor) echo(ctx context.Context, s *session, f far, by string, on uint16) {
