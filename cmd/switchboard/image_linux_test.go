@@ -65,7 +65,7 @@ func TestImage(t *testing.T) {
 	})
 	var said string
 	eventually(t, func() bool {
-		out, err := i.command(t, root, environ, i.check).CombinedOutput()
+		out, err := i.command(t, root, environ, i.check).Output()
 		said = string(out)
 		return err == nil
 	})

@@ -75,8 +75,8 @@ func TestUnitFits(t *testing.T) {
 				t.Errorf("the unit lacks %s", line)
 			}
 		}
-		if _, warnings, err := Load("", []string{variable + "=x"}); err != nil || len(warnings) > 0 {
-			t.Errorf("%s: %v, %v", variable, warnings, err)
+		if _, warnings, _ := Load("", []string{variable + "=x"}); len(warnings) > 0 {
+			t.Errorf("%s sets nothing", variable)
 		}
 	}
 }
