@@ -70,6 +70,7 @@ func (s *Server) listen() (*listeners, error) {
 			err = errors.Join(err, failed)
 			continue
 		}
+		s.metrics.kernel.watch(front.socket)
 		l.udp = append(l.udp, front)
 	}
 	if err != nil {

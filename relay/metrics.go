@@ -159,6 +159,7 @@ type metrics struct {
 	draining        prometheus.Gauge
 	unused          prometheus.Counter
 	flows           prometheus.Gauge
+	kernel          *kernelDrops
 
 	all []prometheus.Collector
 }
@@ -186,6 +187,7 @@ func newMetrics() *metrics {
 	m.draining = gauge(m, "draining", "1 while the relay refuses new allocations because it is to end.")
 	m.flows = gauge(m, "channels", "Channels of clients over UDP, whose packets pass the TURN library by.")
 	m.unused = counter(m, "unused_total", "Allocations ended because no media went through them while the relay drained.")
+	m.kernel = add(m, newKernelDrops())
 	for _, d := range []struct {
 		name string
 		t    *traffic

@@ -58,6 +58,15 @@ Usage:
       or as long as -ttl says, at most 48h. With -json, an entry of iceServers of an
       RTCPeerConnection. The URLs are those of ice.turn_urls and of the relay that
       the settings have, unless -urls says otherwise.
+  switchboard doctor -relay HOST[:PORT] [-tls-port PORT] [-ca FILE]
+                     [-secret-file FILE | -username NAME -password PASSWORD]
+      Look at a relay the way its clients do, and print what to change. In place
+      of the host, turn: and turns: URLs will do; -password - reads it from
+      standard input. With -config, and without -relay, it looks at the relay of
+      this machine, and at the machine. -json prints all as JSON, -development
+      expects a relay for trying out, -timeout 2m bounds it.
+  switchboard health [-alive] [-config FILE]
+      Ask the process on this machine whether it is ready, or alive at all.
   switchboard admin COMMAND
       Ask a running server, or change what it does: look up a number, list
       nodes, sessions and relays, explain which relays a call gets, end a session,
@@ -97,6 +106,10 @@ func (p program) run(ctx context.Context, args []string) int {
 		err = p.resumeRelay(ctx, args)
 	case "turn-credential":
 		err = p.turnCredential(args)
+	case "doctor":
+		err = p.doctor(ctx, args)
+	case "health":
+		err = p.askHealth(ctx, args)
 	case "admin":
 		err = p.admin(ctx, args)
 	case "version":
@@ -104,7 +117,7 @@ func (p program) run(ctx context.Context, args []string) int {
 	case "help":
 		fmt.Fprint(p.stdout, usage)
 	default:
-		err = usageError{fmt.Errorf("no command %q; there are serve, check-config, gen-secret, drain, undrain, turn-credential, admin, version, help", name)}
+		err = usageError{fmt.Errorf("no command %q; there are serve, check-config, gen-secret, drain, undrain, turn-credential, doctor, health, admin, version, help", name)}
 	}
 	return p.exitCode(err)
 }

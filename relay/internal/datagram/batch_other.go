@@ -4,6 +4,7 @@ package datagram
 
 import (
 	"net"
+	"os"
 	"net/netip"
 )
 
@@ -15,7 +16,7 @@ const (
 
 // Nothing of this system is used: all goes one by one.
 type (
-	system     struct{}
+	system     struct{ file *os.File }
 	polling    struct{}
 	slots      struct{}
 	sending    struct{}

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 )
 
 // How says how datagrams are received and sent.
@@ -54,6 +55,14 @@ func New(c *net.UDPConn, how How) (*Socket, error) {
 
 // LocalAddr is where the socket is.
 func (s *Socket) LocalAddr() *net.UDPAddr { return s.local }
+
+// SyscallConn implements [syscall.Conn].
+func (s *Socket) SyscallConn() (syscall.RawConn, error) {
+	if s.batched {
+		return s.system.file.SyscallConn()
+	}
+	return s.conn.SyscallConn()
+}
 
 // Describe says how the socket does it, and why.
 func (s *Socket) Describe() string {
