@@ -4,8 +4,8 @@ package datagram
 
 import (
 	"net"
-	"os"
 	"net/netip"
+	"os"
 )
 
 const (
