@@ -176,7 +176,7 @@ func TestCertificates(t *testing.T) {
 		status doctor.Status
 		words  []string
 	}{
-		{"expired", -time.Minute, nil, doctor.Failed, []string{"TLS certificate", "has expired"}},
+		{"expired", -time.Minute, nil, doctor.Failed, []string{"TLS certificate", "the certificate has expired, or a clock is wrong"}},
 		{"soon", 100 * time.Hour, nil, doctor.Warning, []string{"TLS certificate", "4 days left", "renew it now"}},
 		{"another name", 100 * 24 * time.Hour, func(o *doctor.Options) { o.Target.ServerName = "other.example" }, doctor.Failed,
 			[]string{"TLS certificate", "for relay.example", "it is not for other.example"}},
