@@ -76,12 +76,19 @@ func (d *doctor) allocate(ctx context.Context, r route, six bool) (*session, err
 	return s, nil
 }
 
+// quotaAgain is how long it waits after a relay has said that the user has enough.
+const quotaAgain = 300 * time.Millisecond
+
 func (s *session) allocate(six bool, until time.Time) error {
 	setters := []stun.Setter{attribute{stun.AttrRequestedTransport, []byte{17, 0, 0, 0}}}
 	if six {
 		setters = append(setters, attribute{stun.AttrRequestedAddressFamily, []byte{2, 0, 0, 0}})
 	}
 	m, err := s.do(stun.MethodAllocate, until, setters...)
+	for codeOf(err) == int(stun.CodeAllocQuotaReached) && time.Now().Add(quotaAgain).Before(until) {
+		time.Sleep(quotaAgain) // a relay may count how fast one user opens allocations, too
+		m, err = s.do(stun.MethodAllocate, until, setters...)
+	}
 	if err != nil {
 		return err
 	}
