@@ -28,7 +28,7 @@ type flow struct {
 	// Where packets go, in the form of the sockets that send them.
 	toPeer, toClient *datagram.Address
 
-	// judged is the state of the policy in which packets to the peer were allowed.
+	// judged is in which state of the policy packets to the peer were allowed; [policy.judge] knows.
 	judged atomic.Uint64
 }
 

@@ -130,17 +130,28 @@ func (p *policy) packet(peer netip.AddrPort) denial {
 }
 
 // judge judges a packet to the peer of a flow, as packet does. What was allowed is until
-// the policy changes, but on this machine, where ports come and go.
+// the policy changes, but the ports of this machine, which come and go.
 func (p *policy) judge(f *flow) denial {
-	now := p.state.Load()
-	if f.judged.Load() == now {
+	const own = 1 // in what a flow keeps: the peer is on this machine
+	now := p.state.Load() << 1
+	switch f.judged.Load() {
+	case now:
+		return allowed
+	case now | own:
+		if !p.ownPort(f.peer.Addr(), f.peer.Port()) {
+			return deniedOwn
+		}
 		return allowed
 	}
 	d := p.packet(f.peer)
-	if d == allowed && !(*p.own.Load())[f.peer.Addr()] {
-		f.judged.Store(now)
+	if d != allowed {
+		return d
 	}
-	return d
+	if (*p.own.Load())[f.peer.Addr()] {
+		now |= own
+	}
+	f.judged.Store(now)
+	return allowed
 }
 
 // ownPort reports whether a port of this machine may be relayed to: it must be

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"sync"
+	"sync/atomic"
 )
 
 var errNoPort = errors.New("no relay port is free")
@@ -15,14 +16,15 @@ var errNoPort = errors.New("no relay port is free")
 type ports struct {
 	within PortRange
 
+	taken []atomic.Uint64 // a bit for each port of the range; changed by who holds mu
+
 	// Guarded by mu.
-	mu    sync.Mutex
-	taken []uint64 // a bit for each port of the range
-	free  int
+	mu   sync.Mutex
+	free int
 }
 
 func newPorts(r PortRange) *ports {
-	return &ports{within: r, taken: make([]uint64, (r.size()+63)/64), free: r.size()}
+	return &ports{within: r, taken: make([]atomic.Uint64, (r.size()+63)/64), free: r.size()}
 }
 
 // take returns a free port, or errNoPort.
@@ -42,7 +44,7 @@ func (p *ports) take() (uint16, error) {
 	for p.has(i) {
 		i = (i + 1) % p.within.size()
 	}
-	p.taken[i/64] |= 1 << (i % 64)
+	p.taken[i/64].Or(1 << (i % 64))
 	p.free--
 	return p.within.Min + uint16(i), nil
 }
@@ -52,7 +54,7 @@ func (p *ports) release(port uint16) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := int(port - p.within.Min)
-	p.taken[i/64] &^= 1 << (i % 64)
+	p.taken[i/64].And(^uint64(1 << (i % 64)))
 	p.free++
 }
 
@@ -63,17 +65,13 @@ func (p *ports) left() int {
 	return p.free
 }
 
-// inUse reports whether port is taken.
+// inUse reports whether port is taken. It waits for nobody: it is asked for each packet
+// from one allocation to another.
 func (p *ports) inUse(port uint16) bool {
-	if !p.within.contains(port) {
-		return false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.has(int(port - p.within.Min))
+	return p.within.contains(port) && p.has(int(port-p.within.Min))
 }
 
-func (p *ports) has(i int) bool { return p.taken[i/64]&(1<<(i%64)) != 0 }
+func (p *ports) has(i int) bool { return p.taken[i/64].Load()&(1<<(i%64)) != 0 }
 
 // random returns a random number below n, all equally likely.
 func random(n int) int {
