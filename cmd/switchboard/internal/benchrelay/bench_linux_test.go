@@ -193,19 +193,18 @@ func TestSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got struct {
-		Relay struct {
-			Quotas relay.Quotas `yaml:"quotas"`
-			Limits relay.Limits `yaml:"limits"`
-		} `yaml:"relay"`
+		Relay relay.Config `yaml:"relay"`
 	}
+	got.Relay = relay.Default()
 	if err := yaml.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
-	c := relay.Default()
-	c.Ports = relay.PortRange{Min: 10000, Max: 34999}
-	c.Quotas, c.Limits = got.Relay.Quotas, got.Relay.Limits
+	c := got.Relay
 	if err := c.Validate(); err != nil {
 		t.Error(err)
+	}
+	if c.Bandwidth != (relay.Bandwidth{}) {
+		t.Errorf("bandwidth is bounded: %+v", c.Bandwidth)
 	}
 	const most = 10000 // allocations that are made
 	for name, n := range map[string]int{

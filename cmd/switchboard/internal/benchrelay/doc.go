@@ -35,7 +35,7 @@
 // checksums are left out, as for a card that computes them.
 //
 // The generator makes allocations by TURN, each with a channel to a peer of its own.
-// Before a row is measured, a packet goes through each allocation, and has to come out as
+// Before a row is measured, a burst goes through each allocation, and has to come out as
 // it went in. Then the sockets drop what comes, before anybody is woken, and prebuilt
 // frames go on the cable by sendmmsg, -burst of them for one allocation, then as many for
 // the next: ChannelData from clients, or plain packets from peers. What was delivered is

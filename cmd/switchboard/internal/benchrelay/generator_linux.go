@@ -33,6 +33,12 @@ func newGenerator(p *plug, core, nice int) (*generator, error) {
 		g.close()
 		return nil, fmt.Errorf("packet socket: %w", err)
 	}
+	// What the relay's end has not taken yet counts for this buffer, and must never keep
+	// the generator waiting.
+	if err := unix.SetsockoptInt(g.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 16<<20); err != nil {
+		g.close()
+		return nil, fmt.Errorf("packet socket: %w", err)
+	}
 	return g, nil
 }
 

@@ -78,7 +78,7 @@ func (b *bench) row(ctx context.Context, o *options, r row, servers []*server) (
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		defer closeAll(flows[i])
-		if err := b.check(flows[i], r.direction, r.size); err != nil {
+		if err := b.check(flows[i], r.direction, r.size, o.burst); err != nil {
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		loads[i] = newLoad(frames(flows[i], r.direction, r.size), o.burst)

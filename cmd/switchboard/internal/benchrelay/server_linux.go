@@ -69,22 +69,28 @@ func switchboard(program, dir string) (*server, error) {
 	return s, nil
 }
 
-// settings are those of a relay whose limits are as high as they may be.
+// settings are those of a relay whose limits are as high as they may be, and which bounds
+// no bandwidth.
 func settings(dir string, listen netip.AddrPort, ops string, key []byte) ([]byte, error) {
 	c := relay.Default()
+	c.Realm, c.Listen = realm, listen.String()
 	c.Development = true
 	c.Bandwidth = relay.Bandwidth{}
 	c.Ports = relay.PortRange{Min: 10000, Max: 34999}
 	raise(&c, reflect.ValueOf(&c.Quotas).Elem())
 	raise(&c, reflect.ValueOf(&c.Limits).Elem())
+	text, err := yaml.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	var all map[string]any
+	if err := yaml.Unmarshal(text, &all); err != nil {
+		return nil, err
+	}
+	all["secrets"] = []map[string]string{{"id": "a1", "key": hex.EncodeToString(key)}} // c would not print it
 	return yaml.Marshal(map[string]any{
 		"roles": []string{"relay"}, "development": true, "node": "bench", "data_dir": filepath.Join(dir, "data"),
-		"log": map[string]any{"level": "warn"}, "ops": map[string]any{"listen": ops},
-		"relay": map[string]any{
-			"realm": realm, "listen": listen.String(), "relay_ports": c.Ports,
-			"secrets": []map[string]string{{"id": "a1", "key": hex.EncodeToString(key)}},
-			"quotas":  c.Quotas, "limits": c.Limits,
-		},
+		"log": map[string]any{"level": "warn"}, "ops": map[string]any{"listen": ops}, "relay": all,
 	})
 }
 
