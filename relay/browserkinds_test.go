@@ -29,6 +29,8 @@ type kind struct {
 	// insufficient is what the page is told of a relay that has answered with 508
 	// (Insufficient Capacity).
 	insufficient int
+	// redirected says that it goes to a relay on loopback to which another sends it.
+	redirected bool
 }
 
 // trusted is a relay that a browser reaches over TLS as localhost.
@@ -56,8 +58,8 @@ func (s *server) trust(t *testing.T) trusted {
 }
 
 var kinds = []kind{
-	{"chromium", []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"}, setUpChromium, 508},
-	{"firefox", []string{"firefox-esr", "firefox"}, setUpFirefox, 65535},
+	{"chromium", []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"}, setUpChromium, 508, false},
+	{"firefox", []string{"firefox-esr", "firefox"}, setUpFirefox, 65535, true},
 }
 
 // setUpChromium has the relay trusted by the hash of its key; other certificates are

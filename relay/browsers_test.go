@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"net"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -35,14 +36,22 @@ func TestBrowsers(t *testing.T) {
 				s.until(t, "credentials_total", "expired", 1)
 			})
 			t.Run("a relay that drains", func(t *testing.T) {
-				drains := start(t, nil)
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
-				defer cancel()
-				if err := drains.Shutdown(ctx); err != nil {
-					t.Fatal(err)
+				drained := leg{startDrained(t), "udp"}
+				refusedInBrowser(t, b, drained, mint(t, "call", "alice", time.Now()), k.insufficient)
+				drained.until(t, "refusals_total", "draining", 1)
+			})
+			t.Run("a relay that drains and knows another", func(t *testing.T) {
+				drained := leg{startDrained(t, netip.MustParseAddrPort(s.address("udp"))), "udp"}
+				as := mint(t, "call", "alice", time.Now())
+				if !k.redirected {
+					refusedInBrowser(t, b, drained, as, 300)
+					return
 				}
-				refusedInBrowser(t, b, leg{drains, "udp"}, mint(t, "call", "alice", time.Now()), k.insufficient)
-				drains.until(t, "refusals_total", "draining", 1)
+				got := b.do(t, order{Do: "gather", Left: drained.ice(t, as)})
+				if len(got.Candidates) == 0 || s.count(t, "allocations", "udp") == 0 {
+					t.Errorf("the browser is not sent to the other relay: %+v", got)
+				}
+				b.do(t, order{Do: "hangup"})
 			})
 		})
 	}
@@ -50,6 +59,18 @@ func TestBrowsers(t *testing.T) {
 
 // forBrowsers lets a browser have an allocation for each network of a machine with many.
 func forBrowsers(c *relay.Config) { c.Quotas.AllocationsPerUser = 1000 }
+
+// startDrained starts a relay that takes nobody any more, and sends clients to others.
+func startDrained(t *testing.T, others ...netip.AddrPort) *server {
+	t.Helper()
+	s := start(t, func(c *relay.Config) { c.AlternateServers = others })
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
 
 // leg is the relay of one side of a call, and the transport to it.
 type leg struct {
