@@ -2,6 +2,7 @@ package relay
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"github.com/pion/stun/v4"
 )
@@ -14,6 +15,7 @@ const (
 	wrongCredentials     = stun.CodeWrongCredentials
 	unsupportedTransport = stun.CodeUnsupportedTransProto
 	unsupportedFamily    = stun.CodeAddrFamilyNotSupported
+	otherFamily          = stun.CodePeerAddrFamilyMismatch
 	insufficientCapacity = stun.CodeInsufficientCapacity
 )
 
@@ -36,6 +38,8 @@ func (g *guard) refuse(m *stun.Message, c client) (refusal, stun.ErrorCode) {
 		return refusedOwner, wrongCredentials
 	case m.Type.Method == stun.MethodChannelBind:
 		return g.refuseChannel(m, a)
+	case m.Type.Method == stun.MethodCreatePermission:
+		return g.refusePermissions(m, a)
 	}
 	return "", 0
 }
@@ -48,6 +52,9 @@ func (g *guard) refuseAllocate(m *stun.Message) (refusal, stun.ErrorCode) {
 	if v, err := m.Get(stun.AttrRequestedTransport); err == nil && len(v) > 0 && v[0] == tcp {
 		return refusedTCPRelay, unsupportedTransport
 	}
+	if contradicts(m) {
+		return refusedMalformed, badRequest
+	}
 	if m.Contains(stun.AttrEvenPort) || m.Contains(stun.AttrReservationToken) {
 		return refusedEvenPort, insufficientCapacity
 	}
@@ -56,6 +63,54 @@ func (g *guard) refuseAllocate(m *stun.Message) (refusal, stun.ErrorCode) {
 		if v[0] == four && !g.addresses.four.public.IsValid() || v[0] == six && !g.addresses.six.public.IsValid() {
 			return refusedFamily, unsupportedFamily
 		}
+	}
+	return "", 0
+}
+
+// additionalFamily is ADDITIONAL-ADDRESS-FAMILY (RFC 8656 section 18.11).
+const additionalFamily stun.AttrType = 0x8000
+
+// contradicts reports whether an Allocate request has attributes that exclude each
+// other (RFC 8656 section 7.2, checks 5, 6, 8 and 9).
+func contradicts(m *stun.Message) bool {
+	additional, err := m.Get(additionalFamily)
+	two := err == nil
+	even, err := m.Get(stun.AttrEvenPort)
+	pair := err == nil && len(even) > 0 && even[0]&0x80 != 0
+	const four = 1
+	switch {
+	case m.Contains(stun.AttrReservationToken):
+		return two || m.Contains(stun.AttrEvenPort) || m.Contains(stun.AttrRequestedAddressFamily)
+	case two:
+		return pair || m.Contains(stun.AttrRequestedAddressFamily) || len(additional) > 0 && additional[0] == four
+	}
+	return false
+}
+
+// refusePermissions judges all peers of a request before the library installs the
+// first permission: it is carried out as a whole or not at all (RFC 8656 section 10.2).
+func (g *guard) refusePermissions(m *stun.Message, a *allocation) (refusal, stun.ErrorCode) {
+	var peers []netip.Addr
+	for _, at := range m.Attributes {
+		if at.Type != stun.AttrXORPeerAddress {
+			continue
+		}
+		one := stun.Message{TransactionID: m.TransactionID, Attributes: stun.Attributes{at}}
+		peer, ok := addrPort(&one, stun.AttrXORPeerAddress)
+		switch {
+		case !ok:
+			return refusedMalformed, badRequest
+		case peer.Addr().Is4() != a.relay.Addr().Is4():
+			return refusedFamily, otherFamily
+		}
+		if d := g.policy.address(peer.Addr()); d != allowed {
+			g.metrics.denied[d].Inc()
+			return refusedPeer, forbiddenPeer
+		}
+		peers = append(peers, peer.Addr())
+	}
+	if !g.table.mayPermitAll(a, peers) {
+		return refusedPermissions, insufficientCapacity
 	}
 	return "", 0
 }

@@ -4,3 +4,9 @@ import "time"
 
 // SetUnusedFor sets for how long allocations of a relay that drains may carry no media.
 func SetUnusedFor(s *Server, d time.Duration) { s.unusedFor = d }
+
+// SetLifetimes sets for how long allocations, permissions and channels of a relay that
+// does not serve yet last when nobody refreshes them.
+func SetLifetimes(s *Server, allocation, permission, channel time.Duration) {
+	s.lifetimes = lifetimes{allocation: allocation, permission: permission, channel: channel}
+}

@@ -98,11 +98,14 @@ func datagram(b []byte) bool {
 // incoming judges a whole message from c. It reports whether the TURN library
 // should have it; if not, answer may be what the client is told. It may change b.
 func (g *guard) incoming(b []byte, c client) (pass bool, answer []byte) {
-	if isData(b) || binary.BigEndian.Uint16(b) == sendIndication {
+	switch {
+	case isData(b):
 		return g.data(c), nil
+	case binary.BigEndian.Uint16(b) == sendIndication:
+		return g.data(c) && (!hasAttribute(b, stun.AttrDontFragment) || g.drop(dropFragment)), nil
 	}
 	m := stun.Message{Raw: b[:len(b):len(b)]}
-	if err := m.Decode(); err != nil {
+	if err := m.Decode(); err != nil || !fingerprinted(&m) {
 		return g.drop(dropShape), nil
 	}
 	switch {
@@ -117,6 +120,25 @@ func (g *guard) incoming(b []byte, c client) (pass bool, answer []byte) {
 		return g.answerable(c), nil
 	}
 	return g.request(&m, c)
+}
+
+// fingerprinted reports whether the FINGERPRINT of a message, if it has one, is right
+// (RFC 8489 section 7.3).
+func fingerprinted(m *stun.Message) bool {
+	return !m.Contains(stun.AttrFingerprint) || stun.Fingerprint.Check(m) == nil
+}
+
+// hasAttribute reports whether a whole STUN message has an attribute, for those that are
+// too many to be taken apart twice.
+func hasAttribute(b []byte, wanted stun.AttrType) bool {
+	for b = b[stunHeader:]; len(b) >= 4; {
+		if binary.BigEndian.Uint16(b) == uint16(wanted) {
+			return true
+		}
+		n := 4 + (int(binary.BigEndian.Uint16(b[2:]))+3)&^3
+		b = b[min(n, len(b)):]
+	}
+	return false
 }
 
 func known(m stun.Method) bool {
@@ -151,6 +173,7 @@ func (g *guard) request(m *stun.Message, c client) (pass bool, answer []byte) {
 	}
 	why, code := g.refuse(m, c)
 	if code == 0 {
+		g.settleLifetime(m)
 		return true, nil
 	}
 	key, ok := g.authentic(m)

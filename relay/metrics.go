@@ -30,12 +30,14 @@ const (
 	dropUnauthenticated drop = "unauthenticated" // a request that must have credentials, or one too short
 	dropLimited         drop = "limited"         // the source has had its answers for now
 	dropTruncated       drop = "truncated"       // a peer's datagram that is longer than a relayed one
+	dropFragment        drop = "dont_fragment"   // a Send indication that asks for what the relay does not do
 	dropSend            drop = "send"            // the kernel did not take it
 	dropReceive         drop = "receive"         // the kernel gave an error instead of a message
 )
 
 var drops = []drop{
-	dropShape, dropTooLarge, dropMethod, dropNoAllocation, dropUnauthenticated, dropLimited, dropTruncated, dropSend, dropReceive,
+	dropShape, dropTooLarge, dropMethod, dropNoAllocation, dropUnauthenticated, dropLimited, dropTruncated, dropFragment,
+	dropSend, dropReceive,
 }
 
 // refusal is why an authenticated request was refused.
@@ -56,11 +58,13 @@ const (
 	refusedPermissions refusal = "permissions"    // the allocation has all it may have
 	refusedChannels    refusal = "channels"       // the allocation has all it may have
 	refusedNumber      refusal = "channel_number" // no channel has it
+	refusedMalformed   refusal = "malformed"      // attributes that exclude each other, or an address that is none
 )
 
 var refusals = []refusal{
 	refusedDraining, refusedQuotaUser, refusedQuotaSource, refusedQuotaTotal, refusedPorts, refusedTCPRelay, refusedEvenPort,
 	refusedFamily, refusedMismatch, refusedOwner, refusedPeer, refusedPermissions, refusedChannels, refusedNumber,
+	refusedMalformed,
 }
 
 // verdict is what became of credentials.

@@ -42,6 +42,12 @@ type server struct {
 // which makes itself known to a registrar or to nobody.
 func start(t testing.TB, change func(*relay.Config), to ...relay.Registrar) *server {
 	t.Helper()
+	return startTuned(t, change, nil, to...)
+}
+
+// startTuned is start of a relay in which tune changes what no setting does.
+func startTuned(t testing.TB, change func(*relay.Config), tune func(*relay.Server), to ...relay.Registrar) *server {
+	t.Helper()
 	c := relay.Default()
 	c.Development = true
 	c.Listen, c.TLS.Listen = "127.0.0.1:0", "127.0.0.1:0"
@@ -58,6 +64,9 @@ func start(t testing.TB, change func(*relay.Config), to ...relay.Registrar) *ser
 	var err error
 	if s.Server, err = relay.New(c, d); err != nil {
 		t.Fatal(err)
+	}
+	if tune != nil {
+		tune(s.Server)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)

@@ -193,6 +193,19 @@ func (t *table) mayPermit(a *allocation, peer netip.Addr) bool {
 	return has || len(a.permissions) < t.quotas.Permissions
 }
 
+// mayPermitAll is mayPermit for peers that are asked for at once.
+func (t *table) mayPermitAll(a *allocation, peers []netip.Addr) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	wanted := make(map[netip.Addr]struct{}, len(peers))
+	for _, p := range peers {
+		if _, has := a.permissions[p]; !has {
+			wanted[p] = struct{}{}
+		}
+	}
+	return len(wanted) == 0 || len(a.permissions)+len(wanted) <= t.quotas.Permissions
+}
+
 // mayBind is mayPermit for a channel.
 func (t *table) mayBind(a *allocation, channel uint16) bool {
 	t.mu.RLock()
