@@ -104,9 +104,10 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
-// Time passes faster here: an allocation lasts a second, a permission and a channel do.
+// Time passes faster here: an allocation lasts a second, and so does a permission or a channel.
 func TestLifetimesEnd(t *testing.T) {
 	t.Parallel()
+	const pace = 20 * time.Millisecond // or a peer's buffer would be full
 	const short, long = 700 * time.Millisecond, time.Hour
 	tuned := func(allocation, permission, channel time.Duration) *server {
 		return startTuned(t, roomy(nil), func(s *relay.Server) { relay.SetLifetimes(s, allocation, permission, channel) })
@@ -142,6 +143,7 @@ func TestLifetimesEnd(t *testing.T) {
 		eventually(t, "the peer is no longer heard", func() bool {
 			r.sendTo(t, f.at(), "data") // which refreshes nothing
 			f.say(t, relayed, "data")
+			time.Sleep(pace)
 			return r.packet(t, 50*time.Millisecond) == nil
 		})
 		r.unanswered(t, sendIndication(peer(f.at()), attribute{stun.AttrData, []byte("without it")}))
@@ -183,6 +185,7 @@ func TestLifetimesEnd(t *testing.T) {
 		eventually(t, "data comes in indications again", func() bool {
 			r.send(t, channelData(0x4000, []byte("data"))) // which refreshes nothing
 			f.say(t, relayed, "data")
+			time.Sleep(pace)
 			b = r.packet(t, patience)
 			return b != nil && b[0]>>6 == 0
 		})
