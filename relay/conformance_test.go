@@ -51,7 +51,9 @@ func (s *server) newcomer(t testing.TB, over string) *raw {
 // caller is a client with an allocation.
 func (s *server) caller(t testing.TB, over string) *raw {
 	t.Helper()
-	return s.raw(t, over, mint(t, "call", t.Name(), time.Now())).allocated(t)
+	r := s.newcomer(t, over)
+	r.done(t, r.request(t, stun.MethodAllocate, udpRelay))
+	return r
 }
 
 // packet returns the next message, of whatever kind, or nil when none comes within
