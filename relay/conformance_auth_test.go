@@ -2,6 +2,8 @@ package relay_test
 
 import (
 	"bytes"
+	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -162,4 +164,46 @@ func TestLongTermCredentials(t *testing.T) {
 		r.sendTo(t, f.at(), "with a MESSAGE-INTEGRITY that is wrong", attribute{stun.AttrMessageIntegrity, make([]byte, 20)})
 		f.expect(t, "with a MESSAGE-INTEGRITY that is wrong")
 	})
+}
+
+// OpaqueString (RFC 8489 section 9.2.2) leaves credentials as they are: what is minted
+// is printable ASCII. Passwords are too long to be guessed.
+func TestMintedCredentialsNeedNoPreparation(t *testing.T) {
+	t.Parallel()
+	for _, user := range []string{"alice", "älice", "\u00a0", "\u212b\u0344", ""} {
+		as := mint(t, user, user, time.Now())
+		for _, s := range []string{as.username, as.password} {
+			if i := strings.IndexFunc(s, func(c rune) bool { return c <= ' ' || c > '~' }); i >= 0 {
+				t.Errorf("%q has %q", s, s[i])
+			}
+		}
+		if len(as.password) < 43 {
+			t.Errorf("a password of %d characters", len(as.password))
+		}
+	}
+}
+
+// A relay that drains sends new clients elsewhere, or says that it has no room, and
+// serves those that it has.
+func TestWhileItDrains(t *testing.T) {
+	t.Parallel()
+	s := conforming(t, nil)
+	r := s.caller(t, "udp")
+	f, _ := r.meet(t)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = s.Shutdown(ended) // an allocation is left, which is what it says
+	for _, over := range everyTransport {
+		other := s.newcomer(t, over)
+		answer := other.ask(t, other.request(t, stun.MethodAllocate, udpRelay))
+		switch code := codeOf(answer); {
+		case code == 300 && answer.Contains(stun.AttrAlternateServer), code == 508:
+		default:
+			t.Errorf("over %s: %d, %v", over, code, answer)
+		}
+	}
+	r.done(t, r.request(t, stun.MethodRefresh))
+	r.bind(t, 0x4000, f.at())
+	r.send(t, channelData(0x4000, []byte("still relayed")))
+	f.expect(t, "still relayed")
 }

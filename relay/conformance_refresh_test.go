@@ -175,6 +175,25 @@ func TestLifetimesEnd(t *testing.T) {
 			t.Error("ChannelBind refreshes no permission")
 		}
 	})
+	t.Run("of a permission below a channel", func(t *testing.T) {
+		t.Parallel()
+		s := tuned(long, short, long)
+		r := s.caller(t, "udp")
+		f, relayed := r.meet(t)
+		r.bind(t, 0x4000, f.at())
+		beside := newFar(t, "127.0.0.1")
+		eventually(t, "another port of the peer is no longer heard", func() bool {
+			beside.say(t, relayed, "data")
+			time.Sleep(pace)
+			return r.packet(t, 50*time.Millisecond) == nil
+		})
+		r.send(t, channelData(0x4000, []byte("in the channel")))
+		f.find(t, "in the channel", "")
+		f.say(t, relayed, "and back")
+		if b := r.packet(t, patience); len(b) < 4 || b[0] != 0x40 {
+			t.Errorf("%x", b)
+		}
+	})
 	t.Run("of a channel", func(t *testing.T) {
 		t.Parallel()
 		s := tuned(long, long, short)

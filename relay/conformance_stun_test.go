@@ -72,6 +72,9 @@ func TestSTUN(t *testing.T) {
 			t.Errorf("%d, %v, %v", codeOf(answer), unknown, err)
 		}
 	})
+	t.Run("attributes of other uses", func(t *testing.T) { // are passed over
+		s.raw(t, "udp", credentials{}).done(t, binding(attribute{stun.AttrPriority, make([]byte, 4)}))
+	})
 	t.Run("the same attribute twice", func(t *testing.T) { // the first counts
 		r := s.newcomer(t, "udp")
 		r.done(t, r.request(t, stun.MethodAllocate, udpRelay, tcpRelay))
