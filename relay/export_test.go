@@ -10,3 +10,12 @@ func SetUnusedFor(s *Server, d time.Duration) { s.unusedFor = d }
 func SetLifetimes(s *Server, allocation, permission, channel time.Duration) {
 	s.lifetimes = lifetimes{allocation: allocation, permission: permission, channel: channel}
 }
+
+// What the policy denies, and how an IPv4 address can be written in IPv6, for tests that
+// ask a relay.
+var (
+	DeniedIPv4 = deniedIPv4
+	DeniedIPv6 = deniedIPv6
+	Embeddings = embeddings
+	Ends       = ends
+)

@@ -36,6 +36,8 @@ type server struct {
 	metrics *prometheus.Registry
 	files   relay.TLSConfig
 	stop    func() error // ends Serve and returns what it returned
+
+	elsewhere map[string]string // its addresses by transport, where it is in another process; then there is nothing else
 }
 
 // start starts a relay on loopback, with TLS, whose settings change may change, and
@@ -191,6 +193,9 @@ func (s *server) dialStream(t testing.TB, over string) net.Conn {
 }
 
 func (s *server) address(over string) string {
+	if s.elsewhere != nil {
+		return s.elsewhere[over]
+	}
 	switch a := s.Addrs(); over {
 	case "udp":
 		return a.UDP.String()
