@@ -17,6 +17,7 @@ const (
 	unsupportedTransport = stun.CodeUnsupportedTransProto
 	unsupportedFamily    = stun.CodeAddrFamilyNotSupported
 	quotaReached         = stun.CodeAllocQuotaReached
+	otherFamily          = stun.CodePeerAddrFamilyMismatch
 	insufficientCapacity = stun.CodeInsufficientCapacity
 )
 
@@ -53,11 +54,11 @@ func (g *guard) refuseAllocate(m *stun.Message, c client, who identity, now time
 	if v, err := m.Get(stun.AttrRequestedTransport); err == nil && len(v) > 0 && v[0] == tcp {
 		return refusedTCPRelay, unsupportedTransport
 	}
+	if contradicts(m) {
+		return refusedMalformed, badRequest
+	}
 	if m.Contains(stun.AttrEvenPort) || m.Contains(stun.AttrReservationToken) {
 		return refusedEvenPort, insufficientCapacity
-	}
-	if v, err := m.Get(stun.AttrLifetime); err == nil && len(v) == 4 && binary.BigEndian.Uint32(v) == 0 {
-		return refusedLifetime, insufficientCapacity
 	}
 	list := g.addresses.forClient(c.addr.Addr())
 	if v, err := m.Get(stun.AttrRequestedAddressFamily); err == nil && len(v) > 0 {
@@ -81,6 +82,26 @@ func (g *guard) refuseAllocate(m *stun.Message, c client, who identity, now time
 		return refusedUserRate, quotaReached
 	}
 	return "", 0
+}
+
+// additionalFamily is ADDITIONAL-ADDRESS-FAMILY (RFC 8656 section 18.11).
+const additionalFamily stun.AttrType = 0x8000
+
+// contradicts reports whether an Allocate request has attributes that exclude each
+// other (RFC 8656 section 7.2, checks 5, 6, 8 and 9).
+func contradicts(m *stun.Message) bool {
+	additional, err := m.Get(additionalFamily)
+	two := err == nil
+	even, err := m.Get(stun.AttrEvenPort)
+	pair := err == nil && len(even) > 0 && even[0]&0x80 != 0
+	const four = 1
+	switch {
+	case m.Contains(stun.AttrReservationToken):
+		return two || m.Contains(stun.AttrEvenPort) || m.Contains(stun.AttrRequestedAddressFamily)
+	case two:
+		return pair || m.Contains(stun.AttrRequestedAddressFamily) || len(additional) > 0 && additional[0] == four
+	}
+	return false
 }
 
 // codeOf tells a relay that is full, from which a client goes elsewhere, from a
@@ -127,8 +148,11 @@ func (g *guard) refusePermissions(m *stun.Message, a *allocation, now time.Time)
 		}
 		one := stun.Message{TransactionID: m.TransactionID, Attributes: stun.Attributes{attribute}}
 		peer, ok := addrPort(&one, stun.AttrXORPeerAddress)
-		if !ok {
+		switch {
+		case !ok:
 			return refusedMalformed, badRequest
+		case peer.Addr().Is4() != a.relay.Addr().Is4():
+			return refusedFamily, otherFamily
 		}
 		if d := g.policy.address(peer.Addr()); d != allowed {
 			g.metrics.denied[d].Inc()

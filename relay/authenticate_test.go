@@ -26,8 +26,8 @@ func (r *raw) without(t *testing.T, missing stun.AttrType) []byte {
 	return stun.MustBuild(append(setters, stun.NewLongTermIntegrity(r.as.username, "switchboard", r.as.password))...).Raw
 }
 
-// ask sends a message and returns the code of the answer, 0 for success.
-func (r *raw) ask(t *testing.T, b []byte) (int, *stun.Message) {
+// askOnce sends a message once and returns the code of the answer, 0 for success.
+func (r *raw) askOnce(t *testing.T, b []byte) (int, *stun.Message) {
 	t.Helper()
 	r.send(t, b)
 	answer := r.receive(t, patience)
@@ -53,7 +53,7 @@ func TestLongTermCredentials(t *testing.T) {
 		r := s.raw(t, over, good).greet(t)
 		nonce := r.nonce
 		for _, missing := range []stun.AttrType{stun.AttrUsername, stun.AttrRealm, stun.AttrNonce} {
-			code, answer := r.ask(t, r.without(t, missing))
+			code, answer := r.askOnce(t, r.without(t, missing))
 			if code != 400 || answer.Contains(stun.AttrNonce) || answer.Contains(stun.AttrRealm) || answer.Contains(stun.AttrMessageIntegrity) {
 				t.Errorf("without %v over %s: %v", missing, over, answer)
 			}
@@ -72,7 +72,7 @@ func TestLongTermCredentials(t *testing.T) {
 			{"an empty nonce", good, "", 438},
 		} {
 			r.as, r.nonce = test.as, stun.Nonce(test.nonce)
-			code, answer := r.ask(t, r.request(t, stun.MethodAllocate, udpRelay).Raw)
+			code, answer := r.askOnce(t, r.request(t, stun.MethodAllocate, udpRelay).Raw)
 			if code != test.code || !answer.Contains(stun.AttrNonce) || !answer.Contains(stun.AttrRealm) || answer.Contains(stun.AttrUsername) {
 				t.Errorf("%s over %s: %v, want %d", test.name, over, answer, test.code)
 			}
@@ -147,7 +147,7 @@ func TestUnknownAttributes(t *testing.T) {
 			{stun.MethodAllocate, []stun.Setter{udpRelay, attribute{stun.AttrUserhash, make([]byte, 32)}}, []stun.AttrType{stun.AttrUserhash}},
 			{stun.MethodRefresh, []stun.Setter{odd}, []stun.AttrType{0x7f01}},
 		} {
-			code, answer := r.ask(t, r.request(t, test.method, test.attributes...).Raw)
+			code, answer := r.askOnce(t, r.request(t, test.method, test.attributes...).Raw)
 			var unknown stun.UnknownAttributes
 			if err := unknown.GetFrom(answer); code != 420 || err != nil || !slices.Equal([]stun.AttrType(unknown), test.want) {
 				t.Errorf("%v over %s: %v, %v, want %v", test.method, over, answer, unknown, test.want)
@@ -156,10 +156,10 @@ func TestUnknownAttributes(t *testing.T) {
 				t.Errorf("%v over %s: %v", test.method, over, err)
 			}
 		}
-		if code, _ := r.ask(t, stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest), udpRelay, odd).Raw); code != 401 {
+		if code, _ := r.askOnce(t, stun.MustBuild(stun.TransactionID, stun.NewType(stun.MethodAllocate, stun.ClassRequest), udpRelay, odd).Raw); code != 401 {
 			t.Errorf("a stranger over %s: %d, want 401", over, code)
 		}
-		code, answer := r.ask(t, stun.MustBuild(stun.TransactionID, stun.BindingRequest, odd).Raw)
+		code, answer := r.askOnce(t, stun.MustBuild(stun.TransactionID, stun.BindingRequest, odd).Raw)
 		var unknown stun.UnknownAttributes
 		if err := unknown.GetFrom(answer); code != 420 || err != nil || !slices.Equal([]stun.AttrType(unknown), []stun.AttrType{0x7f01}) {
 			t.Errorf("STUN over %s: %v", over, answer)
@@ -182,7 +182,7 @@ func TestFingerprint(t *testing.T) {
 			m.Raw[len(m.Raw)-1] ^= 1
 			r.send(t, m.Raw)
 			m.Raw[len(m.Raw)-1] ^= 1
-			if code, _ := r.ask(t, m.Raw); code != 0 {
+			if code, _ := r.askOnce(t, m.Raw); code != 0 {
 				t.Errorf("%v with the right one over %s: %d", m.Type, over, code)
 			}
 		}
@@ -264,7 +264,7 @@ func TestTryAlternate(t *testing.T) {
 				r := s.raw(t, over, mint(t, "call", "bob", time.Now())).greet(t)
 				seen := make(map[string]int)
 				for range 4 {
-					code, answer := r.ask(t, r.request(t, stun.MethodAllocate, udpRelay).Raw)
+					code, answer := r.askOnce(t, r.request(t, stun.MethodAllocate, udpRelay).Raw)
 					var to stun.AlternateServer
 					if err := to.GetFrom(answer); code != 300 || err != nil {
 						t.Fatalf("over %s: %v, %v", over, answer, err)
@@ -303,7 +303,7 @@ func TestTryAlternate(t *testing.T) {
 		})
 		s.Drain()
 		r := s.raw(t, "udp", mint(t, "call", "bob", time.Now())).greet(t)
-		_, answer := r.ask(t, r.request(t, stun.MethodAllocate, udpRelay).Raw)
+		_, answer := r.askOnce(t, r.request(t, stun.MethodAllocate, udpRelay).Raw)
 		var to stun.AlternateServer
 		if err := to.GetFrom(answer); err != nil || stun.MappedAddress(to).String() != "[2001:db8::7]:3478" {
 			t.Errorf("%v, %v", answer, err)

@@ -102,8 +102,11 @@ func datagramShaped(b []byte) bool {
 // should have it; if not, answer may be what the client is told. It may change b,
 // but not how long it is.
 func (g *guard) incoming(b []byte, c client) (pass bool, answer []byte) {
-	if isData(b) || binary.BigEndian.Uint16(b) == sendIndication {
+	switch {
+	case isData(b):
 		return g.data(c), nil
+	case binary.BigEndian.Uint16(b) == sendIndication:
+		return g.data(c) && (!hasAttribute(b, stun.AttrDontFragment) || g.drop(dropFragment)), nil
 	}
 	m := messages.Get().(*stun.Message)
 	defer messages.Put(m)
@@ -124,6 +127,19 @@ func (g *guard) incoming(b []byte, c client) (pass bool, answer []byte) {
 
 // messages are for reuse.
 var messages = sync.Pool{New: func() any { return new(stun.Message) }}
+
+// hasAttribute reports whether a whole STUN message has an attribute, for those that are
+// too many to be taken apart twice.
+func hasAttribute(b []byte, wanted stun.AttrType) bool {
+	for b = b[stunHeader:]; len(b) >= attributeHeader; {
+		if binary.BigEndian.Uint16(b) == uint16(wanted) {
+			return true
+		}
+		n := attributeHeader + (int(binary.BigEndian.Uint16(b[2:]))+3)&^3
+		b = b[min(n, len(b)):]
+	}
+	return false
+}
 
 func known(m stun.Method) bool {
 	switch m {
@@ -167,6 +183,7 @@ func (g *guard) request(m *stun.Message, c client) (pass bool, answer []byte) {
 	if nonce == nil {
 		return g.drop(dropLibrary), nil
 	}
+	settleLifetime(m)
 	resign(m, nonce, key)
 	return true, nil
 }

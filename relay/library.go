@@ -21,6 +21,10 @@ func (s *Server) libraryConfig(over transport) turn.ServerConfig {
 		QuotaHandler:  s.hasRoom,
 		EventHandler:  s.events(over),
 		InboundMTU:    maxMessage + 1,
+
+		AllocationLifetime: s.lifetimes.allocation,
+		PermissionTimeout:  s.lifetimes.permission,
+		ChannelBindTimeout: s.lifetimes.channel,
 		// Who does not ask for a family gets that of its own address, as browsers
 		// expect, where the relay has it.
 		StrictAddressFamily: len(s.generator.addresses.six) == 0,

@@ -37,13 +37,14 @@ const (
 	dropFailedAuth      drop = "failed_auth"     // the source has shown wrong credentials too often for now
 	dropLibrary         drop = "library"         // the TURN library has ended
 	dropTruncated       drop = "truncated"       // a peer's datagram that is longer than a relayed one
+	dropFragment        drop = "dont_fragment"   // a Send indication that asks for what the relay does not do
 	dropSend            drop = "send"            // the kernel did not take it
 	dropReceive         drop = "receive"         // the kernel gave an error instead of a message
 )
 
 var drops = []drop{
 	dropShape, dropTooLarge, dropMethod, dropNoAllocation, dropNoChannel, dropBandwidth, dropBusy, dropUnauthenticated, dropFingerprint,
-	dropLimited, dropLimitedTotal, dropFailedAuth, dropLibrary, dropTruncated, dropSend, dropReceive,
+	dropLimited, dropLimitedTotal, dropFailedAuth, dropLibrary, dropTruncated, dropFragment, dropSend, dropReceive,
 }
 
 // refusal is why an authenticated request was refused.
@@ -57,8 +58,6 @@ const (
 	refusedQuotaTotal  refusal = "quota_total"
 	refusedUserRate    refusal = "user_rate"      // the user opens allocations too fast
 	refusedAttribute   refusal = "attribute"      // one that must be understood, and is not
-	refusedMalformed   refusal = "malformed"      // a peer that is no address
-	refusedLifetime    refusal = "lifetime"       // an allocation that ends at once
 	refusedPorts       refusal = "ports"          // none is free, or the kernel gave no socket
 	refusedTCPRelay    refusal = "tcp_relay"      // RFC 6062
 	refusedEvenPort    refusal = "even_port"      // EVEN-PORT, RESERVATION-TOKEN
@@ -70,11 +69,12 @@ const (
 	refusedPeerRate    refusal = "peer_rate"      // the allocation asks for new peers too fast
 	refusedChannels    refusal = "channels"       // the allocation has all it may have
 	refusedNumber      refusal = "channel_number" // no channel has it
+	refusedMalformed   refusal = "malformed"      // attributes that exclude each other, or an address that is none
 )
 
 var refusals = []refusal{
 	refusedDraining, refusedQuotaUser, refusedQuotaCall, refusedQuotaSource, refusedQuotaTotal, refusedUserRate, refusedAttribute,
-	refusedMalformed, refusedLifetime, refusedPorts, refusedTCPRelay, refusedEvenPort, refusedFamily, refusedMismatch, refusedOwner,
+	refusedMalformed, refusedPorts, refusedTCPRelay, refusedEvenPort, refusedFamily, refusedMismatch, refusedOwner,
 	refusedPeer, refusedPermissions, refusedPeerRate, refusedChannels, refusedNumber,
 }
 

@@ -113,7 +113,9 @@ func TestPermissionsTogether(t *testing.T) {
 // last: it is not refreshed, and ends by itself.
 func TestAllocationEndsWithItsCall(t *testing.T) {
 	t.Parallel()
-	s := start(t, func(c *relay.Config) { c.MaxCall = time.Minute })
+	s := startTuned(t, func(c *relay.Config) { c.MaxCall = time.Minute }, func(s *relay.Server) {
+		relay.SetLifetimes(s, 8*time.Second, time.Minute, time.Minute)
+	})
 	began := time.Now().Add(-2*time.Hour - time.Minute + 4*time.Second)
 	minted := func(at time.Time, life time.Duration) (c credentials) {
 		t.Helper()
@@ -126,18 +128,17 @@ func TestAllocationEndsWithItsCall(t *testing.T) {
 	}
 	old := minted(began, 2*time.Hour) // its call must be over in 4 s
 	r := s.raw(t, "udp", minted(time.Now(), time.Hour)).greet(t)
-	short := attribute{stun.AttrLifetime, []byte{0, 0, 0, 8}}
-	if got := r.do(t, stun.MethodAllocate, udpRelay, short); got != 0 {
+	if got := r.do(t, stun.MethodAllocate, udpRelay); got != 0 {
 		t.Fatalf("allocate: %d", got)
 	}
 	r.as = old
 	if got := r.do(t, stun.MethodAllocate, udpRelay); got != 401 {
 		t.Errorf("allocate with credentials that have expired: %d, want 401", got)
 	}
-	if got := r.do(t, stun.MethodRefresh, short); got != 0 {
+	if got := r.do(t, stun.MethodRefresh); got != 0 {
 		t.Errorf("refresh while the call may last: %d", got)
 	}
-	eventually(t, "it is not refreshed any more", func() bool { return r.do(t, stun.MethodRefresh, short) == 401 })
+	eventually(t, "it is not refreshed any more", func() bool { return r.do(t, stun.MethodRefresh) == 401 })
 	if s.Allocations() != 1 {
 		t.Error("it has ended before its time")
 	}
@@ -262,7 +263,7 @@ func TestFamilyOfAnAllocation(t *testing.T) {
 				if test.asked != none {
 					with = append(with, family(test.asked))
 				}
-				code, answer := r.greet(t).ask(t, r.request(t, stun.MethodAllocate, with...).Raw)
+				code, answer := r.greet(t).askOnce(t, r.request(t, stun.MethodAllocate, with...).Raw)
 				got := fmt.Sprint(code)
 				var at stun.XORMappedAddress
 				if at.GetFromAs(answer, stun.AttrXORRelayedAddress) == nil {

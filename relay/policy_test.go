@@ -6,11 +6,16 @@ import (
 	"testing"
 )
 
-// embeddings are the ways to write an IPv4 address as an IPv6 address.
-var embeddings = []struct {
+// embedding is a way to write an IPv4 address as an IPv6 address.
+type embedding struct {
 	name string
 	in   func(v4 [4]byte) netip.Addr
-}{
+}
+
+func (e embedding) Name() string             { return e.name }
+func (e embedding) In(v4 [4]byte) netip.Addr { return e.in(v4) }
+
+var embeddings = []embedding{
 	{"mapped", func(v [4]byte) netip.Addr { return v6("::ffff:0:0", 12, v) }},
 	{"compatible", func(v [4]byte) netip.Addr { return v6("::", 12, v) }},
 	{"translated", func(v [4]byte) netip.Addr { return v6("::ffff:0:0:0", 12, v) }},

@@ -18,6 +18,14 @@ type raw struct {
 	server net.Addr
 	as     credentials
 	nonce  stun.Nonce
+	realm  string // that of Default when empty
+}
+
+func (r *raw) realmName() string {
+	if r.realm == "" {
+		return "switchboard"
+	}
+	return r.realm
 }
 
 // rawOn is raw on a stream.
@@ -66,8 +74,8 @@ func (r *raw) request(t testing.TB, method stun.Method, attributes ...stun.Sette
 	t.Helper()
 	setters := []stun.Setter{stun.TransactionID, stun.NewType(method, stun.ClassRequest)}
 	setters = append(setters, attributes...)
-	setters = append(setters, stun.NewUsername(r.as.username), stun.NewRealm("switchboard"), r.nonce,
-		stun.NewLongTermIntegrity(r.as.username, "switchboard", r.as.password))
+	setters = append(setters, stun.NewUsername(r.as.username), stun.NewRealm(r.realmName()), r.nonce,
+		stun.NewLongTermIntegrity(r.as.username, r.realmName(), r.as.password))
 	m, err := stun.Build(setters...)
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +112,7 @@ func (r *raw) try(t testing.TB, times int, method stun.Method, attributes ...stu
 	if answer.Type.Class == stun.ClassErrorResponse && code.GetFrom(answer) == nil {
 		if answer.Contains(stun.AttrNonce) {
 			r.takeNonce(t, answer)
-		} else if err := stun.NewLongTermIntegrity(r.as.username, "switchboard", r.as.password).Check(answer); err != nil {
+		} else if err := stun.NewLongTermIntegrity(r.as.username, r.realmName(), r.as.password).Check(answer); err != nil {
 			t.Errorf("answer %d: %v", code.Code, err)
 		}
 	}

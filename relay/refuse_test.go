@@ -29,7 +29,6 @@ func TestAllocateIsRefused(t *testing.T) {
 			{"IPv6 where there is none", []stun.Setter{udpRelay, family(2)}, 440, "family"},
 			{"no transport", nil, 400, ""},
 			{"another transport", []stun.Setter{attribute{stun.AttrRequestedTransport, []byte{132, 0, 0, 0}}}, 442, ""},
-			{"no lifetime", []stun.Setter{udpRelay, attribute{stun.AttrLifetime, make([]byte, 4)}}, 508, ""},
 		} {
 			r := s.raw(t, over, mint(t, "call", "alice", time.Now())).greet(t)
 			if got := r.do(t, stun.MethodAllocate, test.attributes...); got != test.code {
@@ -232,7 +231,7 @@ func TestQuotasCountWhatExists(t *testing.T) {
 	})
 	r := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).greet(t)
 	for range 20 {
-		for _, a := range [][]stun.Setter{{udpRelay, attribute{stun.AttrLifetime, make([]byte, 4)}}, {udpRelay, family(2)}, {tcpRelay}} {
+		for _, a := range [][]stun.Setter{{udpRelay, dontFragment}, {udpRelay, family(2)}, {tcpRelay}} {
 			if got := r.do(t, stun.MethodAllocate, a...); got < 400 {
 				t.Fatalf("allocate: %d", got)
 			}

@@ -36,11 +36,19 @@ type server struct {
 	metrics *prometheus.Registry
 	files   relay.TLSConfig
 	stop    func() error // ends Serve and returns what it returned
+
+	elsewhere map[string]string // its addresses by transport, where it is in another process; then there is nothing else
 }
 
 // start starts a relay on loopback, with TLS, whose settings change may change, and
 // which makes itself known to a registrar or to nobody.
 func start(t testing.TB, change func(*relay.Config), to ...relay.Registrar) *server {
+	t.Helper()
+	return startTuned(t, change, nil, to...)
+}
+
+// startTuned is start of a relay in which tune changes what no setting does.
+func startTuned(t testing.TB, change func(*relay.Config), tune func(*relay.Server), to ...relay.Registrar) *server {
 	t.Helper()
 	c := relay.Default()
 	c.Development = true
@@ -59,6 +67,9 @@ func start(t testing.TB, change func(*relay.Config), to ...relay.Registrar) *ser
 	var err error
 	if s.Server, err = relay.New(c, d); err != nil {
 		t.Fatal(err)
+	}
+	if tune != nil {
+		tune(s.Server)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
@@ -183,6 +194,9 @@ func (s *server) dialStream(t testing.TB, over string) net.Conn {
 }
 
 func (s *server) address(over string) string {
+	if s.elsewhere != nil {
+		return s.elsewhere[over]
+	}
 	switch a := s.Addrs(); over {
 	case "udp":
 		return a.UDP.String()

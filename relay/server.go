@@ -55,6 +55,7 @@ type Server struct {
 	registrar   Registrar     // may be nil
 	changed     chan struct{} // holds one if the registrar has something to tell
 	unusedFor   time.Duration
+	lifetimes   lifetimes
 
 	served     atomic.Bool
 	ended      atomic.Bool
@@ -86,7 +87,10 @@ func New(c Config, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, log: d.Log, metrics: newMetrics(), started: make(chan struct{}), registrar: d.Registrar, changed: make(chan struct{}, 1), drained: make(chan struct{}, 1), unusedFor: unusedFor}
+	s := &Server{
+		config: c, log: d.Log, metrics: newMetrics(), started: make(chan struct{}), registrar: d.Registrar,
+		changed: make(chan struct{}, 1), drained: make(chan struct{}, 1), unusedFor: unusedFor, lifetimes: standardLifetimes,
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

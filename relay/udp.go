@@ -58,7 +58,7 @@ func newPacketGuard(c *net.UDPConn, g *guard, f *flows, how datagram.How) (*pack
 	if err != nil {
 		return nil, err
 	}
-	loop, err := datagram.NewLoop(datagram.NewPool(batch, maxMessage), how, gather)
+	loop, err := datagram.NewLoop(batch, maxMessage, how, gather)
 	if err != nil {
 		return nil, errors.Join(err, socket.Close())
 	}

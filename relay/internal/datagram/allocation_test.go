@@ -7,7 +7,7 @@ import "testing"
 // Nothing is allocated for a packet.
 func TestNoAllocationForAPacket(t *testing.T) {
 	s := open(t, Auto, "127.0.0.1:0")
-	l, err := NewLoop(NewPool(16, 1400), Auto, 0)
+	l, err := NewLoop(16, 1400, Auto, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -15,7 +15,7 @@ func TestNoAllocationForAPacket(t *testing.T) {
 	if err := l.Add(s, func(b *Batch) { got <- b.Len() }, func(error) {}); err != nil {
 		t.Fatal(err)
 	}
-	b, to, data := NewPool(16, 1400).Get(), s.Address(s.reach()), make([]byte, 172)
+	b, to, data := NewBatch(16, 1400), s.Address(s.reach()), make([]byte, 172)
 	per := testing.AllocsPerRun(100, func() {
 		for range 8 {
 			b.Out.AddFramed(1, 2, data, to)

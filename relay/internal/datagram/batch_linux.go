@@ -170,6 +170,7 @@ func (s *slots) segment(i int) int {
 // fill receives what is there, and fails with EAGAIN if that is nothing. It reports
 // whether there may be more.
 func (b *Batch) fill(fd uintptr) (more bool, err error) {
+	b.pieces = b.pieces[:0]
 	for i := range b.slots.headers {
 		h := &b.slots.headers[i].header
 		h.Namelen = unix.SizeofSockaddrInet6

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"sync"
 	"syscall"
 )
 
@@ -97,7 +96,7 @@ func (s *Socket) Close() error {
 // Batch is room for datagrams that are received together. It belongs to one goroutine.
 type Batch struct {
 	// Out sends for whoever has the batch; what it was given is sent before the batch is
-	// put back.
+	// used again.
 	Out Sender
 
 	size   int // of the longest datagram that is whole
@@ -143,42 +142,24 @@ func (b *Batch) receiveOne(c *net.UDPConn) error {
 		return err
 	}
 	from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-	b.pieces = append(b.pieces, piece{size: n, slot: -1, from: from, whole: n <= b.size})
+	b.pieces = append(b.pieces[:0], piece{size: n, slot: -1, from: from, whole: n <= b.size})
 	return nil
 }
 
-// Pool keeps batches of one shape. It may be used by any number of goroutines; those
-// that wait for datagrams have none of it.
-type Pool struct{ free sync.Pool }
-
-// NewPool returns a pool of batches that take what so many senders send at once, in
-// datagrams of at most size bytes.
-func NewPool(slots, size int) *Pool {
-	p := &Pool{}
-	p.free.New = func() any {
-		b := &Batch{size: size, room: size + 1}
-		most := slots
-		if coalesces() {
-			b.room, most = maxCoalesced, slots*maxSegments
-		}
-		b.buf = make([]byte, slots*b.room)
-		b.pieces = make([]piece, 0, most)
-		b.slots.open(b, slots)
-		b.Out.open(most)
-		return b
+// NewBatch returns a batch that takes what so many senders send at once, in datagrams of
+// at most size bytes.
+func NewBatch(slots, size int) *Batch {
+	b := &Batch{size: size, room: size + 1}
+	most := slots
+	if slots > 1 && coalesces() {
+		b.room, most = maxCoalesced, slots*maxSegments
 	}
-	return p
-}
-
-// Get returns a batch, empty.
-func (p *Pool) Get() *Batch {
-	b := p.free.Get().(*Batch)
-	b.pieces = b.pieces[:0]
+	b.buf = make([]byte, slots*b.room)
+	b.pieces = make([]piece, 0, most)
+	b.slots.open(b, slots)
+	b.Out.open(most)
 	return b
 }
-
-// Put takes a batch back.
-func (p *Pool) Put(b *Batch) { p.free.Put(b) }
 
 const headerSize = 4
 

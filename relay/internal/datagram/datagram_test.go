@@ -48,7 +48,7 @@ func (s *Socket) reach() netip.AddrPort {
 // receive receives for a socket until handle returns true, and closes it.
 func receive(t testing.TB, s *Socket, how How, gather time.Duration, handle func(*Batch) bool) {
 	t.Helper()
-	l, err := NewLoop(NewPool(8, 1400), how, gather)
+	l, err := NewLoop(8, 1400, how, gather)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestWhatIsSentArrives(t *testing.T) {
 		const n, size = 40, 1400
 		random := rand.New(rand.NewPCG(1, 2))
 		var want [2][][]byte
-		out := NewPool(n, size).Get()
+		out := NewBatch(n, size)
 		at := [2]*Address{from.Address(to.reach()), from.Address(other.reach())}
 		for i := range n {
 			b := make([]byte, []int{0, 1, 172, 1200, 1200, 1200, size - headerSize}[random.IntN(7)])
@@ -150,7 +150,7 @@ func TestLongDatagramIsNotWhole(t *testing.T) {
 func TestWhatCannotBeSentIsCounted(t *testing.T) {
 	every(t, func(t *testing.T, how How, listen string) {
 		from, to := open(t, how, listen), open(t, how, listen)
-		b, at := NewPool(8, 100).Get(), from.Address(to.reach())
+		b, at := NewBatch(8, 100), from.Address(to.reach())
 		b.Out.Add([]byte("first"), at)
 		b.Out.Add(make([]byte, 70000), at) // no datagram is so long
 		b.Out.Add([]byte("last"), at)
@@ -169,7 +169,7 @@ func TestWhatCannotBeSentIsCounted(t *testing.T) {
 func TestSocketsComeAndGo(t *testing.T) {
 	for _, how := range []How{Auto, OneByOne} {
 		const each = 20
-		l, err := NewLoop(NewPool(8, 1400), how, time.Millisecond)
+		l, err := NewLoop(8, 1400, how, time.Millisecond)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +203,7 @@ func TestSocketsComeAndGo(t *testing.T) {
 			})
 		}
 		all.Wait()
-		b := NewPool(8, 100).Get()
+		b := NewBatch(8, 100)
 		closed := open(t, how, "127.0.0.1:0")
 		closed.Close()
 		b.Out.Add([]byte("too late"), closed.Address(from.reach()))

@@ -10,7 +10,8 @@ import (
 // Loop receives for sockets, until it is closed.
 type Loop struct {
 	// Static after NewLoop.
-	pool    *Pool
+	slots   int
+	size    int
 	batched bool
 	gather  time.Duration
 
@@ -18,11 +19,12 @@ type Loop struct {
 	running sync.WaitGroup
 }
 
-// NewLoop returns a loop that runs. It takes batches from a pool, for sockets that do it
-// in the same way. When datagrams come so fast that the last ones came within gather, it
-// waits as long for more: that is how late a datagram may be. 0 is not at all.
-func NewLoop(pool *Pool, how How, gather time.Duration) (*Loop, error) {
-	l := &Loop{pool: pool, batched: how == Auto && canBatch, gather: gather}
+// NewLoop returns a loop that runs, for sockets that do it in the same way. It receives
+// what so many senders send at once, in datagrams of at most size bytes. When datagrams
+// come so fast that the last ones came within gather, it waits as long for more: that is
+// how late a datagram may be. 0 is not at all.
+func NewLoop(slots, size int, how How, gather time.Duration) (*Loop, error) {
+	l := &Loop{slots: slots, size: size, batched: how == Auto && canBatch, gather: gather}
 	if l.batched {
 		return l, l.open()
 	}
@@ -37,12 +39,11 @@ func (l *Loop) Add(s *Socket, handle func(*Batch), failed func(error)) error {
 		return l.add(s, handle, failed)
 	}
 	l.running.Go(func() {
+		b := NewBatch(1, l.size)
 		for {
-			b := l.pool.Get()
 			err := b.receiveOne(s.conn)
 			switch {
 			case errors.Is(err, net.ErrClosed):
-				l.pool.Put(b)
 				return
 			case err != nil:
 				failed(err)
@@ -50,7 +51,6 @@ func (l *Loop) Add(s *Socket, handle func(*Batch), failed func(error)) error {
 			default:
 				handle(b)
 			}
-			l.pool.Put(b)
 		}
 	})
 	return nil

@@ -44,7 +44,7 @@ func (l *Loop) open() error {
 		return os.NewSyscallError("fcntl", err)
 	}
 	y := &l.system
-	y.fd, y.file = fd, os.NewFile(uintptr(fd), "epoll")
+	y.fd, y.file, y.batch = fd, os.NewFile(uintptr(fd), "epoll"), NewBatch(l.slots, l.size)
 	y.all.Store(&[]*chunk{})
 	if y.raw, err = y.file.SyscallConn(); err != nil {
 		y.file.Close()
@@ -147,9 +147,7 @@ func (l *Loop) rest(begin time.Time, handled int) {
 func (l *Loop) drain(s *Socket) (handled int) {
 	y := &l.system
 	for {
-		y.batch = l.pool.Get()
 		if closed := s.system.raw.Control(s.system.receive); closed != nil {
-			l.pool.Put(y.batch)
 			return handled
 		}
 		switch y.failed {
@@ -162,7 +160,6 @@ func (l *Loop) drain(s *Socket) (handled int) {
 		default:
 			s.system.failed(y.failed)
 		}
-		l.pool.Put(y.batch)
 		if !y.more {
 			return handled
 		}
