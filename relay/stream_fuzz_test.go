@@ -48,13 +48,14 @@ func FuzzStream(f *testing.F) {
 	f.Add([]byte{0x40, 0, 0xff, 0xfc, 0, 0, 0, 0, 0}, uint8(200), true)
 	f.Add(append([]byte{0x40, 0, 0x06, 0xd6}, make([]byte, 1752)...), uint8(255), true)
 	f.Add([]byte{0x00, 0x01, 0xff, 0xfc, 0x21, 0x12, 0xa4, 0x42}, uint8(8), false)
+	g := testGuard()
+	l := newStreamListener(nil, overTCP, nil, g, newConnections(Default().Limits, g.metrics))
 	f.Fuzz(func(t *testing.T, b []byte, piece uint8, allocated bool) {
-		g := testGuard()
-		l := newStreamListener(nil, overTCP, nil, g, newConnections(Default().Limits, g.metrics))
 		c := newStreamConn(l, &cutConn{rest: bytes.Clone(b), piece: int(piece) + 1})
 		if _, ok := l.connections.enter(c); !ok {
 			t.Fatal("no room")
 		}
+		delete(g.table.byClient, c.client)
 		if allocated {
 			g.table.byClient[c.client] = &allocation{client: c.client, relay: netip.MustParseAddrPort("5.5.5.5:50000")}
 		}
@@ -88,6 +89,9 @@ func FuzzStream(f *testing.F) {
 		}
 		if _, err := c.Read(p); err == nil || errors.Is(err, io.ErrNoProgress) {
 			t.Errorf("after the end: %v", err)
+		}
+		if n := len(l.connections.open); n != 0 {
+			t.Errorf("%d connections are open after the end", n)
 		}
 	})
 }
