@@ -57,8 +57,12 @@ func TestBrowsers(t *testing.T) {
 	}
 }
 
-// forBrowsers lets a browser have an allocation for each network of a machine with many.
-func forBrowsers(c *relay.Config) { c.Quotas.AllocationsPerUser = 1000 }
+// forBrowsers lets a browser have an allocation for each network of a machine with many,
+// and send all messages at once: by default some of them would be dropped, and sent again.
+func forBrowsers(c *relay.Config) {
+	c.Quotas.AllocationsPerUser = 1000
+	c.Bandwidth = relay.Bandwidth{PerAllocation: 1000, PerUser: 1000}
+}
 
 // startDrained starts a relay that takes nobody any more, and sends clients to others.
 func startDrained(t *testing.T, others ...netip.AddrPort) *server {
@@ -162,7 +166,7 @@ func (l leg) refusesNothing(t *testing.T) {
 	if refused != 0 || l.count(t, "denied_peers_total", "") != 0 {
 		t.Errorf("the relay refused %v requests", refused)
 	}
-	for _, reason := range []string{"shape", "too_large", "method", "unauthenticated", "limited"} {
+	for _, reason := range []string{"shape", "too_large", "method", "fingerprint", "unauthenticated", "limited", "bandwidth"} {
 		if n := l.count(t, "drops_total", reason); n != 0 {
 			t.Errorf("the relay dropped %v messages: %s", n, reason)
 		}
