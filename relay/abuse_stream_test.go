@@ -69,8 +69,7 @@ func TestHalfOpenTLS(t *testing.T) {
 
 // Clients that read nothing, while their peers send all they can, lose their own
 // connections and no more. What waits for them takes no memory of the process.
-func TestSlowReaders(t *testing.T) {
-	t.Parallel()
+func TestSlowReaders(t *testing.T) { // not in parallel: it measures the heap
 	if testing.Short() {
 		t.Skip("takes as long as a client may not read")
 	}

@@ -47,11 +47,15 @@ func (b *bucket) has(r rate, now int64) bool {
 	return ok
 }
 
-func (b *bucket) take(r rate, now int64) bool {
+func (b *bucket) take(r rate, now int64) bool { return b.pay(int64(r.token), int64(r.burst), now) }
+
+// pay takes as much as flows in in a time, and reports whether the bucket, which holds as
+// much as flows in in the time of a burst, had it. All are in ns.
+func (b *bucket) pay(cost, burst, now int64) bool {
 	for {
 		full := b.full.Load()
-		next, ok := r.after(full, now, 1)
-		if !ok {
+		next := max(full, now) + cost
+		if next-now > burst {
 			return false
 		}
 		if b.full.CompareAndSwap(full, next) {

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -28,13 +27,11 @@ func (b Bandwidth) validate() []error {
 	}
 }
 
-// meter is a token bucket of bytes. It may be used by several goroutines, without a
-// lock; a nil one lets everything through.
+// meter is a bucket of bytes. It may be used by several goroutines, without a lock; a nil
+// one lets everything through.
 type meter struct {
 	perSecond int64 // bytes
-	// until is when the bucket is full again, in ns on the clock of its users: what is
-	// missing in it is what flows in until then.
-	until atomic.Int64
+	bucket    bucket
 }
 
 // burst is how much a meter lets through at once, as time at its rate: a picture that
@@ -54,17 +51,7 @@ func (m *meter) take(n int, now int64) bool {
 	if m == nil {
 		return true
 	}
-	cost := int64(n) * int64(time.Second) / m.perSecond
-	for {
-		until := m.until.Load()
-		next := max(until, now) + cost
-		if next-now > burst {
-			return false
-		}
-		if m.until.CompareAndSwap(until, next) {
-			return true
-		}
-	}
+	return m.bucket.pay(int64(n)*int64(time.Second)/m.perSecond, burst, now)
 }
 
 // meters are a meter for each way.

@@ -36,6 +36,7 @@ type server struct {
 	metrics *prometheus.Registry
 	files   relay.TLSConfig
 	stop    func() error // ends Serve and returns what it returned
+	test    testing.TB   // that started it
 
 	elsewhere map[string]string // its addresses by transport, where it is in another process; then there is nothing else
 }
@@ -59,7 +60,7 @@ func startTuned(t testing.TB, change func(*relay.Config), tune func(*relay.Serve
 	if change != nil {
 		change(&c)
 	}
-	s := &server{metrics: prometheus.NewRegistry(), files: c.TLS}
+	s := &server{metrics: prometheus.NewRegistry(), files: c.TLS, test: t}
 	d := relay.Deps{Registerer: s.metrics}
 	for _, r := range to {
 		d.Registrar = r
@@ -174,7 +175,12 @@ func (s *server) dial(t testing.TB, over string) net.PacketConn {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { conn.Close() })
+		// As long as the relay is there: who had the port next would be taken for this client.
+		whole := t
+		if s.test != nil {
+			whole = s.test
+		}
+		whole.Cleanup(func() { conn.Close() })
 		return conn
 	}
 	return turn.NewSTUNConn(s.dialStream(t, over))

@@ -112,7 +112,7 @@ func (p *packetGuard) receive(b *datagram.Batch) {
 			last = p.flows.up(client, channel)
 		}
 		switch {
-		case last == nil:
+		case last == nil || last.front != p: // the kernel gives a client to another listener only as they close
 			p.guard.drop(dropNoChannel)
 		case last.apart:
 			p.leave(m, client)

@@ -112,15 +112,20 @@ func (l *Loop) step(uintptr) (done bool) {
 	handled := 0
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(y.fd), uintptr(unsafe.Pointer(&y.events[0])), uintptr(len(y.events)), 0, 0, 0)
+		if errno == unix.EINTR {
+			continue
+		}
 		if errno != 0 || n == 0 {
 			break
 		}
+		left := int(n) == len(y.events)
 		for i := range int(n) {
 			if s := l.slot(uint32(y.events[i].Fd)).Load(); s != nil {
-				handled += l.drain(s)
+				some, more := l.drain(s)
+				handled, left = handled+some, left || more
 			}
 		}
-		if int(n) < len(y.events) && handled >= enough {
+		if !left && handled >= enough {
 			break
 		}
 	}
@@ -143,12 +148,16 @@ func (l *Loop) rest(begin time.Time, handled int) {
 	y.rested = time.Now()
 }
 
-// drain handles what a socket has received.
-func (l *Loop) drain(s *Socket) (handled int) {
+// inARow is how many batches of one socket are handled before those of others.
+const inARow = 4
+
+// drain handles what a socket has received, and reports whether there may be more. Nobody
+// wakes the loop for what is left.
+func (l *Loop) drain(s *Socket) (handled int, more bool) {
 	y := &l.system
-	for {
+	for range inARow {
 		if closed := s.system.raw.Control(s.system.receive); closed != nil {
-			return handled
+			return handled, false
 		}
 		switch y.failed {
 		case nil:
@@ -161,7 +170,8 @@ func (l *Loop) drain(s *Socket) (handled int) {
 			s.system.failed(y.failed)
 		}
 		if !y.more {
-			return handled
+			return handled, false
 		}
 	}
+	return handled, true
 }
