@@ -194,3 +194,41 @@ func TestBandwidth(t *testing.T) {
 		})
 	}
 }
+
+// Who may not send to an allocation takes nothing of its bandwidth, nor of the room for
+// what waits for the library.
+func TestStrangersTakeNoBandwidth(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *relay.Config) { c.Bandwidth = relay.Bandwidth{PerAllocation: 1} })
+	inChannel, permitted := echoAt(t, "127.0.0.1:0"), echoAt(t, "127.0.0.1:0")
+	r := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).greet(t)
+	m := r.request(t, stun.MethodAllocate, udpRelay)
+	r.send(t, m.Raw)
+	var relayed stun.XORMappedAddress
+	if err := relayed.GetFromAs(r.receive(t, patience), stun.AttrXORRelayedAddress); err != nil {
+		t.Fatal(err)
+	}
+	r.bound(t, inChannel)
+	stranger, err := net.ListenPacket("udp", "127.0.0.2:0")
+	if err != nil {
+		t.Skipf("no second address: %v", err)
+	}
+	defer stranger.Close()
+	const n = 400 // six times what the allocation may carry at once
+	for range n {
+		if _, err := stranger.WriteTo(make([]byte, 1000), &net.UDPAddr{IP: relayed.IP, Port: relayed.Port}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code := r.do(t, stun.MethodCreatePermission, peer(permitted.String())); code != 0 {
+		t.Fatal(code)
+	}
+	s.until(t, "drops_total", "no_permission", 1)
+	r.send(t, frame(0x4000, []byte("in the channel")))
+	if got := r.readFrame(t, patience); !bytes.Equal(got, frame(0x4000, []byte("in the channel"))) {
+		t.Errorf("got %q", got)
+	}
+	if dropped := s.count(t, "drops_total", "bandwidth") + s.count(t, "drops_total", "busy"); dropped != 0 {
+		t.Errorf("%v packets take what is the allocation's", dropped)
+	}
+}

@@ -28,6 +28,7 @@ const (
 	dropMethod          drop = "method"          // STUN, but nothing that the relay does
 	dropNoAllocation    drop = "no_allocation"   // data of a client that has none
 	dropNoChannel       drop = "no_channel"      // data in a channel that is not bound
+	dropNoPermission    drop = "no_permission"   // a packet to an allocation from whom it has not asked for any
 	dropBandwidth       drop = "bandwidth"       // more than the allocation, its user or the relay may carry
 	dropUnauthenticated drop = "unauthenticated" // a request that must have credentials, or one too short
 	dropFingerprint     drop = "fingerprint"     // a wrong FINGERPRINT (RFC 8489 section 14.7)
@@ -43,7 +44,7 @@ const (
 )
 
 var drops = []drop{
-	dropShape, dropTooLarge, dropMethod, dropNoAllocation, dropNoChannel, dropBandwidth, dropBusy, dropUnauthenticated, dropFingerprint,
+	dropShape, dropTooLarge, dropMethod, dropNoAllocation, dropNoChannel, dropNoPermission, dropBandwidth, dropBusy, dropUnauthenticated, dropFingerprint,
 	dropLimited, dropLimitedTotal, dropFailedAuth, dropLibrary, dropTruncated, dropFragment, dropSend, dropReceive,
 }
 

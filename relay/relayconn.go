@@ -244,7 +244,8 @@ func (c *relayConn) ReadFrom(b []byte) (int, net.Addr, error) {
 func (c *relayConn) failed(error) { c.of.metrics.drops[dropReceive].Inc() }
 
 // receive sends to the client what of a batch comes from peers with a channel; the rest
-// is for the library. Packets that are too long are lost, because they may be cut.
+// is for the library. Packets that are too long are lost, because they may be cut. What
+// the client has not asked for goes no further, before it takes anything of what is his.
 func (c *relayConn) receive(b *datagram.Batch) {
 	var front *packetGuard
 	now, last, packets, bytes := tick(), (*flow)(nil), 0, 0
@@ -254,14 +255,18 @@ func (c *relayConn) receive(b *datagram.Batch) {
 			c.of.metrics.drops[dropTruncated].Inc()
 			continue
 		}
-		if !c.carries(data, c.own.down, c.user.down, c.of.all.down, now) {
-			continue
-		}
 		from := b.From(i)
 		if last == nil || last.at != from {
 			last = c.of.flows.down(c, from)
 		}
-		if last == nil || last.apart {
+		inChannel := last != nil && !last.apart
+		switch {
+		case !inChannel && !c.of.table.permits(c.allocation, c.of.addresses.outward(from).Addr()):
+			c.of.metrics.drops[dropNoPermission].Inc()
+			continue
+		case !c.carries(data, c.own.down, c.user.down, c.of.all.down, now):
+			continue
+		case !inChannel:
 			if !c.inbox.put(data, from) {
 				c.of.metrics.drops[dropBusy].Inc()
 			}

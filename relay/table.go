@@ -314,6 +314,14 @@ func (t *table) mayPermit(a *allocation, peer netip.Addr, now time.Time) bool {
 	return true
 }
 
+// permits reports whether a peer may send to an allocation (RFC 8656 section 9).
+func (t *table) permits(a *allocation, peer netip.Addr) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	_, has := a.permissions[peer]
+	return has
+}
+
 // mayBind reports whether a may have a channel: it has it, or less than all.
 func (t *table) mayBind(a *allocation, channel uint16) bool {
 	t.mu.RLock()
