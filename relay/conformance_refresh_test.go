@@ -189,6 +189,12 @@ func TestLifetimesEnd(t *testing.T) {
 		})
 		r.send(t, channelData(0x4000, []byte("in the channel")))
 		f.find(t, "in the channel", "")
+		f.say(t, relayed, "not heard")
+		s.until(t, "drops_total", "no_permission", 1)
+		if b := r.packet(t, 100*time.Millisecond); b != nil {
+			t.Errorf("%x, though the permission has ended", b)
+		}
+		r.bind(t, 0x4000, f.at()) // which permits it again
 		f.say(t, relayed, "and back")
 		if b := r.packet(t, patience); len(b) < 4 || b[0] != 0x40 {
 			t.Errorf("%x", b)

@@ -30,6 +30,9 @@ type flow struct {
 
 	// judged is in which state of the policy packets to the peer were allowed; [policy.judge] knows.
 	judged atomic.Uint64
+	// permitted says that there is a permission for the peer, without which the client
+	// does not hear it (RFC 8656 section 11.3).
+	permitted atomic.Bool
 }
 
 // flows are all channels of clients over UDP. Who relays a packet finds its flow without
@@ -81,6 +84,22 @@ func (f *flows) down(c *relayConn, from netip.AddrPort) *flow {
 		}
 	}
 	return nil
+}
+
+// permit notes that an allocation has a permission for an address, or no longer.
+func (f *flows) permit(a *allocation, peer netip.Addr, has bool) {
+	if a == nil {
+		return
+	}
+	list := a.conn.flows.Load()
+	if list == nil {
+		return
+	}
+	for _, x := range *list {
+		if x.peer.Addr() == peer {
+			x.permitted.Store(has)
+		}
+	}
 }
 
 // install adds a flow, in the place of one that is there for the same channel: that is of

@@ -57,23 +57,25 @@ func (s *Server) mayPermit(over transport) turn.PermissionHandler {
 // events keeps the table of allocations, and the flows of clients over UDP. The library
 // calls some of these under its locks.
 func (s *Server) events(over transport) turn.EventHandler {
-	permission := func(has bool) func(src, _ net.Addr, _, _, _ string, _ net.Addr, peer net.IP) {
-		return func(src, _ net.Addr, _, _, _ string, _ net.Addr, peer net.IP) {
-			c, ok := clientOf(src, over)
+	permission := func(has bool) func(_, _ net.Addr, _, _, _ string, relay net.Addr, peer net.IP) {
+		return func(_, _ net.Addr, _, _, _ string, relay net.Addr, peer net.IP) {
+			at, ok := clientOf(relay, over)
 			if addr, valid := netip.AddrFromSlice(peer); ok && valid {
-				s.table.setPermission(c, addr.Unmap(), has)
+				s.table.setPermission(at.addr, addr.Unmap(), has)
+				s.flows.permit(s.table.at(at.addr), addr.Unmap(), has)
 			}
 		}
 	}
 	channel := func(has bool) func(src, _ net.Addr, _, _, _ string, relay, peer net.Addr, number uint16) {
 		return func(src, _ net.Addr, _, _, _ string, relay, peer net.Addr, number uint16) {
 			c, ok := clientOf(src, over)
-			if !ok {
+			at, valid := clientOf(relay, over)
+			if !ok || !valid {
 				return
 			}
-			s.table.setChannel(c, number, has)
+			s.table.setChannel(at.addr, number, has)
 			if over == overUDP {
-				s.setFlow(c, relay, peer, number, has)
+				s.setFlow(c, at.addr, peer, number, has)
 			}
 		}
 	}
@@ -88,17 +90,17 @@ func (s *Server) events(over transport) turn.EventHandler {
 }
 
 // setFlow has packets of a channel relayed without the library, or no longer so.
-func (s *Server) setFlow(c client, relay, peer net.Addr, number uint16, has bool) {
-	at, _ := clientOf(relay, c.over)
+func (s *Server) setFlow(c client, relay netip.AddrPort, peer net.Addr, number uint16, has bool) {
 	to, ok := clientOf(peer, c.over)
-	a := s.table.at(at.addr)
+	a := s.table.at(relay)
 	if !has || !ok || a == nil || a.conn.of.front == nil {
-		s.flows.remove(c.addr, number, at.addr)
+		s.flows.remove(c.addr, number, relay)
 		return
 	}
 	f := &flow{client: c.addr, channel: number, peer: to.addr, at: s.guard.addresses.inward(to.addr), relay: a.conn, front: a.conn.of.front}
 	f.apart = f.peer == a.relay || f.client.Addr().Zone() != "" || f.peer.Addr().Zone() != ""
 	f.toPeer, f.toClient = a.conn.socket.Address(f.at), f.front.socket.Address(f.client)
+	f.permitted.Store(s.table.permits(a, f.peer.Addr()))
 	s.flows.install(f)
 }
 

@@ -261,7 +261,7 @@ func (c *relayConn) receive(b *datagram.Batch) {
 		}
 		inChannel := last != nil && !last.apart
 		switch {
-		case !inChannel && !c.of.table.permits(c.allocation, c.of.addresses.outward(from).Addr()):
+		case inChannel && !last.permitted.Load(), !inChannel && !c.of.table.permits(c.allocation, c.of.addresses.outward(from).Addr()):
 			c.of.metrics.drops[dropNoPermission].Inc()
 			continue
 		case !c.carries(data, c.own.down, c.user.down, c.of.all.down, now):

@@ -330,18 +330,18 @@ func (t *table) mayBind(a *allocation, channel uint16) bool {
 	return has || len(a.channels) < t.quotas.Channels
 }
 
-func (t *table) setPermission(c client, peer netip.Addr, has bool) {
+func (t *table) setPermission(relay netip.AddrPort, peer netip.Addr, has bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if a := t.byClient[c]; a != nil {
+	if a := t.byRelay[relay]; a != nil {
 		set(&a.permissions, peer, has)
 	}
 }
 
-func (t *table) setChannel(c client, channel uint16, has bool) {
+func (t *table) setChannel(relay netip.AddrPort, channel uint16, has bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if a := t.byClient[c]; a != nil {
+	if a := t.byRelay[relay]; a != nil {
 		set(&a.channels, channel, has)
 	}
 }
