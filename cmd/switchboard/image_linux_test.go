@@ -72,6 +72,9 @@ func TestImage(t *testing.T) {
 	if said != "alive\n" {
 		t.Errorf("health: %q", said)
 	}
+	eventually(t, func() bool { // it is alive before it serves
+		return i.command(t, root, environ, append(i.entrypoint, "health")).Run() == nil
+	})
 
 	got := runProgram(t, "", nil, "doctor", "-development", "-relay", "127.0.0.1:"+port, "-secret-file", secret)
 	if got.code != exitOK || !strings.Contains(got.out, "ok       relays both ways by channels over tcp") {
