@@ -136,7 +136,7 @@ type Quotas struct {
 	// mobile networks have many users behind one.
 	AllocationsPerSource int `yaml:"allocations_per_source"`
 	// Allocations is for the relay. Each takes a port, a socket, and some
-	// 13 KiB.
+	// 17 KiB.
 	Allocations int `yaml:"allocations"`
 	// Permissions and Channels are for one allocation. Who needs more of them
 	// scans networks.
