@@ -232,3 +232,33 @@ func TestStrangersTakeNoBandwidth(t *testing.T) {
 		t.Errorf("%v packets take what is the allocation's", dropped)
 	}
 }
+
+// The same holds for what peers send.
+func TestBandwidthOfPeers(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(c *relay.Config) { c.Bandwidth = relay.Bandwidth{PerAllocation: 1} })
+	r := s.raw(t, "udp", mint(t, "call", "alice", time.Now())).greet(t)
+	r.send(t, r.request(t, stun.MethodAllocate, udpRelay).Raw)
+	var relayed stun.XORMappedAddress
+	if err := relayed.GetFromAs(r.receive(t, patience), stun.AttrXORRelayedAddress); err != nil {
+		t.Fatal(err)
+	}
+	from, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	r.bound(t, from.LocalAddr())
+	begin := time.Now()
+	for range 150 { // half a second's worth is 62
+		if _, err := from.WriteTo(make([]byte, 1000), &net.UDPAddr{IP: relayed.IP, Port: relayed.Port}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.until(t, "drops_total", "bandwidth", 1)
+	s.until(t, "bytes_total", "down", 50*1000)
+	most := (0.5+time.Since(begin).Seconds())*1e6/8 + 1000
+	if down := s.count(t, "bytes_total", "down"); down > most {
+		t.Errorf("%v bytes relayed, want at most %.0f", down, most)
+	}
+}
