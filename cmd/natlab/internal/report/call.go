@@ -1,0 +1,78 @@
+// Package report says how the calls of a lab went, in forms for people, programs and
+// CI.
+package report
+
+import "time"
+
+// Call is how the call of one case went. All that is in it comes from the lab's own
+// networks, so that addresses may be shown.
+type Call struct {
+	Scenario string `json:"scenario"`
+	Case     string `json:"case,omitempty"`
+	Caller   string `json:"caller_access,omitempty"`
+	Callee   string `json:"callee_access,omitempty"`
+	Engine   string `json:"engine"`
+	Client   string `json:"client"` // softphone or chromium
+	Seed     uint64 `json:"seed"`
+
+	// Expected and Path are of the kinds of scenario.Path; After is the path at the end.
+	Expected string `json:"expected"`
+	Reason   string `json:"reason,omitempty"` // why
+	Path     string `json:"path"`
+	After    string `json:"after,omitempty"`
+	// Failures say in sentences what was not as expected; none is a pass.
+	Failures []string `json:"failures,omitempty"`
+	// Skipped says why the call was not placed; it counts as neither.
+	Skipped string `json:"skipped,omitempty"`
+
+	// Connect is from the answer to the first media on both sides.
+	Connect time.Duration `json:"connect_ns"`
+	// Gap is the longest time without media in the call, on either side.
+	Gap    time.Duration `json:"gap_ns"`
+	Sides  [2]Side       `json:"sides"` // the caller's and the callee's
+	Events []Moment      `json:"events,omitempty"`
+	// Took is the wall time that it took.
+	Took  time.Duration `json:"took_ns"`
+	Rerun string        `json:"rerun"`          // the command that runs this case alone
+	Kept  []string      `json:"kept,omitempty"` // files with logs and captures
+}
+
+// Side is one phone's view of its call.
+type Side struct {
+	Host string `json:"host"`
+	// Local and Remote are the kinds of the selected pair's candidates: host, srflx, prflx or
+	// relay. Relay is how this side reaches its relay: udp, tcp or tls.
+	Local      string        `json:"local"`
+	Remote     string        `json:"remote"`
+	Relay      string        `json:"relay,omitempty"`
+	Server     string        `json:"server,omitempty"` // the relay, host:port
+	End        string        `json:"end"`              // why the call ended
+	Connected  time.Duration `json:"connected_ns"`     // from the answer
+	FirstMedia time.Duration `json:"first_media_ns"`   // from the answer
+	Pairs      int           `json:"pairs"`            // of candidates that ICE had, and
+	Tried      int           `json:"tried"`            // those it sent checks on
+	Sent       uint64        `json:"packets_sent"`
+	Received   uint64        `json:"packets_received"`
+	Lost       uint64        `json:"packets_lost"`
+	Frames     uint64        `json:"video_frames,omitempty"` // decoded
+	Gap        time.Duration `json:"gap_ns"`
+	RoundTrip  time.Duration `json:"round_trip_ns"`
+	Restarts   int           `json:"ice_restarts"`
+	Candidates []Candidate   `json:"candidates"` // this side's own
+}
+
+// Candidate is one that ICE had (RFC 8445).
+type Candidate struct {
+	Type     string `json:"type"`
+	Address  string `json:"address"` // host:port
+	Base     string `json:"base,omitempty"`
+	Protocol string `json:"protocol"`
+	Relay    string `json:"relay,omitempty"` // udp, tcp or tls
+}
+
+// Moment is something that happened, a time after the invite.
+type Moment struct {
+	At   time.Duration `json:"at_ns"`
+	Who  string        `json:"who"` // a host, a router or the lab
+	What string        `json:"what"`
+}
