@@ -261,13 +261,13 @@ func (c *relayConn) receive(b *datagram.Batch) {
 		}
 		inChannel := last != nil && !last.apart
 		switch {
-		case inChannel && !last.permitted.Load(), !inChannel && !c.of.table.permits(c.allocation, c.of.addresses.outward(from).Addr()):
+		case heedsPermissions && (inChannel && !last.permitted.Load() || !inChannel && !c.of.table.permits(c.allocation, c.of.addresses.outward(from).Addr())):
 			c.of.metrics.drops[dropNoPermission].Inc()
 			continue
 		case !c.carries(data, c.own.down, c.user.down, c.of.all.down, now):
 			continue
 		case !inChannel:
-			if !c.inbox.put(data, from) {
+			if !c.intrude(data, from) && !c.inbox.put(data, from) {
 				c.of.metrics.drops[dropBusy].Inc()
 			}
 			continue
