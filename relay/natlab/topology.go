@@ -3,6 +3,8 @@ package natlab
 import (
 	"net/netip"
 	"time"
+
+	"switchboard/relay/natlab/nat"
 )
 
 // Internet is the name of the network that every topology has: public, dual-stack,
@@ -14,7 +16,7 @@ const Internet = "internet"
 var (
 	Internet4 = netip.MustParsePrefix("198.18.0.0/16")
 	Internet6 = netip.MustParsePrefix("2001:2::/48")
-	NAT64     = netip.MustParsePrefix("64:ff9b::/96")
+	NAT64     = nat.Prefix64
 )
 
 // Topology describes networks, the routers between them, and hosts, for both engines:
