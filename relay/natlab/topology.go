@@ -2,8 +2,8 @@ package natlab
 
 import (
 	"net/netip"
-	"time"
 
+	"switchboard/relay/natlab/link"
 	"switchboard/relay/natlab/nat"
 )
 
@@ -75,20 +75,6 @@ type HostSpec struct {
 	Networks []string `yaml:"networks"`
 }
 
-// Link is what happens to packets on the way. The zero value delivers at once.
-type Link struct {
-	// Delay is added to each packet, and up to Jitter more, evenly spread. Packets keep
-	// their order all the same; Reorder, 0 to 1, is the share that passes those before it.
-	Delay   time.Duration `yaml:"delay"`
-	Jitter  time.Duration `yaml:"jitter"`
-	Reorder float64       `yaml:"reorder"`
-	// Loss is the share of packets that are lost, 0 to 1, each by its own lot. With
-	// Burst above 1, losses come in runs of that mean length (Gilbert's model) and the share
-	// stays the same.
-	Loss  float64 `yaml:"loss"`
-	Burst float64 `yaml:"burst"`
-	// Rate is in bits per second, 0 for no bound; what waits longer than Queue (0 is 200
-	// ms) is dropped.
-	Rate  int64         `yaml:"rate"`
-	Queue time.Duration `yaml:"queue"`
-}
+// Link is what happens to packets on the way: the package link has it, for whoever
+// forwards packets. The zero value delivers at once.
+type Link = link.Config

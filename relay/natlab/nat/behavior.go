@@ -25,11 +25,13 @@ func Behaviors() []Behavior {
 
 // String is the RFC's name, in lower case with hyphens.
 func (b Behavior) String() string {
-	if b < 0 || int(b) >= len(behaviors) {
+	if !b.known() {
 		return fmt.Sprintf("behavior %d", int(b))
 	}
 	return behaviors[b]
 }
+
+func (b Behavior) known() bool { return b >= 0 && int(b) < len(behaviors) }
 
 // MarshalText is String.
 func (b Behavior) MarshalText() ([]byte, error) { return []byte(b.String()), nil }

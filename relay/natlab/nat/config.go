@@ -1,6 +1,8 @@
 package nat
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 	"time"
 )
@@ -47,3 +49,20 @@ const (
 	// wants at least.
 	TCPTimeout = 2*time.Hour + 4*time.Minute
 )
+
+// Validate names everything that is wrong, one error each, joined.
+func (n NAT) Validate() error {
+	var errs []error
+	bad := func(is bool, format string, args ...any) {
+		if is {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	bad(!n.Mapping.known(), "mapping: %v is unknown", n.Mapping)
+	bad(!n.Filtering.known(), "filtering: %v is unknown", n.Filtering)
+	bad(n.Ports < PreservePorts || n.Ports > SequentialPorts, "ports: %v is unknown", n.Ports)
+	r := n.PortRange
+	bad(r != PortRange{} && (r.Min == 0 || r.Max < r.Min), "port_range: %d to %d is no range of ports", r.Min, r.Max)
+	bad(n.Timeout < 0, "timeout: %v is negative", n.Timeout)
+	return errors.Join(errs...)
+}

@@ -41,7 +41,7 @@ type sentKey struct {
 }
 
 // New returns the empty table of a NAT that is seen from outside as external, an IPv4
-// address. It keeps rnd, which it needs for ports; it must not be nil.
+// address. n must be valid. The table keeps rnd, which it needs for ports.
 func New(n NAT, external netip.Addr, rnd *rand.Rand) *Table {
 	t := &Table{nat: n, external: external}
 	for i := range t.ports {
