@@ -92,8 +92,8 @@ func (p *phone) carry(ctx context.Context, hangUp <-chan struct{}, answer <-chan
 		case <-p.restartAt:
 			p.restart()
 		case <-figures.C:
-			if r := p.figures(); !p.times.answered.IsZero() && r.Media == protocol.MediaConnected {
-				p.request("report", func(ctx context.Context) error { return p.call.Report(ctx, r) })
+			if r := p.figures(); r.Media == protocol.MediaConnected {
+				p.report(r)
 			}
 		case <-hangUp:
 			hangUp = nil
@@ -161,23 +161,26 @@ func (p *phone) connection(s webrtc.PeerConnectionState) {
 		if p.times.connected.IsZero() {
 			p.times.connected = time.Now()
 		}
-		p.request("report", func(ctx context.Context) error {
-			path := p.path()
-			p.o.tell("media", "path", PathWord(path), "relay", serverOf(path))
-			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaConnected, Path: path})
-		})
+		path := p.path()
+		p.o.tell("media", "path", PathWord(path), "relay", serverOf(path))
+		p.report(protocol.CallReport{Media: protocol.MediaConnected, Path: path})
 	case webrtc.PeerConnectionStateDisconnected:
 		p.o.tell("media lost")
 		p.restartAt = time.After(p.restartAfter())
-		p.request("report", func(ctx context.Context) error {
-			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaDisconnected})
-		})
+		p.report(protocol.CallReport{Media: protocol.MediaDisconnected})
 	case webrtc.PeerConnectionStateFailed:
 		p.restartAt = time.After(p.restartAfter() - restartAfterCaller)
-		p.request("report", func(ctx context.Context) error {
-			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaFailed})
-		})
+		p.report(protocol.CallReport{Media: protocol.MediaFailed})
 	}
+}
+
+// report tells the server of the media, once the call has been answered: before, it does
+// not want to know.
+func (p *phone) report(r protocol.CallReport) {
+	if p.times.answered.IsZero() {
+		return
+	}
+	p.request("report", func(ctx context.Context) error { return p.call.Report(ctx, r) })
 }
 
 func (p *phone) restartAfter() time.Duration {

@@ -75,7 +75,7 @@ func (p *phone) setAnswered() {
 
 // connectedEarly reports whether the connection was there before the answer.
 func (p *phone) connectedEarly() bool {
-	return !p.times.answered.IsZero() && p.times.connected.Before(p.times.answered) && p.pc.ConnectionState() == webrtc.PeerConnectionStateConnected
+	return !p.times.answered.IsZero() && !p.times.connected.After(p.times.answered) && p.pc.ConnectionState() == webrtc.PeerConnectionStateConnected
 }
 
 // mayPrepare reports whether the connection may be set up before the answer. With
