@@ -189,9 +189,9 @@ func check(t *testing.T, side string, s phone.Summary, wait time.Duration) {
 	if len(s.Candidates) == 0 || s.Candidates[0].Type != "host" {
 		t.Errorf("%s: candidates %v", side, s.Candidates)
 	}
-	want := []phone.What{phone.Invited, phone.Answered, phone.ICEConnected, phone.Connected, phone.FirstMedia, phone.Ended}
+	want := []phone.What{phone.Invited, phone.Answered, phone.ICEConnected, phone.FirstMedia, phone.Ended}
 	if wait > 0 {
-		want = []phone.What{phone.Invited, phone.Ringing, phone.ICEConnected, phone.Connected, phone.Answered, phone.FirstMedia, phone.Ended}
+		want = []phone.What{phone.Invited, phone.Ringing, phone.ICEConnected, phone.Answered, phone.FirstMedia, phone.Ended}
 	}
 	if !inOrder(happened(s), want) {
 		t.Errorf("%s: it went %v, want %v in it", side, happened(s), want)

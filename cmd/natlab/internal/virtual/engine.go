@@ -141,7 +141,7 @@ func (l *lab) report(o [2]outcome) report.Call {
 	}
 	var before [2]report.Side
 	for i, host := range []string{c.Caller, c.Callee} {
-		before[i], call.Sides[i] = side(host, o[i].summary)
+		before[i], call.Sides[i] = sideOf(host, o[i].summary, l.until)
 		call.Connect = max(call.Connect, call.Sides[i].FirstMedia)
 		call.Gap = max(call.Gap, call.Sides[i].Gap)
 		if err := o[i].err; err != nil {

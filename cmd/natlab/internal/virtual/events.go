@@ -11,9 +11,13 @@ import (
 // play lets the events of the case happen, and returns when the last one is over.
 func (l *lab) play(ctx context.Context) error {
 	began := time.Now()
-	for _, e := range l.c.Events {
+	l.until = 1<<63 - 1
+	for i, e := range l.c.Events {
 		if err := sleep(ctx, time.Until(began.Add(e.At))); err != nil {
 			return err
+		}
+		if i == 0 {
+			l.until = time.Since(l.began)
 		}
 		if err := l.happen(ctx, e); err != nil {
 			return fmt.Errorf("event at %v: %w", e.At, err)

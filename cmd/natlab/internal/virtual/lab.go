@@ -31,6 +31,7 @@ type lab struct {
 	nodes  map[string]*node
 	tasks  sync.WaitGroup
 	began  time.Time
+	until  time.Duration // when the first event came, from began; the time of the end without one
 
 	mu      sync.Mutex
 	moments []report.Moment // guarded by mu
