@@ -32,8 +32,9 @@ func newAPI(o Options, n *network, wait time.Duration) (*webrtc.API, error) {
 	}
 	i.Add(pli)
 	s := webrtc.SettingEngine{LoggerFactory: quiet()}
-	// Two phones on one machine may have nothing but the loopback between them.
-	s.SetIncludeLoopbackCandidate(true)
+	// Two phones on one machine may have nothing but the loopback between them. Elsewhere it
+	// leads nowhere, and would only make more pairs to check.
+	s.SetIncludeLoopbackCandidate(o.Net == nil)
 	if o.RelayOnly {
 		s.SetRelayAcceptanceMinWait(wait)
 	}

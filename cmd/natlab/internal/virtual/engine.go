@@ -56,6 +56,9 @@ func (e *Engine) run(ctx context.Context, c scenario.Case, seed uint64, log *slo
 		stop()
 		return report.Call{}, err
 	}
+	if traceHook != nil {
+		traceHook(l)
+	}
 	calling, cancel := context.WithTimeoutCause(ctx, limit+l.eventsTake()+c.Talk, errors.New("the call took too long"))
 	call, err := l.call(calling)
 	cancel()
@@ -156,3 +159,5 @@ func (l *lab) report(o [2]outcome) report.Call {
 	judge.Judge(c, &call)
 	return call
 }
+
+var traceHook func(*lab)
