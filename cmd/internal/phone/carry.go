@@ -166,6 +166,7 @@ func (p *phone) connection(s webrtc.PeerConnectionState) {
 		p.report(protocol.CallReport{Media: protocol.MediaConnected, Path: path})
 	case webrtc.PeerConnectionStateDisconnected:
 		p.o.tell("media lost")
+		p.call.Check() // it may be that the whole network has gone
 		p.restartAt = time.After(p.restartAfter())
 		p.report(protocol.CallReport{Media: protocol.MediaDisconnected})
 	case webrtc.PeerConnectionStateFailed:

@@ -2,7 +2,9 @@ package phone
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pion/webrtc/v4"
@@ -123,7 +125,7 @@ func (p *phone) described(d protocol.CallDescribe) error {
 			if p.role == protocol.Caller {
 				return nil // impolite: ours stands
 			}
-			if err := p.pc.SetLocalDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeRollback}); err != nil {
+			if err := p.rollBack(); err != nil {
 				return fmt.Errorf("take the offer back: %w", err)
 			}
 		}
@@ -140,6 +142,18 @@ func (p *phone) described(d protocol.CallDescribe) error {
 		p.restartIfWanted()
 	}
 	return nil
+}
+
+// rollBack takes back the offer that is open, inside a call. The ICE library knows no
+// rollback (RFC 8829 section 4.1.10.2); it is told instead that the other side has
+// answered with what it has said before.
+func (p *phone) rollBack() error {
+	before := p.pc.CurrentRemoteDescription()
+	if before == nil {
+		return errors.New("the other side has not described itself")
+	}
+	sdp := strings.ReplaceAll(before.SDP, "a=setup:actpass", "a=setup:active") // as an answer must (RFC 5763 section 5)
+	return p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: sdp})
 }
 
 // restart makes an offer that restarts ICE, as soon as no other is open.

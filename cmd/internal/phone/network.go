@@ -87,7 +87,7 @@ func (n *network) begin(ice protocol.ICE) {
 func (n *network) ResolveUDPAddr(network, address string) (*net.UDPAddr, error) {
 	n.order.wait(address)
 	at, err := n.Net.ResolveUDPAddr(network, address)
-	if err == nil && at != nil {
+	if err == nil && at.String() != address { // the TURN client asks again, for what it was told
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.named[at.String()] = address
