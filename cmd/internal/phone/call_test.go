@@ -196,3 +196,34 @@ func TestAnotherAddress(t *testing.T) {
 		}
 	})
 }
+
+// Between strangers nothing is set up while it rings. What has been found until then still
+// works when somebody answers at last, also behind NATs that forget soon.
+func TestLongRinging(t *testing.T) {
+	forgets := natlab.Symmetric
+	forgets.Timeout = 30 * time.Second
+	inWorld(t, func(t *testing.T, w *world) {
+		at, bt := w.behind("alice", natlab.RouterSpec{NAT: &forgets}), w.behind("bob", natlab.RouterSpec{NAT: &forgets})
+		a, b := w.phone(alice, at), w.phone(bob, bt)
+		defer a.Close()
+		defer b.Close()
+		answer, place := w.options(bt), w.options(at)
+		answer.RelayOnly, place.RelayOnly = true, true
+		answer.Transport, place.Transport = "udp", "udp"
+		answer.Wait, place.Duration = 40*time.Second, lasts
+		answered := take(t.Context(), b, answer)
+		caller, err := phone.Place(t.Context(), a, bob, place)
+		if err != nil {
+			t.Fatal(err)
+		}
+		callee := <-answered
+		if callee.err != nil {
+			t.Fatal(callee.err)
+		}
+		for side, s := range map[string]phone.Summary{"caller": caller, "callee": callee.Summary} {
+			if s.Answer < answer.Wait || s.Connected > time.Second || s.Received == 0 || s.Restarts > 0 {
+				t.Errorf("%s: answered after %v, connected %v later, %d packets, %d restarts", side, s.Answer, s.Connected, s.Received, s.Restarts)
+			}
+		}
+	})
+}
