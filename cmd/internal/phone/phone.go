@@ -33,7 +33,8 @@ type phone struct {
 	pc            *webrtc.PeerConnection
 	call          *client.Call
 	events        chan client.CallEvent
-	leave         context.CancelFunc // ends what follow has started
+	life          context.Context    // of what follow has started
+	leave         context.CancelFunc // ends it
 	drop          func()             // has the connection's callbacks go nowhere
 	prepared      string             // the pre-answer of the other side, or of this one
 	open          bool               // candidates may be sent
