@@ -52,8 +52,16 @@ func (r *Relay) dial(ctx context.Context, h *natlab.Host, over string) (net.Pack
 	at := net.JoinHostPort(r.host.Name(), fmt.Sprint(Port))
 	switch over {
 	case "udp":
-		conn, err := h.ListenPacket("udp", ":0")
-		return conn, at, err
+		to, err := h.Net().ResolveUDPAddr("udp", at)
+		if err != nil {
+			return nil, "", err
+		}
+		family := "udp6"
+		if to.AddrPort().Addr().Unmap().Is4() {
+			family = "udp4" // or else the client would ask for the other
+		}
+		conn, err := h.ListenPacket(family, ":0")
+		return conn, to.String(), err
 	case "tcp":
 		conn, err := h.DialContext(ctx, "tcp", at)
 		if err != nil {
