@@ -54,15 +54,19 @@ type Relay struct {
 	err    error // of Serve, once done is closed
 }
 
-// Config returns the settings with which a relay starts on a host. Its peers are the
-// internet of the lab and what is public; private and shared addresses are refused, as in
-// production.
+// peers are what stands for public addresses in a world: the internet, and the IPv6 of
+// hosts behind routers.
+var peers = []netip.Prefix{natlab.Internet4, natlab.Internet6, netip.MustParsePrefix("2001:db8::/32")}
+
+// Config returns the settings with which a relay starts on a host. Its peers are what is
+// public, and what stands for that in the lab; private and shared addresses are refused, as
+// in production.
 func Config(h *natlab.Host) relay.Config {
 	c := relay.Default()
 	c.Secrets = Secrets()
 	c.Listen, c.TLS.Listen = fmt.Sprintf(":%d", Port), fmt.Sprintf(":%d", TLSPort)
 	c.PublicAddresses = h.Addrs()
-	c.Peers.Allow = []netip.Prefix{natlab.Internet4, natlab.Internet6}
+	c.Peers.Allow = slices.Clone(peers)
 	return c
 }
 
