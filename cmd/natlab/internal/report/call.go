@@ -42,23 +42,26 @@ type Side struct {
 	Host string `json:"host"`
 	// Local and Remote are the kinds of the selected pair's candidates: host, srflx, prflx or
 	// relay. Relay is how this side reaches its relay: udp, tcp or tls.
-	Local      string        `json:"local"`
-	Remote     string        `json:"remote"`
-	Relay      string        `json:"relay,omitempty"`
-	Server     string        `json:"server,omitempty"` // the relay, host:port
-	End        string        `json:"end"`              // why the call ended
-	Connected  time.Duration `json:"connected_ns"`     // from the answer
-	FirstMedia time.Duration `json:"first_media_ns"`   // from the answer
-	Pairs      int           `json:"pairs"`            // of candidates that ICE had, and
-	Tried      int           `json:"tried"`            // those it sent checks on
-	Sent       uint64        `json:"packets_sent"`
-	Received   uint64        `json:"packets_received"`
-	Lost       uint64        `json:"packets_lost"`
-	Frames     uint64        `json:"video_frames,omitempty"` // decoded
-	Gap        time.Duration `json:"gap_ns"`
-	RoundTrip  time.Duration `json:"round_trip_ns"`
-	Restarts   int           `json:"ice_restarts"`
-	Candidates []Candidate   `json:"candidates"` // this side's own
+	Local  string `json:"local"`
+	Remote string `json:"remote"`
+	Relay  string `json:"relay,omitempty"`
+	Server string `json:"server,omitempty"` // the relay, host:port
+	// LocalAddress and RemoteAddress are those of the selected pair, host:port.
+	LocalAddress  string        `json:"local_address,omitempty"`
+	RemoteAddress string        `json:"remote_address,omitempty"`
+	End           string        `json:"end"`            // why the call ended
+	Connected     time.Duration `json:"connected_ns"`   // from the answer
+	FirstMedia    time.Duration `json:"first_media_ns"` // from the answer
+	Pairs         int           `json:"pairs"`          // of candidates that ICE had, and
+	Tried         int           `json:"tried"`          // those it sent checks on
+	Sent          uint64        `json:"packets_sent"`
+	Received      uint64        `json:"packets_received"`
+	Lost          uint64        `json:"packets_lost"`
+	Frames        uint64        `json:"video_frames,omitempty"` // decoded
+	Gap           time.Duration `json:"gap_ns"`
+	RoundTrip     time.Duration `json:"round_trip_ns"`
+	Restarts      int           `json:"ice_restarts"`
+	Candidates    []Candidate   `json:"candidates"` // this side's own
 }
 
 // Candidate is one that ICE had (RFC 8445).
