@@ -6,8 +6,9 @@
 //	defer r.Close()
 //	servers := []webrtc.ICEServer{{URLs: r.URLs(), Username: …, Credential: …}} // of r.Mint
 //
-// It listens on 3478 for UDP and TCP, and with a certificate of the lab's own authority on
-// 443 for TLS. Clients trust that by [Roots], or by [TrustRoots] where nobody asks them.
+// It listens on 3478 for UDP and TCP, and on 443 for TLS, with a certificate of the lab's own
+// authority unless it is given another. Clients trust that by [Roots], or by [TrustRoots]
+// where nobody asks them.
 //
 // [Relay] owns the goroutine that serves, and waits for it in [Relay.Close] and
 // [Relay.Kill]. In a bubble of testing/synctest, start it there and end it there.

@@ -1,6 +1,7 @@
 package labrelay_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"strings"
 	"testing"
@@ -129,4 +130,19 @@ func TestCheckPermissions(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 	})
+}
+
+// A certificate that the relay is given is the one that clients see.
+func TestCertificate(t *testing.T) {
+	w := natlab.NewWorld(1)
+	defer w.Close()
+	var other tls.Certificate // none at all, so that no handshake succeeds
+	r, err := labrelay.Start(w.Internet().AddHost("relay"), labrelay.Options{Certificate: &other})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := r.Client(t.Context(), w.Internet().AddHost("alice"), "tls", "call", "alice"); err == nil {
+		t.Error("the handshake succeeds")
+	}
 }

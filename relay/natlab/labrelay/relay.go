@@ -27,6 +27,9 @@ const (
 type Options struct {
 	// Secrets are those of credentials; empty is [Secrets].
 	Secrets []relay.Secret
+	// Certificate is that of TLS; nil is one of the lab's own authority, for the host's name
+	// and addresses.
+	Certificate *tls.Certificate
 	// Change may change the settings, after everything else.
 	Change func(*relay.Config)
 	// Log and Registerer and Registrar are as in [relay.Deps].
@@ -84,9 +87,11 @@ func Start(h *natlab.Host, o Options) (*Relay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("labrelay: %w", err)
 	}
-	cert, err := certificate(h.Name(), c.PublicAddresses)
-	if err != nil {
-		return nil, fmt.Errorf("labrelay: %w", err)
+	cert := o.Certificate
+	if cert == nil {
+		if cert, err = certificate(h.Name(), c.PublicAddresses); err != nil {
+			return nil, fmt.Errorf("labrelay: %w", err)
+		}
 	}
 	server, err := relay.New(c, relay.Deps{
 		Log: o.Log, Registerer: o.Registerer, Registrar: o.Registrar, Network: h.Net(),
