@@ -17,9 +17,10 @@ import (
 )
 
 // network is what a phone reaches relays by. Over another network it puts them in
-// their order, see [relayOrder], takes checks from so many endpoints alone, connects to them by TCP and TLS so that this ends with
+// their order, see [relayOrder], connects to them by TCP and TLS so that this ends with
 // the call, and knows which socket leads to which relay, which the ICE library does not
-// tell. It may be used by several goroutines.
+// tell, and takes checks from a bounded number of endpoints. It may be used by several
+// goroutines.
 type network struct {
 	transport.Net
 	order relayOrder
