@@ -207,7 +207,7 @@ func (c *Case) expect(s *Scenario) error {
 	if err != nil {
 		return err
 	}
-	e.Path, c.Reason = x.Path, theory.Get().Why(x.Reason)
+	e.Path, c.Reason, c.ReasonNumber = x.Path, theory.Get().Why(x.Reason), x.Reason
 	if e.After != "" && e.After != Theory {
 		return nil
 	}
