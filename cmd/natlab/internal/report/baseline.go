@@ -223,7 +223,7 @@ func (t *textWriter) comparison() {
 	if c == nil {
 		return
 	}
-	t.say("%s %s", t.paint(bold, "against "+c.File+":"), plural(c.Same, "case as it was", "cases as they were"))
+	t.say("%s %s", t.paint(bold, "against "+c.File+":"), Plural(c.Same, "case as it was", "cases as they were"))
 	list := func(mark, color string, changes []Change) {
 		for _, x := range changes {
 			t.say("  %s %s: %s", t.paint(color, mark), x.Name, x.What)
