@@ -30,6 +30,7 @@ type child struct {
 	began    *report.Side
 	now      *report.Side
 	side     *report.Side
+	paths    []Path
 	failure  *Failure
 	unknown  []string
 	complain strings.Builder
@@ -97,14 +98,16 @@ func (c *child) read(out io.Reader) {
 			c.unknown = append(c.unknown, s.Text())
 		case l.Moment != nil:
 			c.moments = append(c.moments, *l.Moment)
-		case l.Began != nil:
-			c.began = l.Began
-		case l.Now != nil:
-			c.now = l.Now
-		case l.Side != nil:
-			c.side = l.Side
-		case l.Failure != nil:
-			c.failure = l.Failure
+		case l.Event == EventBegan:
+			c.began = l.Side
+		case l.Event == EventNow:
+			c.now = l.Side
+		case l.Event == EventEnded:
+			c.side, c.paths = l.Side, l.Paths
+		case l.Event == EventError:
+			c.failure = &Failure{l.Code, l.Error}
+		default:
+			c.unknown = append(c.unknown, s.Text())
 		}
 		c.mu.Unlock()
 	}

@@ -1,6 +1,7 @@
 package browserphone
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -33,11 +34,16 @@ const (
 	removeFor   = 5 * time.Second
 )
 
+// longestDir is how long the name of a folder for temporary files may be: Chromium puts
+// org.chromium.Chromium.XXXXXX/SingletonSocket there, and a socket's name has 107 bytes.
+const longestDir = 107 - len("/org.chromium.Chromium.XXXXXX/SingletonSocket")
+
 // chromium is a running browser with one tab.
 type chromium struct {
 	ctx  context.Context // of the tab; done when the browser is gone
 	stop context.CancelFunc
 	dir  string // the profile and all else that it writes
+	more string // for what does not fit in there, or ""
 	pid  int    // its process group, too
 	said *tail
 }
@@ -51,16 +57,28 @@ func launch(ctx context.Context, o Options) (*chromium, error) {
 			return nil, err
 		}
 	}
-	dir, err := os.MkdirTemp(o.Dir, "natlab-chromium-")
+	hashes, err := o.trusted()
+	if err != nil {
+		return nil, err
+	}
+	// The name is short for the sake of what follows.
+	dir, err := os.MkdirTemp(o.Dir, "cr-")
 	if err != nil {
 		return nil, err
 	}
 	b := &chromium{dir: dir, said: new(tail)}
+	temporary := dir
+	if len(dir) > longestDir {
+		if temporary, err = os.MkdirTemp("", "cr-"); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+		b.more = temporary
+	}
 	var cmd *exec.Cmd
-	alloc, wait := chromedp.NewExecAllocator(context.Background(), slices.Concat(flags(o, dir), []chromedp.ExecAllocatorOption{
+	alloc, wait := chromedp.NewExecAllocator(context.Background(), slices.Concat(flags(o, hashes, dir), []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path),
 		chromedp.CombinedOutput(b.said),
-		chromedp.Env("HOME="+dir, "TMPDIR="+dir, "XDG_CONFIG_HOME="+dir, "XDG_CACHE_HOME="+dir),
+		chromedp.Env("HOME="+dir, "TMPDIR="+temporary, "XDG_CONFIG_HOME="+dir, "XDG_CACHE_HOME="+dir),
 		chromedp.ModifyCmdFunc(func(c *exec.Cmd) {
 			c.SysProcAttr = attributes()
 			cmd = c
@@ -84,7 +102,7 @@ func launch(ctx context.Context, o Options) (*chromium, error) {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
 		return nil, failure(CodeNoChromium, "Chromium is not installed at %s; Debian's package is chromium", path)
 	}
-	return nil, failure(CodeCrashed, "Chromium did not start: %v%s", err, b.said.told())
+	return nil, failure(CodeCrashed, "Chromium did not start%s", cmp.Or(b.said.told(), ": "+err.Error()))
 }
 
 // close ends the browser and all of its processes, and removes what they wrote.
@@ -103,9 +121,13 @@ func (b *chromium) close() {
 	}
 	b.stop()
 	<-closed
-	for end := time.Now().Add(removeFor); os.RemoveAll(b.dir) != nil && time.Now().Before(end); {
+	for end := time.Now().Add(removeFor); !b.removed() && time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond) // a process that is being killed may still write
 	}
+}
+
+func (b *chromium) removed() bool {
+	return os.RemoveAll(b.dir) == nil && (b.more == "" || os.RemoveAll(b.more) == nil)
 }
 
 // gone reports whether the browser has ended, and the failure for that.
@@ -117,7 +139,7 @@ func (b *chromium) gone() *Failure {
 }
 
 // flags are what Chromium is started with.
-func flags(o Options, dir string) []chromedp.ExecAllocatorOption {
+func flags(o Options, trusted []string, dir string) []chromedp.ExecAllocatorOption {
 	features := []string{
 		"Translate", "BlinkGenPropertyTrees", // chromedp's own
 		// These look for devices in the network, and for what Google offers.
@@ -143,11 +165,19 @@ func flags(o Options, dir string) []chromedp.ExecAllocatorOption {
 	} {
 		opts = append(opts, chromedp.Flag(f, true))
 	}
-	if len(o.SPKI) > 0 {
-		opts = append(opts, chromedp.Flag("ignore-certificate-errors-spki-list", strings.Join(o.SPKI, ",")))
+	if len(trusted) > 0 {
+		opts = append(opts, chromedp.Flag("ignore-certificate-errors-spki-list", strings.Join(trusted, ",")))
 	}
 	if o.Loopback {
 		opts = append(opts, chromedp.Flag("allow-loopback-in-peer-connection", true))
+	}
+	for _, f := range o.Flags {
+		name, value, given := strings.Cut(strings.TrimLeft(f, "-"), "=")
+		if given {
+			opts = append(opts, chromedp.Flag(name, value))
+		} else {
+			opts = append(opts, chromedp.Flag(name, true))
+		}
 	}
 	return opts
 }

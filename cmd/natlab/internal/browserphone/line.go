@@ -5,21 +5,70 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"switchboard/cmd/natlab/internal/report"
 )
 
-// Line is one line of output. One of its fields is set.
+// Line is one line of output. Its shape is softphone's -json where both say the same.
 type Line struct {
+	// Event is what the line is about.
+	Event Event `json:"event"`
+	// Moment is set for the events of moments.
 	Moment *Moment `json:"moment,omitempty"`
-	// Began is this side's view when its media was there; Now is that for which the order
-	// "side" has asked.
-	Began *report.Side `json:"began,omitempty"`
-	Now   *report.Side `json:"now,omitempty"`
-	// Side is the view at the end. Host is not set.
+	// Side is this side's view, for EventBegan, EventNow and EventEnded. Host is not set.
 	Side *report.Side `json:"side,omitempty"`
-	// Failure says why there is no call, or why it is not what it should be.
-	Failure *Failure `json:"failure,omitempty"`
+	// Paths are all that media has taken in the call, for EventEnded.
+	Paths []Path `json:"paths,omitempty"`
+	// Code and Error say why there is no call, or why it is not what it should be, for
+	// EventError: the process's exit code, and a sentence.
+	Code  int    `json:"code,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// Event is a kind of line.
+type Event string
+
+// All events. A moment that softphone knows as an event has its name.
+const (
+	EventRegistered Event = "registered"
+	EventListening  Event = "listening" // the session is there: it can be called
+	EventCalling    Event = "calling"
+	EventMedia      Event = "media" // the first sound has come
+	EventMoment     Event = "moment"
+	EventBegan      Event = "began" // the view when sound and a path were there
+	EventNow        Event = "now"   // the view that was ordered
+	EventEnded      Event = "ended" // the view at the end
+	EventError      Event = "error"
+)
+
+// eventOf are the events of moments that are not just EventMoment.
+var eventOf = map[string]Event{
+	Registered: EventRegistered, Online: EventListening, Calling: EventCalling, FirstSound: EventMedia,
+}
+
+// Path is one that media has taken from a time on.
+type Path struct {
+	At            int64  `json:"at_ns"` // as a moment's
+	Local         string `json:"local"`
+	Remote        string `json:"remote"`
+	Relay         string `json:"relay,omitempty"`
+	Server        string `json:"server,omitempty"`
+	LocalAddress  string `json:"local_address,omitempty"`
+	RemoteAddress string `json:"remote_address,omitempty"`
+}
+
+// Before returns a side's view with the last path that it had before a time; without one
+// it had none.
+func Before(s report.Side, paths []Path, t time.Time) report.Side {
+	s.Local, s.Remote, s.Relay, s.Server, s.LocalAddress, s.RemoteAddress = "", "", "", "", "", ""
+	for _, p := range paths {
+		if p.At < t.UnixNano() {
+			s.Local, s.Remote, s.Relay, s.Server = p.Local, p.Remote, p.Relay, p.Server
+			s.LocalAddress, s.RemoteAddress = p.LocalAddress, p.RemoteAddress
+		}
+	}
+	return s
 }
 
 // Moment is something that happened.
@@ -44,10 +93,10 @@ const (
 	Ended = "ended"
 )
 
-// Failure is what went wrong. It is an error, and the exit code of the process.
+// Failure is what went wrong: a sentence, and the exit code of the process.
 type Failure struct {
-	Code int    `json:"code"`
-	Text string `json:"text"`
+	Code int
+	Text string
 }
 
 func (f *Failure) Error() string { return f.Text }
@@ -83,6 +132,14 @@ type Lines struct {
 
 // NewLines returns a writer of lines to w.
 func NewLines(w io.Writer) *Lines { return &Lines{w: w} }
+
+func (l *Lines) moment(at int64, what string) {
+	event, ok := eventOf[what]
+	if !ok {
+		event = EventMoment
+	}
+	l.print(Line{Event: event, Moment: &Moment{at, what}})
+}
 
 func (l *Lines) print(line Line) {
 	l.mu.Lock()

@@ -1,5 +1,5 @@
 // What the program has its browser do, on the page of a server: it is evaluated there,
-// and calls the program's binding natlabSay with JSON: {moment}, {began} and {view}.
+// and calls the program's binding natlabSay with JSON: {moment}, {path}, {began}, {view} and {ended}.
 globalThis.natlab = (() => {
   'use strict'
   const POLL = 100 // ms
@@ -74,15 +74,18 @@ globalThis.natlab = (() => {
         moment('connected')
       } else if (state === 'disconnected' || state === 'failed') moment(`media ${state}`)
     })
+    let before = pc.signalingState
     pc.addEventListener('signalingstatechange', () => {
-      if (pc.signalingState !== 'stable') return
+      const own = before === 'have-local-offer'
+      before = pc.signalingState
+      if (before !== 'stable') return
       const ufrag = pc.currentLocalDescription?.sdp.match(/^a=ice-ufrag:(\S+)/m)?.[1]
-      const before = seen.ufrags.get(n)
-      if (!ufrag || ufrag === before) return
+      const last = seen.ufrags.get(n)
+      if (!ufrag || ufrag === last) return
       seen.ufrags.set(n, ufrag)
-      if (!before) return
-      seen.restarts++
-      moment('ICE restarted')
+      if (!last) return
+      if (own) seen.restarts++
+      moment(`ICE restarted by ${own ? 'this' : 'the other'} side`)
     })
     pc.addEventListener('track', ({ track }) => {
       // Something must take what comes, for it to be decoded in any case.
@@ -177,8 +180,10 @@ globalThis.natlab = (() => {
     }
     if (pair.currentRoundTripTime) seen.roundTrip = pair.currentRoundTripTime * 1000
     const words = `path ${path.local}${path.relay ? `(${path.relay})` : ''} ${seen.selected.local_address} to ${path.remote} ${seen.selected.remote_address}`
-    if (words !== seen.pair) moment(words)
+    if (words === seen.pair) return
     seen.pair = words
+    moment(words)
+    say({ path: { at_ms: clock(), ...seen.selected } })
   }
 
   /**

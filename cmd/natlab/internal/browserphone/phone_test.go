@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"switchboard/cmd/natlab/internal/judge"
 	"switchboard/cmd/natlab/internal/report"
+	"switchboard/cmd/natlab/internal/scenario"
 )
 
 var numbers atomic.Uint32
@@ -73,9 +75,16 @@ func TestCalls(t *testing.T) {
 				return
 			}
 			for _, s := range []struct{ a, b *child }{{ann, bob}, {bob, ann}} {
-				if a, b := s.a.side, s.b.side; a.RemoteAddress != b.LocalAddress && test.relay != "" {
+				if a, b := s.a.side, s.b.side; a.RemoteAddress != b.LocalAddress {
 					t.Errorf("%s sends to %s, and %s from %s", s.a.name, a.RemoteAddress, s.b.name, b.LocalAddress)
 				}
+			}
+			want := scenario.Host
+			if test.relay != "" {
+				want = scenario.Path("relay/" + test.relay)
+			}
+			if got := judge.PathOf(*ann.side, *bob.side); got != want {
+				t.Errorf("the path is judged to be %s, want %s", got, want)
 			}
 		})
 	}
@@ -124,6 +133,9 @@ func (c *child) check(relay string) {
 	if relay == "" && c.hasCandidate(func(k report.Candidate) bool { return strings.HasSuffix(strings.Split(k.Address, ":")[0], ".local") }) {
 		c.t.Errorf("%s hides its addresses: %+v", c.name, s.Candidates)
 	}
+	if last := Before(*s, c.paths, time.Now()); last.LocalAddress != s.LocalAddress || last.Local != s.Local {
+		c.t.Errorf("%s: the last of the paths %+v is not the selected one, %s %s", c.name, c.paths, s.Local, s.LocalAddress)
+	}
 	c.t.Logf("%s: %s %s to %s %s, connected after %v, media after %v, %d of %d pairs tried, %d packets, %d pictures, gap %v, round trip %v, %d restarts",
 		c.name, s.Local, s.Relay, s.Remote, s.RemoteAddress, s.Connected, s.FirstMedia, s.Tried, s.Pairs, s.Received, s.Frames, s.Gap, s.RoundTrip, s.Restarts)
 }
@@ -135,6 +147,18 @@ func (c *child) hasCandidate(is func(report.Candidate) bool) bool {
 		}
 	}
 	return false
+}
+
+// shortDir is a folder for a phone that has all of its files in it: in one whose name is
+// longer, Chromium cannot have its sockets.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "bp-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 // parent starts a phone with the arguments, and is killed.
@@ -164,7 +188,7 @@ func TestNothingIsLeft(t *testing.T) {
 		{"its parent is killed", asParent, syscall.SIGKILL, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			dir := t.TempDir()
+			dir := shortDir(t)
 			self, err := os.Executable()
 			if err != nil {
 				t.Fatal(err)
@@ -186,7 +210,12 @@ func TestNothingIsLeft(t *testing.T) {
 					t.Log(out.String())
 				}
 			})
-			until(t, "it is online", func() bool { return strings.Contains(out.String(), `"what":"`+Online+`"`) })
+			until(t, "it is online", func() bool {
+				if strings.Contains(out.String(), `"event":"error"`) {
+					t.Fatal("it failed")
+				}
+				return strings.Contains(out.String(), `"event":"listening"`)
+			})
 			if n := len(using(dir)); n < 3 {
 				t.Fatalf("only %d processes have its folder in their arguments", n)
 			}
