@@ -107,20 +107,24 @@ func launch(ctx context.Context, o Options) (*chromium, error) {
 
 // close ends the browser and all of its processes, and removes what they wrote.
 func (b *chromium) close() {
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		_ = chromedp.Cancel(b.ctx) // has it close by itself, so that it ends its connections
-	}()
-	select {
-	case <-closed:
-	case <-time.After(closeWithin):
-	}
 	if b.pid > 0 {
+		// Has it close by itself, so that it ends its connections. Without a process this would
+		// wait for ever.
+		closing, cancel := context.WithTimeout(b.ctx, closeWithin)
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			_ = chromedp.Cancel(closing)
+		}()
+		select {
+		case <-closed:
+		case <-closing.Done():
+		}
 		killGroup(b.pid)
+		<-closed
+		cancel()
 	}
 	b.stop()
-	<-closed
 	for end := time.Now().Add(removeFor); !b.removed() && time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond) // a process that is being killed may still write
 	}
@@ -198,7 +202,7 @@ func resolverRules(o Options) string {
 	slices.Sort(allowed)
 	rules := []string{"MAP * ~NOTFOUND"}
 	for _, name := range slices.Compact(allowed) {
-		rules = append(rules, "EXCLUDE "+name)
+		rules = append(rules, "EXCLUDE "+name, "EXCLUDE "+name+".") // TURN's names are looked up with a dot at the end
 	}
 	return strings.Join(rules, ", ")
 }
