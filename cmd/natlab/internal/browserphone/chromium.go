@@ -187,24 +187,27 @@ func flags(o Options, trusted []string, dir string) []chromedp.ExecAllocatorOpti
 }
 
 // resolverRules have every name not found but those of the lab. Addresses are names of
-// this kind, too.
+// this kind, too. The names of TURN and STUN servers over UDP are looked up with a dot at
+// their end, with which they are not in a hosts file.
 func resolverRules(o Options) string {
-	allowed := slices.Concat(hostsFile("/etc/hosts"), o.Allow)
+	names := hostsFile("/etc/hosts")
 	for _, s := range o.Servers {
 		if u, err := url.Parse(s); err == nil {
-			allowed = append(allowed, u.Hostname())
+			names = append(names, u.Hostname())
 		}
 	}
+	var rules []string
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		rules = append(rules, "MAP "+name+". "+name, "EXCLUDE "+name)
+	}
+	for _, name := range o.Allow {
+		rules = append(rules, "EXCLUDE "+name, "EXCLUDE "+name+".")
+	}
 	for digit := '1'; digit <= '9'; digit++ {
-		allowed = append(allowed, string(digit)+"*") // IPv4; nothing that Chromium wants by itself begins so
+		rules = append(rules, "EXCLUDE "+string(digit)+"*") // IPv4; nothing that Chromium wants by itself begins so
 	}
-	allowed = append(allowed, "*:*") // IPv6
-	slices.Sort(allowed)
-	rules := []string{"MAP * ~NOTFOUND"}
-	for _, name := range slices.Compact(allowed) {
-		rules = append(rules, "EXCLUDE "+name, "EXCLUDE "+name+".") // TURN's names are looked up with a dot at the end
-	}
-	return strings.Join(rules, ", ")
+	return strings.Join(append(rules, "EXCLUDE *:*", "MAP * ~NOTFOUND"), ", ") // IPv6, and the rest
 }
 
 // hostsFile returns the names in a hosts file, none if it cannot be read.

@@ -24,7 +24,15 @@ func newNumber() string { return fmt.Sprintf("+1201555%04d", 100+numbers.Add(1)%
 
 // phone returns the arguments of a phone of the house.
 func (h *house) phone(number string, args ...string) []string {
-	return append([]string{"-server", h.url, "-spki", h.spki, "-number", number, "-code-file", h.codes, "-loopback"}, args...)
+	return append([]string{"-server", h.url, "-spki", h.spki, "-number", number, "-code-file", h.codes}, append(h.place.flags(), args...)...)
+}
+
+// flags are those that phones need there.
+func (p place) flags() []string {
+	if p.name == here.name {
+		return []string{"-loopback"}
+	}
+	return nil
 }
 
 // using returns the ids of processes that have a folder in their arguments.
@@ -56,37 +64,43 @@ func TestCalls(t *testing.T) {
 		{"relay over TLS", []string{"-relay-only", "-transport", "tls"}, "tls"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			bobs := newNumber()
-			bob := start(t, "bob", h.phone(bobs, append(test.args, "-answer")...)...)
-			bob.await(Online)
-			ann := start(t, "ann", h.phone(newNumber(), append(test.args, "-call", bobs)...)...)
-			for _, c := range []*child{ann, bob} {
-				for _, what := range []string{Answered, Connected, FirstSound, FirstFrame} {
-					c.await(what)
-				}
-			}
-			ann.talksFor(bob, 3*time.Second)
-			ann.order(HangUp)
-			for _, c := range []*child{ann, bob} {
-				c.ends(CodeOK)
-				c.check(test.relay)
-			}
-			if ann.side == nil || bob.side == nil {
-				return
-			}
-			for _, s := range []struct{ a, b *child }{{ann, bob}, {bob, ann}} {
-				if a, b := s.a.side, s.b.side; a.RemoteAddress != b.LocalAddress {
-					t.Errorf("%s sends to %s, and %s from %s", s.a.name, a.RemoteAddress, s.b.name, b.LocalAddress)
-				}
-			}
-			want := scenario.Host
-			if test.relay != "" {
-				want = scenario.Path("relay/" + test.relay)
-			}
-			if got := judge.PathOf(*ann.side, *bob.side); got != want {
-				t.Errorf("the path is judged to be %s, want %s", got, want)
-			}
+			h.call(t, test.relay, test.args...)
 		})
+	}
+}
+
+// call has two phones of the house talk, and checks how that went.
+func (h *house) call(t *testing.T, relay string, args ...string) {
+	t.Helper()
+	bobs := newNumber()
+	bob := h.place.start(t, "bob", h.phone(bobs, append(args, "-answer")...)...)
+	bob.await(Online)
+	ann := h.place.start(t, "ann", h.phone(newNumber(), append(args, "-call", bobs)...)...)
+	for _, c := range []*child{ann, bob} {
+		for _, what := range []string{Answered, Connected, FirstSound, FirstFrame} {
+			c.await(what)
+		}
+	}
+	ann.talksFor(bob, 3*time.Second)
+	ann.order(HangUp)
+	for _, c := range []*child{ann, bob} {
+		c.ends(CodeOK)
+		c.check(relay)
+	}
+	if ann.side == nil || bob.side == nil {
+		return
+	}
+	for _, s := range []struct{ a, b *child }{{ann, bob}, {bob, ann}} {
+		if a, b := s.a.side, s.b.side; a.RemoteAddress != b.LocalAddress {
+			t.Errorf("%s sends to %s, and %s from %s", s.a.name, a.RemoteAddress, s.b.name, b.LocalAddress)
+		}
+	}
+	want := scenario.Host
+	if relay != "" {
+		want = scenario.Path("relay/" + relay)
+	}
+	if got := judge.PathOf(*ann.side, *bob.side); got != want {
+		t.Errorf("the path is judged to be %s, want %s", got, want)
 	}
 }
 
