@@ -150,9 +150,9 @@ func flags(o Options, trusted []string, dir string) []chromedp.ExecAllocatorOpti
 		"MediaRouter", "DialMediaRouteProvider", "CastMediaRouteProvider", "OptimizationHints", "NetworkTimeServiceQuerying",
 		// Names are the system's to resolve, with its hosts file.
 		"AsyncDns", "DnsOverHttps",
-	}
-	if !o.HideAddresses {
-		features = append(features, "WebRtcHideLocalIpsWithMdns")
+		// Pages may see the host's addresses once they may use the microphone; this page may from
+		// the start, as those of people who have allowed it once. Multicast does not cross routers.
+		"WebRtcHideLocalIpsWithMdns",
 	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.UserDataDir(dir+"/profile"),

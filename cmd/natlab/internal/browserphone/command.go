@@ -69,7 +69,6 @@ func parse(args []string, errs io.Writer) (Options, error) {
 	fs.Func("trust", "PEM `files` of certificates whose keys are trusted, with commas between; of an authority, where servers send its certificate, too", list(&o.Trust))
 	fs.Func("allow", "`names` that may be resolved beside those of the hosts file, with commas between; * stands for any characters", list(&o.Allow))
 	fs.BoolVar(&o.Loopback, "loopback", false, "use loopback's addresses, too")
-	fs.BoolVar(&o.HideAddresses, "hide-addresses", false, "hide the host's addresses behind names of multicast DNS")
 	fs.Func("picture", "`WIDTHxHEIGHT@RATE` of the false camera's picture; default 320x240@15", func(s string) error {
 		_, err := fmt.Sscanf(s, "%dx%d@%d", &o.Width, &o.Height, &o.Rate)
 		return err

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 )
 
 // newNamespace makes a network namespace with one cable, whose machine is node-1 in its
@@ -63,5 +64,50 @@ func TestInANamespace(t *testing.T) {
 		{"relay over TLS", "tls", []string{"-relay-only", "-transport", "tls"}},
 	} {
 		t.Run(test.name, func(t *testing.T) { h.call(t, test.relay, append(test.args, "-trust", h.cert)...) })
+	}
+}
+
+// A time without packets is in the view, as long as it was, and among the moments.
+func TestGap(t *testing.T) {
+	needsChromium(t)
+	at := newNamespace(t)
+	h := newHouseAt(t, at)
+	bobs := newNumber()
+	bob := at.start(t, "bob", h.phone(bobs, "-answer")...)
+	bob.await(Online)
+	ann := at.start(t, "ann", h.phone(newNumber(), "-call", bobs)...)
+	both := []*child{ann, bob}
+	for _, c := range both {
+		c.await(FirstFrame)
+	}
+	ann.talksFor(bob, time.Second)
+	const gap = 2 * time.Second
+	loopback := func(state string) { // by which all goes in there
+		if out, err := at.command("ip", "link", "set", "lo", state).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	loopback("down")
+	begun := time.Now()
+	time.Sleep(gap)
+	loopback("up")
+	took := time.Since(begun)
+	for _, c := range both {
+		c.await("sound is back")
+	}
+	ann.talksFor(bob, time.Second)
+	ann.order(HangUp)
+	for _, c := range both {
+		c.ends(CodeOK)
+		if c.side == nil {
+			t.Fatalf("%s has no view", c.name)
+		}
+		if got := c.side.Gap; got < gap-100*time.Millisecond || got > took+8*time.Second {
+			t.Errorf("%s had no sound for %v, want %v to %v and the time to recover", c.name, got, gap, took)
+		}
+		if !c.has("no more sound") {
+			t.Errorf("%s does not say when sound was gone", c.name)
+		}
+		t.Logf("%s had no sound for %v, of which %v are ours", c.name, c.side.Gap, took)
 	}
 }

@@ -47,9 +47,6 @@ type Options struct {
 	Allow []string
 	// Loopback gathers loopback's addresses, too, for calls in one machine.
 	Loopback bool
-	// HideAddresses hides the host's own addresses behind names of multicast DNS, as
-	// browsers do for pages that may use neither camera nor microphone.
-	HideAddresses bool
 
 	// Width, Height and Rate are of the false camera's picture; 0 is 320, 240 and 15 a
 	// second, which a machine with two cores encodes and decodes for two browsers.

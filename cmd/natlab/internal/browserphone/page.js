@@ -54,7 +54,8 @@ globalThis.natlab = (() => {
     answered: 0, connected: null, firstMedia: null, began: false,
   }
 
-  const address = (host, port) => host ? `${host.includes(':') ? `[${host}]` : host}:${port}` : ''
+  // Events have brackets around IPv6 addresses, statistics have none.
+  const address = (host, port) => host ? `${/^[^[].*:/.test(host) ? `[${host}]` : host}:${port}` : ''
 
   /** @param {number} n the connection's number; ids of statistics are its own */
   function watch(pc, n) {
@@ -107,7 +108,7 @@ globalThis.natlab = (() => {
   }
 
   function found({ type, host, port, protocol, relay, base }) {
-    if (!type || !host) return
+    if (!type || !host || type === 'relay' && !relay) return // statistics tell of the relay
     const c = { type, address: address(host, port), protocol: (protocol || 'udp').toLowerCase() }
     if (base && !base.startsWith('0.0.0.0') && !base.startsWith('[::]')) c.base = base
     if (type === 'relay' && relay) c.relay = relay.toLowerCase()
