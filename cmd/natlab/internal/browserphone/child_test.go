@@ -103,14 +103,14 @@ func (c *child) read(out io.Reader) {
 			c.unknown = append(c.unknown, s.Text())
 		case l.Moment != nil:
 			c.moments = append(c.moments, *l.Moment)
-		case l.Event == EventBegan:
-			c.began = l.Side
-		case l.Event == EventNow:
-			c.now = l.Side
-		case l.Event == EventEnded:
+		case l.Began != nil:
+			c.began = l.Began
+		case l.Now != nil:
+			c.now = l.Now
+		case l.Side != nil:
 			c.side, c.paths = l.Side, l.Paths
-		case l.Event == EventError:
-			c.failure = &Failure{l.Code, l.Error}
+		case l.Failure != nil:
+			c.failure = l.Failure
 		default:
 			c.unknown = append(c.unknown, s.Text())
 		}

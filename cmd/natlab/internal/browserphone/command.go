@@ -36,7 +36,7 @@ func Command(ctx context.Context, args []string, in io.Reader, out, errs io.Writ
 	if f == nil {
 		return CodeOK
 	}
-	lines.print(Line{Event: EventError, Code: f.Code, Error: f.Text})
+	lines.print(Line{Failure: f})
 	fmt.Fprintln(errs, "browser-phone:", f.Text)
 	return f.Code
 }

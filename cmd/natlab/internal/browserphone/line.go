@@ -10,41 +10,18 @@ import (
 	"switchboard/cmd/natlab/internal/report"
 )
 
-// Line is one line of output. Its shape is softphone's -json where both say the same.
+// Line is one line of output. One of its fields is set; Paths comes with Side.
 type Line struct {
-	// Event is what the line is about.
-	Event Event `json:"event"`
-	// Moment is set for the events of moments.
 	Moment *Moment `json:"moment,omitempty"`
-	// Side is this side's view, for EventBegan, EventNow and EventEnded. Host is not set.
-	Side *report.Side `json:"side,omitempty"`
-	// Paths are all that media has taken in the call, for EventEnded.
-	Paths []Path `json:"paths,omitempty"`
-	// Code and Error say why there is no call, or why it is not what it should be, for
-	// EventError: the process's exit code, and a sentence.
-	Code  int    `json:"code,omitempty"`
-	Error string `json:"error,omitempty"`
-}
-
-// Event is a kind of line.
-type Event string
-
-// All events. A moment that softphone knows as an event has its name.
-const (
-	EventRegistered Event = "registered"
-	EventListening  Event = "listening" // the session is there: it can be called
-	EventCalling    Event = "calling"
-	EventMedia      Event = "media" // the first sound has come
-	EventMoment     Event = "moment"
-	EventBegan      Event = "began" // the view when sound and a path were there
-	EventNow        Event = "now"   // the view that was ordered
-	EventEnded      Event = "ended" // the view at the end
-	EventError      Event = "error"
-)
-
-// eventOf are the events of moments that are not just EventMoment.
-var eventOf = map[string]Event{
-	Registered: EventRegistered, Online: EventListening, Calling: EventCalling, FirstSound: EventMedia,
+	// Began is this side's view once sound is there and its path has settled; Now is that for
+	// which the order "side" has asked. Host is not set in either.
+	Began *report.Side `json:"began,omitempty"`
+	Now   *report.Side `json:"now,omitempty"`
+	// Side is the view at the end, and Paths are all that media has taken, in their order.
+	Side  *report.Side `json:"side,omitempty"`
+	Paths []Path       `json:"paths,omitempty"`
+	// Failure says why there is no call, or why it is not what it should be.
+	Failure *Failure `json:"failure,omitempty"`
 }
 
 // Path is one that media has taken from a time on.
@@ -95,8 +72,8 @@ const (
 
 // Failure is what went wrong: a sentence, and the exit code of the process.
 type Failure struct {
-	Code int
-	Text string
+	Code int    `json:"code"`
+	Text string `json:"text"`
 }
 
 func (f *Failure) Error() string { return f.Text }
@@ -132,14 +109,6 @@ type Lines struct {
 
 // NewLines returns a writer of lines to w.
 func NewLines(w io.Writer) *Lines { return &Lines{w: w} }
-
-func (l *Lines) moment(at int64, what string) {
-	event, ok := eventOf[what]
-	if !ok {
-		event = EventMoment
-	}
-	l.print(Line{Event: event, Moment: &Moment{at, what}})
-}
 
 func (l *Lines) print(line Line) {
 	l.mu.Lock()

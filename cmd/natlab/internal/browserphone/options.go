@@ -53,7 +53,7 @@ type Options struct {
 	Width, Height, Rate int
 
 	// Start bounds the time from the start of the program to the session, and Ring from
-	// there to the answer; 0 is 90 s and 60 s. A busy machine needs long for a browser.
+	// there to media; 0 is 90 s and 60 s. A busy machine needs long for a browser.
 	Start, Ring time.Duration
 	// Talk hangs up this long after media is there; 0 waits for the order.
 	Talk time.Duration

@@ -4,6 +4,9 @@ globalThis.natlab = (() => {
   'use strict'
   const POLL = 100 // ms
   const SOUND_EVERY = 20 // ms, from one packet of Opus to the next
+  // Calls between strangers keep to relays until the answer, and look for a better path then: the
+  // path is the call's own when it has not changed for a while, which it is given at most so long.
+  const [SETTLED, SETTLES] = [1500, 5000] // ms
   const SILENCE = 500 // ms without a packet, from which on it is told
 
   const say = (what) => globalThis.natlabSay(JSON.stringify(what))
@@ -46,9 +49,9 @@ globalThis.natlab = (() => {
 
   const seen = {
     candidates: new Map(), kinds: new Set(),
-    pairs: new Set(), tried: new Set(), pair: '',
+    pairs: new Set(), tried: new Set(), pair: '', pairAt: 0,
     streams: new Map(), sent: 0, received: 0, lost: 0, frames: 0,
-    sound: null, gap: 0, silent: false,
+    sound: null, firstSound: 0, gap: 0, silent: false,
     roundTrip: 0, ufrags: new Map(), restarts: 0,
     selected: { local: '', remote: '' },
     answered: 0, connected: null, firstMedia: null, began: false,
@@ -163,7 +166,7 @@ globalThis.natlab = (() => {
     }
     const pair = report.get(selected)
     if (pair) onPath(report, pair)
-    if (!seen.began && seen.answered && seen.sound && pair) {
+    if (!seen.began && seen.answered && seen.sound && pair && (clock() - seen.pairAt > SETTLED || clock() - seen.firstSound > SETTLES)) {
       seen.began = true
       say({ began: side() })
     }
@@ -183,6 +186,7 @@ globalThis.natlab = (() => {
     const words = `path ${path.local}${path.relay ? `(${path.relay})` : ''} ${seen.selected.local_address} to ${path.remote} ${seen.selected.remote_address}`
     if (words === seen.pair) return
     seen.pair = words
+    seen.pairAt = clock()
     moment(words)
     say({ path: { at_ms: clock(), ...seen.selected } })
   }
@@ -195,8 +199,10 @@ globalThis.natlab = (() => {
   function heard(s, packets) {
     const at = s.lastPacketReceivedTimestamp || (packets ? s.timestamp : seen.sound)
     if (!at || !s.packetsReceived) return
-    if (seen.sound === null) moment('first sound', at)
-    else {
+    if (seen.sound === null) {
+      seen.firstSound = at
+      moment('first sound', at)
+    } else {
       const gap = Math.max(s.timestamp - at, packets > 0 ? at - seen.sound - (packets - 1) * SOUND_EVERY : 0)
       if (call?.state !== 'ended') seen.gap = Math.max(seen.gap, gap)
     }

@@ -75,7 +75,7 @@ func Run(ctx context.Context, o Options, orders <-chan Order, lines *Lines) erro
 	deaf()
 	<-p.heard
 	if p.last != nil {
-		p.lines.print(Line{Event: EventEnded, Side: p.last, Paths: p.paths})
+		p.lines.print(Line{Side: p.last, Paths: p.paths})
 	}
 	return err
 }
@@ -92,14 +92,14 @@ func (p *phone) listen(events func(func(runtime.EventBindingCalled, error) bool)
 		}
 		switch {
 		case s.Moment != nil:
-			p.lines.moment(int64(s.Moment.At*1e6), s.Moment.What)
+			p.lines.print(Line{Moment: &Moment{At: int64(s.Moment.At * 1e6), What: s.Moment.What}})
 		case s.Path != nil:
 			if len(p.paths) < mostPaths {
 				s.Path.Path.At = int64(s.Path.At * 1e6)
 				p.paths = append(p.paths, s.Path.Path)
 			}
 		case s.Began != nil:
-			p.lines.print(Line{Event: EventBegan, Side: s.Began})
+			p.lines.print(Line{Began: s.Began})
 			if p.last == nil {
 				p.last = s.Began
 			}
@@ -117,7 +117,7 @@ func (p *phone) listen(events func(func(runtime.EventBindingCalled, error) bool)
 
 // note prints a moment of the program's own.
 func (p *phone) note(what string) {
-	p.lines.moment(time.Now().UnixNano(), what)
+	p.lines.print(Line{Moment: &Moment{At: time.Now().UnixNano(), What: what}})
 }
 
 // in returns a context for the browser that ends with ctx, too, and with its cause.
@@ -235,7 +235,7 @@ func (p *phone) view() {
 	ctx, cancel := context.WithTimeout(p.browser.ctx, leaveWithin)
 	defer cancel()
 	if now, err := ask[*report.Side](ctx, p.browser, "look", "side", nil); err == nil {
-		p.lines.print(Line{Event: EventNow, Side: now})
+		p.lines.print(Line{Now: now})
 	}
 }
 

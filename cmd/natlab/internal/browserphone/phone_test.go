@@ -95,6 +95,9 @@ func (h *house) call(t *testing.T, relay string, args ...string) {
 			t.Errorf("%s sends to %s, and %s from %s", s.a.name, a.RemoteAddress, s.b.name, b.LocalAddress)
 		}
 	}
+	if a, b := ann.began, bob.began; a.Local != ann.side.Local || b.Local != bob.side.Local {
+		t.Errorf("it began from %s to %s, before the path had settled", a.Local, b.Local)
+	}
 	want := scenario.Host
 	if relay != "" {
 		want = scenario.Path("relay/" + relay)
@@ -225,10 +228,10 @@ func TestNothingIsLeft(t *testing.T) {
 				}
 			})
 			until(t, "it is online", func() bool {
-				if strings.Contains(out.String(), `"event":"error"`) {
+				if strings.Contains(out.String(), `"failure"`) {
 					t.Fatal("it failed")
 				}
-				return strings.Contains(out.String(), `"event":"listening"`)
+				return strings.Contains(out.String(), `"what":"`+Online+`"`)
 			})
 			if n := len(using(dir)); n < 3 {
 				t.Fatalf("only %d processes have its folder in their arguments", n)
