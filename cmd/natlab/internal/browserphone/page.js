@@ -51,7 +51,7 @@ globalThis.natlab = (() => {
     candidates: new Map(), kinds: new Set(),
     pairs: new Set(), tried: new Set(), pair: '', pairAt: 0,
     streams: new Map(), sent: 0, received: 0, lost: 0, frames: 0,
-    sound: null, firstSound: 0, gap: 0, silent: false,
+    sound: null, firstSound: 0, gap: 0, gapAt: 0, silent: false,
     roundTrip: 0, ufrags: new Map(), restarts: 0,
     selected: { local: '', remote: '' },
     answered: 0, connected: null, firstMedia: null, began: false,
@@ -204,7 +204,7 @@ globalThis.natlab = (() => {
       moment('first sound', at)
     } else {
       const gap = Math.max(s.timestamp - at, packets > 0 ? at - seen.sound - (packets - 1) * SOUND_EVERY : 0)
-      if (call?.state !== 'ended') seen.gap = Math.max(seen.gap, gap)
+      if (call?.state !== 'ended' && gap > seen.gap) [seen.gap, seen.gapAt] = [gap, s.timestamp - at < gap ? seen.sound : at]
     }
     const quiet = s.timestamp - at
     if (quiet >= SILENCE && !seen.silent) {
@@ -225,7 +225,7 @@ globalThis.natlab = (() => {
       first_media_ns: ns(seen.firstMedia ?? 0),
       pairs: seen.pairs.size, tried: seen.tried.size,
       packets_sent: seen.sent, packets_received: seen.received, packets_lost: seen.lost, video_frames: seen.frames,
-      gap_ns: ns(seen.gap), round_trip_ns: ns(seen.roundTrip), ice_restarts: seen.restarts,
+      gap_ns: ns(seen.gap), gap_at_ns: seen.gapAt && call ? ns(seen.gapAt - call.startedAt) : 0, round_trip_ns: ns(seen.roundTrip), ice_restarts: seen.restarts,
       candidates: [...seen.candidates.values()],
     }
   }
