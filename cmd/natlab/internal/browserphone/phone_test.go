@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"switchboard/cmd/natlab/internal/judge"
 	"switchboard/cmd/natlab/internal/report"
 	"switchboard/cmd/natlab/internal/scenario"
 )
@@ -102,7 +101,7 @@ func (h *house) call(t *testing.T, relay string, args ...string) {
 	if relay != "" {
 		want = scenario.Path("relay/" + relay)
 	}
-	if got := judge.PathOf(*ann.side, *bob.side); got != want {
+	if got := report.PathOf([2]report.Side{*ann.side, *bob.side}); got != want {
 		t.Errorf("the path is judged to be %s, want %s", got, want)
 	}
 }

@@ -45,7 +45,7 @@ func TestMatrix(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				c.Expect.Path = string(e.Path)
+				c.Expect.Path = e.Path
 				for seed := range seeds {
 					call := run(t, c, uint64(seed+1))
 					for _, f := range call.Failures {
