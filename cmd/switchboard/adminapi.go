@@ -80,7 +80,7 @@ func (n *node) openAdmin(d *stores, server *signaling.Server, guide *region.Guid
 		Waiting: func(ctx context.Context, a directory.Account, dev directory.Device) (int, error) {
 			return d.mailboxes.Count(ctx, mailbox.Box{Account: string(a), Device: uint32(dev)})
 		},
-		Routing: admin.Routing{Rank: n.relays.ranked, Absent: guide.Absent, Country: guide.Country, Policies: server.Policies},
+		Routing: admin.Routing{Rank: n.relays.Ranked, Absent: guide.Absent, Country: guide.Country, Policies: server.Policies},
 		Remove:  d.authenticator.RemoveDevice, Relays: n.adminRelays, Tokens: tokens, Log: n.log, Registerer: n.metrics,
 	}
 	if queue != nil {
@@ -123,7 +123,7 @@ func (n *node) adminTokens() (*admin.Tokens, error) {
 // adminRelays is what operators are told of the relays.
 func (n *node) adminRelays() []admin.Relay {
 	var all []admin.Relay
-	for _, r := range n.relays.known() {
+	for _, r := range n.relays.Known() {
 		state := "serving"
 		switch {
 		case !r.Gone.IsZero():
@@ -136,7 +136,7 @@ func (n *node) adminRelays() []admin.Relay {
 			Here: n.config.Has(RoleRelay) && r.Name == n.config.Node && r.Gone.IsZero(), URLs: slices.Concat(r.STUN, r.TURN),
 		})
 	}
-	if urls := slices.Concat(n.relays.stun, n.relays.turn); len(urls) > 0 {
+	if urls := slices.Concat(n.relays.STUN, n.relays.TURN); len(urls) > 0 {
 		all = append(all, admin.Relay{State: "configured", URLs: urls})
 	}
 	return all

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 
+	"switchboard/cmd/internal/iceservers"
 	"switchboard/directory"
 	"switchboard/directory/natsnode"
 	"switchboard/signaling/admin"
@@ -38,7 +39,7 @@ type node struct {
 	adminLn   net.Listener // nil where there is no admin API
 	admin     *admin.API   // the same
 	addrs     Addrs
-	relays    *relays
+	relays    *iceservers.List
 	relay     *relayControl        // nil without the relay role
 	nats      *natsnode.Node       // nil without the signaling role
 	directory *directory.Directory // the same

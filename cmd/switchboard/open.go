@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"switchboard/cmd/internal/iceservers"
 	"switchboard/directory"
 	"switchboard/directory/natsnode"
 	"switchboard/relay"
@@ -63,7 +64,7 @@ func (n *node) openRelay(s secrets) error {
 	}
 	n.relay = &relayControl{relay: r, registrar: known, name: n.config.Node, region: n.config.Region, ends: n.draining.Load}
 	n.parts = append(n.parts, part{name: "relay", run: r.Serve, started: r.Started(), then: func() {
-		n.relays.own = urlsOf(relayHosts(n.config.ICE, c), r.Addrs())
+		n.relays.Own = iceservers.URLsOf(relayHosts(n.config.ICE, c), r.Addrs())
 		n.addrs.Relay = relayAddrs(r.Addrs())
 	}})
 	n.health.require("relay", func() error {
@@ -111,9 +112,9 @@ func (n *node) openSignaling(ctx context.Context, s secrets) error {
 	}
 	d.directory.Answer(server.Answer)
 	d.directory.OnLease(server.Regained)
-	n.directory, n.relays.known = d.directory, d.directory.Relays
+	n.directory, n.relays.Known = d.directory, d.directory.Relays
 	d.directory.OnRelay(func() {
-		if n.relays.changed() {
+		if n.relays.Changed() {
 			server.LeaveRelays()
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"switchboard/cmd/internal/iceservers"
 	"switchboard/directory"
 	"switchboard/directory/natsnode"
 	"switchboard/relay"
@@ -102,10 +103,10 @@ func (r *registrar) hold(ctx context.Context, nc *nats.Conn, status func() relay
 	}
 	beacon.Run(ctx, func() directory.Relay {
 		s := status()
-		u := urlsOf(r.hosts, s.Addrs)
+		u := iceservers.URLsOf(r.hosts, s.Addrs)
 		return directory.Relay{
 			Region: r.region, Zone: r.zone, Version: codeVersion(),
-			STUN: u.stun, TURN: u.turn, Allocations: s.Allocations, Max: s.Max, Draining: s.Draining,
+			STUN: u.STUN, TURN: u.TURN, Allocations: s.Allocations, Max: s.Max, Draining: s.Draining,
 		}
 	}, changed)
 }

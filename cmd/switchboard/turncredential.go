@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"switchboard/cmd/internal/iceservers"
 	"switchboard/relay"
 )
 
@@ -123,5 +124,5 @@ func ownTURNURLs(c Config) ([]string, error) {
 			return nil, fmt.Errorf("relay.tls.listen: %w", err)
 		}
 	}
-	return urlsOf(relayHosts(c.ICE, c.Relay), addrs).turn, nil
+	return iceservers.URLsOf(relayHosts(c.ICE, c.Relay), addrs).TURN, nil
 }

@@ -35,6 +35,7 @@ type iface struct {
 	index int
 	port  *port
 	addrs [2]netip.Addr
+	more  []netip.Addr // that sockets can be bound to, beside addrs
 }
 
 var loopback = [2]netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
@@ -61,8 +62,27 @@ func (h *Host) addrs() []netip.Addr {
 	var all []netip.Addr
 	for _, i := range h.ifaces {
 		all = append(all, valid(i.addrs)...)
+		all = append(all, i.more...)
 	}
 	return all
+}
+
+// AddAddrs gives the host another address of each family, in the network of its default
+// route, and returns them. Sockets that are bound to all addresses send from the first ones.
+// The host loses them for good when it leaves the network.
+func (h *Host) AddAddrs() []netip.Addr {
+	h.w.lock()
+	defer h.w.unlock()
+	if len(h.ifaces) == 0 {
+		return nil
+	}
+	i := h.ifaces[0]
+	more := valid(i.port.network.addresses())
+	for _, a := range more {
+		i.port.network.ports[a] = i.port
+	}
+	i.more = append(i.more, more...)
+	return more
 }
 
 // Networks are those it is in, that of the default route first.
@@ -119,12 +139,12 @@ func (h *Host) join(n *Network) {
 	}
 	addrs := n.lease(h)
 	h.index++
-	i := &iface{h.index, n.attach(h, h.name, addrs), addrs}
+	i := &iface{index: h.index, port: n.attach(h, h.name, addrs), addrs: addrs}
 	h.ifaces = slices.Insert(h.ifaces, 0, i)
 }
 
 func (h *Host) leave(i *iface) {
-	i.port.network.detach(i.port, i.addrs)
+	i.port.network.detach(i.port, append(i.more, i.addrs[:]...))
 	h.ifaces = slices.DeleteFunc(h.ifaces, func(x *iface) bool { return x == i })
 }
 
@@ -188,7 +208,7 @@ func (h *Host) source(dst netip.Addr) netip.Addr {
 // owns is whether an address is the host's, or loopback.
 func (h *Host) owns(a netip.Addr) bool {
 	for _, i := range h.ifaces {
-		if a == i.addrs[0] || a == i.addrs[1] {
+		if a == i.addrs[0] || a == i.addrs[1] || slices.Contains(i.more, a) {
 			return true
 		}
 	}

@@ -186,11 +186,9 @@ func (i *iface) describe() *transport.Interface {
 		Index: i.index, MTU: 1500, Name: fmt.Sprintf("eth%d", i.index-2),
 		Flags: net.FlagUp | net.FlagBroadcast | net.FlagMulticast | net.FlagRunning,
 	})
-	for f, a := range i.addrs {
-		if a.IsValid() {
-			p := i.port.network.prefixes[f]
-			x.AddAddress(&net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(p.Bits(), a.BitLen())})
-		}
+	for _, a := range append(valid(i.addrs), i.more...) {
+		p := i.port.network.prefixes[family(a)]
+		x.AddAddress(&net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(p.Bits(), a.BitLen())})
 	}
 	return x
 }

@@ -161,7 +161,7 @@ func (n *Network) attach(o owner, name string, addrs [2]netip.Addr) *port {
 	return p
 }
 
-func (n *Network) detach(p *port, addrs [2]netip.Addr) {
+func (n *Network) detach(p *port, addrs []netip.Addr) {
 	p.gone = true
 	for _, a := range addrs {
 		delete(n.ports, a)

@@ -51,6 +51,8 @@ type Summary struct {
 type PathChange struct {
 	At   time.Duration
 	Path protocol.Path
+	// Local and Remote are the addresses of its candidates, host:port.
+	Local, Remote string
 }
 
 // Candidate is one that ICE has had (RFC 8445 section 4).
@@ -77,6 +79,14 @@ type Moment struct {
 	At     time.Duration
 	What   What
 	Detail string // a candidate, a path or a reason, in words; may be empty
+}
+
+// String is the moment in words, without its time.
+func (m Moment) String() string {
+	if m.Detail == "" {
+		return string(m.What)
+	}
+	return string(m.What) + ": " + m.Detail
 }
 
 // What is a kind of moment.
@@ -136,7 +146,6 @@ func (l *listener) tell(s *Summary, answered, ended time.Time) {
 	if !answered.IsZero() {
 		s.Media = l.first.Sub(answered)
 	}
-	s.Moments = append(s.Moments, Moment{At: l.first.Sub(s.Began), What: FirstMedia})
 }
 
 // tell adds what happened.
