@@ -26,7 +26,9 @@ type Deps struct {
 	// Registrar makes the relay known. Without one, signaling must be told of it by
 	// its settings.
 	Registrar Registrar
-	// Network is where the relay opens its sockets. Nil is this machine's network.
+	// Network is where the relay opens its sockets. Nil is this machine's network; on another
+	// there is one listener, packets go one by one whatever the settings say, and there are
+	// no metrics of the kernel.
 	//
 	// On a network in memory a relay keeps the time of the goroutines around it, and runs
 	// in a bubble of testing/synctest when [New] and [Server.Serve] are both called there.

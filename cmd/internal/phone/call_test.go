@@ -2,158 +2,49 @@ package phone_test
 
 import (
 	"context"
-	"errors"
-	"log/slog"
-	"net"
-	"net/http"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/gorilla/websocket"
-	"github.com/pion/logging"
-	"github.com/pion/transport/v5/vnet"
-	"go.uber.org/goleak"
-
 	"switchboard/cmd/internal/phone"
-	"switchboard/directory/directorytest"
-	"switchboard/directory/e164"
-	"switchboard/signaling"
-	"switchboard/signaling/auth"
-	"switchboard/signaling/callstore/callstoretest"
-	"switchboard/signaling/client"
-	"switchboard/signaling/mailbox/mailboxtest"
+	"switchboard/relay/natlab"
 	"switchboard/signaling/protocol"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// lasts is how long a call has media.
+const lasts = 10 * time.Second
 
-const alice, bob = "+14155550101", "+14155550102"
-
-// away is how long a packet takes from one phone to the other.
-const away = 20 * time.Millisecond
-
-// server is a signaling server with all it needs in memory, and two phones' networks.
-type server struct {
-	t      *testing.T
-	ln     *listener
-	dir    *directorytest.Fake
-	tokens tokens
-	router *vnet.Router
-}
-
-// inBubble runs f in virtual time, with a server and a network that take no real socket.
-func inBubble(t *testing.T, f func(t *testing.T, s *server)) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		s := &server{t: t, ln: &listener{conns: make(chan net.Conn), done: make(chan struct{})}, dir: directorytest.NewWorld().Node("one"), tokens: tokens{}}
-		quiet := logging.NewDefaultLoggerFactory()
-		quiet.DefaultLogLevel = logging.LogLevelDisabled
-		var err error
-		if s.router, err = vnet.NewRouter(&vnet.RouterConfig{CIDR: "192.0.2.0/24", MinDelay: away, LoggerFactory: quiet}); err != nil {
-			t.Fatal(err)
-		}
-		server, err := signaling.New(signaling.Default(), signaling.Deps{
-			Numbers: s.dir, People: s.dir, Watcher: s.dir, Bindings: s.dir, Nodes: s.dir, Mailboxes: mailboxtest.New(), Records: callstoretest.New(),
-			Auth: s.tokens, Relays: noRelays{}, Log: slog.New(slog.DiscardHandler), Version: "test",
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.dir.Answer(server.Answer)
-		h := &http.Server{Handler: server}
-		go h.Serve(s.ln)
-		go server.Run(t.Context())
-		defer func() {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
-			if err := errors.Join(server.Shutdown(ctx), h.Close(), s.router.Stop()); err != nil {
-				t.Errorf("the end: %v", err)
-			}
-		}()
-		f(t, s)
-	})
-}
-
-// phone is a device of a number's, with a network of its own.
-func (s *server) phone(number, address string) (*client.Client, *vnet.Net) {
-	s.t.Helper()
-	num, err := e164.Parse(number, "")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	acct, err := s.dir.Register(s.t.Context(), num)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	dev, err := s.dir.AddDevice(s.t.Context(), acct.Account, "phone", "")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	token := "token of " + number
-	s.tokens[token] = auth.Identity{Account: acct.Account, Device: dev.Device, Number: num}
-	c, err := client.Dial(s.t.Context(), client.Options{URL: "http://one.test", Token: token, Stay: true, Dialer: &websocket.Dialer{NetDialContext: s.ln.dial}})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	n, err := vnet.NewNet(&vnet.NetConfig{StaticIPs: []string{address}})
-	if err == nil {
-		err = s.router.AddNet(n)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return c, n
-}
-
-// taken is how a call went for who took it.
-type taken struct {
-	phone.Summary
-	err error
-}
-
-// take has a client answer the next call.
-func take(ctx context.Context, c *client.Client, o phone.Options) <-chan taken {
-	result := make(chan taken, 1)
-	go func() {
-		for e := range c.Events() {
-			if in, ok := e.(client.Incoming); ok {
-				in.Call.Ringing()
-				s, err := phone.Answer(ctx, in.Call, o)
-				result <- taken{s, err}
-				return
-			}
-		}
-	}()
-	return result
-}
-
-// acquaint has a number in a client's contacts.
-func acquaint(t *testing.T, c *client.Client, number string) {
-	t.Helper()
-	if _, err := c.SyncContacts(t.Context(), []string{number}, false); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// TestCall is a whole call between two phones: it takes the time that it lasts, and no
-// real one, and nothing is left of it.
+// TestCall is a whole call between two phones, directly and through a relay by all that
+// leads there. It takes the time that it lasts, and no real one, and nothing is left of
+// it.
 func TestCall(t *testing.T) {
-	for name, wait := range map[string]time.Duration{"at once": 0, "set up while it rings": 3 * time.Second} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, s *server) {
-				a, an := s.phone(alice, "192.0.2.1")
-				b, bn := s.phone(bob, "192.0.2.2")
+	routed, symmetric := natlab.RouterSpec{}, natlab.RouterSpec{NAT: &natlab.Symmetric}
+	noUDP := natlab.RouterSpec{NAT: &natlab.PortRestricted, Firewall: natlab.Firewall{BlockUDP: true}}
+	onlyTLS := natlab.RouterSpec{NAT: &natlab.PortRestricted, Firewall: natlab.Firewall{BlockUDP: true, TCPPorts: []uint16{80, 443}}}
+	for _, test := range []struct {
+		name   string
+		router natlab.RouterSpec // of both
+		wait   time.Duration
+		want   protocol.Path // of the caller
+	}{
+		{"direct", routed, 0, protocol.Path{Local: "host", Remote: "host", Protocol: "udp"}},
+		{"set up while it rings", routed, 3 * time.Second, protocol.Path{Local: "host", Remote: "host", Protocol: "udp"}},
+		{"relay", symmetric, 0, protocol.Path{Local: "relay", Remote: "relay", Protocol: "udp", Relay: "udp", Server: "relay-a:3478"}},
+		{"relay by TCP", noUDP, 0, protocol.Path{Local: "relay", Remote: "relay", Protocol: "udp", Relay: "tcp", Server: "relay-a:3478"}},
+		{"relay by TLS", onlyTLS, 0, protocol.Path{Local: "relay", Remote: "relay", Protocol: "udp", Relay: "tls", Server: "relay-a:443"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				at, bt := w.behind("alice", test.router), w.behind("bob", test.router)
+				a, b := w.phone(alice, at), w.phone(bob, bt)
 				defer a.Close()
 				defer b.Close()
-				if err := s.router.Start(); err != nil {
-					t.Fatal(err)
-				}
-				acquaint(t, a, bob) // strangers set nothing up before the answer
-				acquaint(t, b, alice)
-				warn := func(err error) { t.Errorf("warning: %v", err) }
-				answered := take(t.Context(), b, phone.Options{Net: bn, Wait: wait, Warn: warn})
-				caller, err := phone.Place(t.Context(), a, bob, phone.Options{Net: an, Duration: time.Minute, Warn: warn})
+				w.acquaint(a, bob) // strangers set nothing up before the answer
+				w.acquaint(b, alice)
+				answer, place := w.options(bt), w.options(at)
+				answer.Wait, place.Duration = test.wait, lasts
+				answer.RelayOnly, place.RelayOnly = test.want.Local == "relay", test.want.Local == "relay"
+				answered := take(t.Context(), b, answer)
+				caller, err := phone.Place(t.Context(), a, bob, place)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -161,8 +52,11 @@ func TestCall(t *testing.T) {
 				if callee.err != nil {
 					t.Fatal(callee.err)
 				}
+				if caller.Path == nil || *caller.Path != test.want {
+					t.Errorf("the caller's path was %+v, want %+v", caller.Path, test.want)
+				}
 				for side, got := range map[string]phone.Summary{"caller": caller, "callee": callee.Summary} {
-					check(t, side, got, wait)
+					check(t, side, got, test.wait)
 				}
 			})
 		})
@@ -171,30 +65,37 @@ func TestCall(t *testing.T) {
 
 func check(t *testing.T, side string, s phone.Summary, wait time.Duration) {
 	t.Helper()
-	if s.Reason != protocol.ReasonHangup || !s.Answered || s.Answer < wait {
+	if s.Reason != protocol.ReasonHangup || !s.Answered || s.Answer < wait || s.Began.IsZero() {
 		t.Errorf("%s: ended with %q, answered after %v", side, s.Reason, s.Answer)
 	}
-	if s.Path == nil || s.Path.Local != "host" || len(s.Paths) == 0 || s.Paths[len(s.Paths)-1].Path != *s.Path {
+	if s.Path == nil || len(s.Paths) == 0 || s.Paths[len(s.Paths)-1].Path != *s.Path {
 		t.Errorf("%s: the path was %v, of %v", side, s.Path, s.Paths)
 	}
-	if s.Connected > time.Second || s.Media < away || s.Media > time.Second || s.RoundTrip < 2*away {
+	if s.Connected > 3*time.Second || s.Media < 2*delay || s.Media > 3*time.Second || s.RoundTrip < 4*delay {
 		t.Errorf("%s: connected after %v, media after %v, round trip %v", side, s.Connected, s.Media, s.RoundTrip)
 	}
-	if frames := uint64(time.Minute / (20 * time.Millisecond)); s.Received < frames-100 || s.Sent < frames-100 || s.Lost > 0 {
+	if frames := uint64(lasts / (20 * time.Millisecond)); s.Received < frames-10 || s.Sent < frames-10 || s.Lost > 0 {
 		t.Errorf("%s: %d packets sent, %d received, %d lost", side, s.Sent, s.Received, s.Lost)
 	}
 	if s.Pairs < 1 || s.Tried < 1 || s.Tried > s.Pairs {
 		t.Errorf("%s: %d pairs, %d tried", side, s.Pairs, s.Tried)
 	}
-	if len(s.Candidates) == 0 || s.Candidates[0].Type != "host" {
-		t.Errorf("%s: candidates %v", side, s.Candidates)
+	if len(s.Candidates) == 0 {
+		t.Errorf("%s: no candidates", side)
 	}
-	want := []phone.What{phone.Invited, phone.Answered, phone.ICEConnected, phone.FirstMedia, phone.Ended}
+	for _, c := range s.Candidates {
+		if relayed := c.Type == "relay"; relayed != (c.Relay != "") || relayed != (c.Server != "") || relayed && c.Base == "" {
+			t.Errorf("%s: candidate %+v", side, c)
+		}
+	}
+	wants := [][]phone.What{{phone.Invited, phone.Answered, phone.ICEConnected, phone.FirstMedia, phone.Ended}, {phone.Answered, phone.Connected, phone.Ended}}
 	if wait > 0 {
-		want = []phone.What{phone.Invited, phone.Ringing, phone.ICEConnected, phone.Answered, phone.FirstMedia, phone.Ended}
+		wants = [][]phone.What{{phone.Invited, phone.Ringing, phone.ICEConnected, phone.Connected, phone.Answered, phone.FirstMedia, phone.Ended}}
 	}
-	if !inOrder(happened(s), want) {
-		t.Errorf("%s: it went %v, want %v in it", side, happened(s), want)
+	for _, want := range wants {
+		if !inOrder(happened(s), want) {
+			t.Errorf("%s: it went %v, want %v in it", side, happened(s), want)
+		}
 	}
 }
 
@@ -220,21 +121,17 @@ func inOrder(all, want []phone.What) bool {
 
 // The caller lets it ring no longer, and the phone that rang has missed the call.
 func TestNobodyAnswers(t *testing.T) {
-	inBubble(t, func(t *testing.T, s *server) {
-		a, an := s.phone(alice, "192.0.2.1")
-		b, bn := s.phone(bob, "192.0.2.2")
+	inWorld(t, func(t *testing.T, w *world) {
+		at, bt := w.behind("alice", natlab.RouterSpec{}), w.behind("bob", natlab.RouterSpec{})
+		a, b := w.phone(alice, at), w.phone(bob, bt)
 		defer a.Close()
 		defer b.Close()
-		if err := s.router.Start(); err != nil {
-			t.Fatal(err)
-		}
-		missed := take(t.Context(), b, phone.Options{Net: bn, Wait: phone.Forever})
-		caller, err := phone.Place(t.Context(), a, bob, phone.Options{Net: an, Ring: 10 * time.Second})
-		if err != nil || caller.Answered || !caller.GaveUp || caller.Reason != protocol.ReasonCanceled {
+		answer, place := w.options(bt), w.options(at)
+		answer.Wait, place.Ring = phone.Forever, 10*time.Second
+		missed := take(t.Context(), b, answer)
+		caller, err := phone.Place(t.Context(), a, bob, place)
+		if err != nil || caller.Answered || !caller.GaveUp || caller.Reason != protocol.ReasonCanceled || caller.Ringing == 0 {
 			t.Errorf("the caller: %v, %+v", err, caller)
-		}
-		if want := []phone.What{phone.Invited, phone.Ringing, phone.Ended}; !inOrder(happened(caller), want) {
-			t.Errorf("the caller: it went %v, want %v in it", happened(caller), want)
 		}
 		if callee := <-missed; callee.err != nil || callee.Answered || callee.Reason != protocol.ReasonCanceled {
 			t.Errorf("the callee: %v, %+v", callee.err, callee.Summary)
@@ -244,20 +141,19 @@ func TestNobodyAnswers(t *testing.T) {
 
 // Both call each other at once: one call comes of it.
 func TestBothCallAtOnce(t *testing.T) {
-	inBubble(t, func(t *testing.T, s *server) {
-		a, an := s.phone(alice, "192.0.2.1")
-		b, bn := s.phone(bob, "192.0.2.2")
+	inWorld(t, func(t *testing.T, w *world) {
+		at, bt := w.behind("alice", natlab.RouterSpec{}), w.behind("bob", natlab.RouterSpec{})
+		a, b := w.phone(alice, at), w.phone(bob, bt)
 		defer a.Close()
 		defer b.Close()
-		if err := s.router.Start(); err != nil {
-			t.Fatal(err)
-		}
 		other := make(chan taken, 1)
+		from, to := w.options(at), w.options(bt)
+		from.Duration, to.Duration = 2*time.Second, 2*time.Second
 		go func() {
-			s, err := phone.Place(t.Context(), b, alice, phone.Options{Net: bn, Duration: 2 * time.Second})
+			s, err := phone.Place(t.Context(), b, alice, to)
 			other <- taken{s, err}
 		}()
-		one, err := phone.Place(t.Context(), a, bob, phone.Options{Net: an, Duration: 2 * time.Second})
+		one, err := phone.Place(t.Context(), a, bob, from)
 		two := <-other
 		for _, got := range []taken{{one, err}, two} {
 			if got.err != nil || !got.Answered || got.Received == 0 {
@@ -267,49 +163,99 @@ func TestBothCallAtOnce(t *testing.T) {
 	})
 }
 
-type noRelays struct{}
-
-func (noRelays) Open() protocol.ICE                                   { return protocol.ICE{} }
-func (noRelays) For(signaling.RelaysFor) protocol.ICE                 { return protocol.ICE{TTLMS: 1000} }
-func (noRelays) Chosen(string, string) []string                       { return nil }
-func (noRelays) State(string, time.Time) (state signaling.RelayState) { return state }
-
-// tokens knows whose tokens are whose.
-type tokens map[string]auth.Identity
-
-func (a tokens) Authenticate(_ context.Context, token string) (auth.Identity, error) {
-	if id, ok := a[token]; ok {
-		return id, nil
-	}
-	return auth.Identity{}, protocol.NewError(protocol.CodeToken, "no such token")
+// A phone whose address changes is found again: the path changes, and it is known when
+// media was away.
+func TestAnotherAddress(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		at, bt := w.behind("alice", natlab.RouterSpec{}), w.behind("bob", natlab.RouterSpec{})
+		mobile := w.Internet().AddRouter("mobile-nat", natlab.RouterSpec{NAT: &natlab.PortRestricted}, natlab.NetworkSpec{})
+		a, b := w.phone(alice, at), w.phone(bob, bt)
+		defer a.Close()
+		defer b.Close()
+		answer, place := w.options(bt), w.options(at)
+		place.Duration = time.Minute
+		answered := take(t.Context(), b, answer)
+		moved := time.AfterFunc(20*time.Second, func() { at.Move(mobile) })
+		defer moved.Stop()
+		caller, err := phone.Place(t.Context(), a, bob, place)
+		if err != nil {
+			t.Fatal(err)
+		}
+		callee := <-answered
+		if callee.err != nil {
+			t.Fatal(callee.err)
+		}
+		for side, s := range map[string]phone.Summary{"caller": caller, "callee": callee.Summary} {
+			want := []phone.What{phone.FirstMedia, phone.Disconnected, phone.Restarted, phone.ICEConnected, phone.Ended}
+			if !inOrder(happened(s), want) {
+				t.Errorf("%s: it went %v, want %v in it", side, happened(s), want)
+			}
+			if s.Gap < 5*time.Second || s.Gap > 15*time.Second || s.GapAt < 19*time.Second || s.GapAt > 21*time.Second {
+				t.Errorf("%s: nothing was heard for %v from %v on", side, s.Gap, s.GapAt)
+			}
+			if len(s.Paths) < 2 || s.Paths[1].At < 20*time.Second {
+				t.Errorf("%s: paths %v", side, s.Paths)
+			}
+		}
+	})
 }
 
-// listener takes connections that are made in memory.
-type listener struct {
-	conns chan net.Conn
-	done  chan struct{}
+// Between strangers nothing is set up while it rings. What has been found until then still
+// works when somebody answers at last, also behind NATs that forget soon.
+func TestLongRinging(t *testing.T) {
+	forgets := natlab.Symmetric
+	forgets.Timeout = 30 * time.Second
+	inWorld(t, func(t *testing.T, w *world) {
+		at, bt := w.behind("alice", natlab.RouterSpec{NAT: &forgets}), w.behind("bob", natlab.RouterSpec{NAT: &forgets})
+		a, b := w.phone(alice, at), w.phone(bob, bt)
+		defer a.Close()
+		defer b.Close()
+		answer, place := w.options(bt), w.options(at)
+		answer.RelayOnly, place.RelayOnly = true, true
+		answer.Transport, place.Transport = "udp", "udp"
+		answer.Wait, place.Duration = 40*time.Second, lasts
+		answered := take(t.Context(), b, answer)
+		caller, err := phone.Place(t.Context(), a, bob, place)
+		if err != nil {
+			t.Fatal(err)
+		}
+		callee := <-answered
+		if callee.err != nil {
+			t.Fatal(callee.err)
+		}
+		for side, s := range map[string]phone.Summary{"caller": caller, "callee": callee.Summary} {
+			if s.Answer < answer.Wait || s.Connected > time.Second || s.Received == 0 || s.Restarts > 0 {
+				t.Errorf("%s: answered after %v, connected %v later, %d packets, %d restarts", side, s.Answer, s.Connected, s.Received, s.Restarts)
+			}
+		}
+	})
 }
 
-func (l *listener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	here, there := net.Pipe()
-	select {
-	case l.conns <- there:
-		return here, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+// Who hangs up while nothing reaches the server does not wait for it for ever.
+func TestHangUpWithoutServer(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		at, bt := w.behind("alice", natlab.RouterSpec{}), w.behind("bob", natlab.RouterSpec{})
+		a, b := w.phone(alice, at), w.phone(bob, bt)
+		defer a.Close()
+		defer b.Close()
+		place := w.options(at)
+		place.Warn = nil // reports are not taken, either
+		answered := take(t.Context(), b, w.options(bt))
+		ctx, hangUp := context.WithTimeout(t.Context(), 10*time.Second)
+		defer hangUp()
+		cut := time.AfterFunc(5*time.Second, at.Networks()[0].Cut)
+		defer cut.Stop()
+		begun := time.Now()
+		caller, err := phone.Place(ctx, a, bob, place)
+		if took := time.Since(begun); err == nil || took < 2*time.Minute || took > 3*time.Minute {
+			t.Errorf("it ended after %v: %v", took, err)
+		}
+		if !caller.Answered || caller.Received == 0 || caller.Silent < time.Minute {
+			t.Errorf("the caller: %+v", caller)
+		}
+		at.Networks()[0].Restore()
+		if callee := <-answered; callee.err != nil || callee.Reason != protocol.ReasonConnectionLost {
+			t.Errorf("the callee: %v, %q", callee.err, callee.Reason)
+		}
+	})
 }
-
-func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *listener) Close() error   { close(l.done); return nil }
-func (l *listener) Addr() net.Addr { return &net.TCPAddr{} }

@@ -25,7 +25,7 @@ func (p *phone) follow(call *client.Call) {
 		return
 	}
 	ctx, leave := context.WithCancel(context.Background())
-	p.call, p.leave, p.events = call, leave, make(chan client.CallEvent)
+	p.call, p.life, p.leave, p.events = call, ctx, leave, make(chan client.CallEvent)
 	p.tasks.Go(func() {
 		defer close(p.events)
 		for {
@@ -49,9 +49,7 @@ func (p *phone) talk(ctx context.Context, call *client.Call, hangUp <-chan struc
 	p.follow(call)
 	p.open = true
 	p.sendCandidates()
-	if p.connectedEarly() {
-		p.connection(webrtc.PeerConnectionStateConnected)
-	}
+	p.catchUp()
 	end, err := p.carry(ctx, hangUp, nil)
 	if end == nil {
 		return protocol.CallEnded{}, err
@@ -63,6 +61,7 @@ func (p *phone) talk(ctx context.Context, call *client.Call, hangUp <-chan struc
 func (p *phone) carry(ctx context.Context, hangUp <-chan struct{}, answer <-chan time.Time) (*protocol.CallEnded, error) {
 	figures := time.NewTicker(figuresEvery)
 	defer figures.Stop()
+	var late <-chan time.Time
 	for {
 		select {
 		case e, ok := <-p.events:
@@ -92,23 +91,33 @@ func (p *phone) carry(ctx context.Context, hangUp <-chan struct{}, answer <-chan
 		case <-p.restartAt:
 			p.restart()
 		case <-figures.C:
-			if r := p.figures(); r.Media == protocol.MediaConnected {
+			if r := p.figures(); !p.times.answered.IsZero() && r.Media == protocol.MediaConnected {
 				p.report(r)
 			}
 		case <-hangUp:
-			hangUp = nil
-			p.tasks.Go(func() {
-				hctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-				defer cancel()
-				p.lastFigures(hctx)
-				_ = p.call.Hangup(hctx, "") // the end comes as an event, or the session is gone
-			})
+			hangUp, late = nil, time.After(hangUpWithin)
+			p.tasks.Go(p.hangUp)
+		case <-late:
+			return nil, errors.New("the server did not say in time that the call has ended")
 		case <-answer:
 			return nil, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// hangUpWithin is how long a hangup may take. If the server cannot be reached for so long,
+// it ends the call itself.
+const hangUpWithin = 2 * time.Minute
+
+// hangUp tells the server. That the call has ended comes as an event.
+func (p *phone) hangUp() {
+	p.call.Check() // nobody waits gladly for this
+	p.lastFigures(p.life)
+	ctx, cancel := context.WithTimeout(p.life, hangUpWithin)
+	defer cancel()
+	_ = p.call.Hangup(ctx, "") // who waits for the end finds out
 }
 
 func (p *phone) handle(e client.CallEvent) error {
@@ -153,19 +162,22 @@ func (p *phone) handle(e client.CallEvent) error {
 	return nil
 }
 
-// connection reports the state of the media and restarts ICE when it is lost.
+// connection reports the state of the media and restarts ICE when it is lost. Before the
+// answer the server wants to hear of neither: they wait for [phone.catchUp].
 func (p *phone) connection(s webrtc.PeerConnectionState) {
+	if p.times.answered.IsZero() {
+		p.early = s
+		return
+	}
 	switch s {
 	case webrtc.PeerConnectionStateConnected:
 		p.restartAt = nil
-		if p.times.connected.IsZero() {
-			p.times.connected = time.Now()
-		}
 		path := p.path()
 		p.o.tell("media", "path", PathWord(path), "relay", serverOf(path))
 		p.report(protocol.CallReport{Media: protocol.MediaConnected, Path: path})
 	case webrtc.PeerConnectionStateDisconnected:
 		p.o.tell("media lost")
+		p.call.Check() // it may be that the whole network has gone
 		p.restartAt = time.After(p.restartAfter())
 		p.report(protocol.CallReport{Media: protocol.MediaDisconnected})
 	case webrtc.PeerConnectionStateFailed:
@@ -174,12 +186,15 @@ func (p *phone) connection(s webrtc.PeerConnectionState) {
 	}
 }
 
-// report tells the server of the media, once the call has been answered: before, it does
-// not want to know.
+// catchUp handles what has become of the connection before the answer.
+func (p *phone) catchUp() {
+	s := p.early
+	p.early = webrtc.PeerConnectionStateUnknown
+	p.connection(s)
+}
+
+// report tells the server of the media, of a call that has been answered.
 func (p *phone) report(r protocol.CallReport) {
-	if p.times.answered.IsZero() {
-		return
-	}
 	p.request("report", func(ctx context.Context) error { return p.call.Report(ctx, r) })
 }
 

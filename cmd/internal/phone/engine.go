@@ -32,14 +32,18 @@ func newAPI(o Options, n *network, wait time.Duration) (*webrtc.API, error) {
 	}
 	i.Add(pli)
 	s := webrtc.SettingEngine{LoggerFactory: quiet()}
-	// Two phones on one machine may have nothing but the loopback between them.
-	s.SetIncludeLoopbackCandidate(true)
+	// Two phones on one machine may have nothing but the loopback between them. Elsewhere it
+	// leads nowhere, and would only make more pairs to check.
+	s.SetIncludeLoopbackCandidate(o.Net == nil)
 	if o.RelayOnly {
 		s.SetRelayAcceptanceMinWait(wait)
 	}
 	if o.Net != nil { // names under .local are the machine's neighbours
 		s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	}
+	// That the other side closes its connection is no end of the call: that comes by the
+	// server, and it may be that there is another connection.
+	s.DisableCloseByDTLS(true)
 	s.SetNet(n)
 	s.SetICEProxyDialer(n)
 	return webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(i), webrtc.WithSettingEngine(s)), nil

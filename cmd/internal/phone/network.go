@@ -19,13 +19,16 @@ import (
 // network is what a phone reaches relays by. Over another network it puts them in
 // their order, see [relayOrder], connects to them by TCP and TLS so that this ends with
 // the call, and knows which socket leads to which relay, which the ICE library does not
-// tell. It may be used by several goroutines.
+// tell, and takes checks from a bounded number of endpoints. It may be used by several
+// goroutines.
 type network struct {
 	transport.Net
 	order relayOrder
 	tls   *tls.Config        // nil for the machine's trust
 	ctx   context.Context    // of all connections that are being made
 	leave context.CancelFunc // ends it
+
+	checkers checkers
 
 	mu      sync.Mutex
 	secure  map[string]bool   // host:port of relays that are reached by TLS; guarded by mu
@@ -72,6 +75,7 @@ func (machineNet) DialContext(ctx context.Context, network, address string) (net
 // begin is called before candidates are looked for with the servers of ice.
 func (n *network) begin(ice protocol.ICE) {
 	n.order.begin(ice)
+	n.checkers.reset()
 	secure := map[string]bool{}
 	for _, w := range slices.Concat(relaysOf(ice)...) {
 		if w.transport == "tls" {
@@ -87,7 +91,7 @@ func (n *network) begin(ice protocol.ICE) {
 func (n *network) ResolveUDPAddr(network, address string) (*net.UDPAddr, error) {
 	n.order.wait(address)
 	at, err := n.Net.ResolveUDPAddr(network, address)
-	if err == nil && at != nil {
+	if err == nil && at.String() != address { // the TURN client asks again, for what it was told
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.named[at.String()] = address
@@ -101,7 +105,7 @@ func (n *network) ListenPacket(network, address string) (net.PacketConn, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &relaySocket{PacketConn: c, network: n}, nil
+	return newRelaySocket(c, n), nil
 }
 
 // dialWithin bounds how long a connection to a relay, and its TLS, may take.
@@ -178,40 +182,4 @@ func (n *network) wayFrom(local string) way {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.towards[local]
-}
-
-// relaySocket is a socket that sends to one relay.
-type relaySocket struct {
-	net.PacketConn
-	network *network
-	first   sync.Once
-}
-
-// WriteTo sends to the relay.
-func (s *relaySocket) WriteTo(b []byte, to net.Addr) (int, error) {
-	s.first.Do(func() {
-		s.network.mu.Lock()
-		server := cmp.Or(s.network.named[to.String()], to.String())
-		s.network.mu.Unlock()
-		s.network.note(s.LocalAddr(), way{"udp", server})
-	})
-	return s.PacketConn.WriteTo(b, to)
-}
-
-// Close closes the socket.
-func (s *relaySocket) Close() error {
-	s.network.forget(s.LocalAddr())
-	return s.PacketConn.Close()
-}
-
-// relayConn is a connection to a relay.
-type relayConn struct {
-	net.Conn
-	network *network
-}
-
-// Close closes the connection.
-func (c *relayConn) Close() error {
-	c.network.forget(c.LocalAddr())
-	return c.Conn.Close()
 }

@@ -5,22 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"switchboard/cmd/natlab/internal/bubble"
-	"switchboard/cmd/natlab/internal/judge"
+	"switchboard/cmd/natlab/internal/engine"
 	"switchboard/cmd/natlab/internal/report"
 	"switchboard/cmd/natlab/internal/scenario"
 )
 
 // Engine places calls in virtual time. It may be used by several goroutines: calls do not
-// share a world.
+// share a world. It implements [engine.Engine].
 type Engine struct {
 	bubbles   *bubble.Runner
 	authority *authority
 }
+
+var _ engine.Engine = (*Engine)(nil)
 
 // New returns an engine whose calls run in the bubbles of a runner.
 func New(b *bubble.Runner) (*Engine, error) {
@@ -31,21 +35,52 @@ func New(b *bubble.Runner) (*Engine, error) {
 	return &Engine{b, a}, nil
 }
 
+// Name is [engine.Virtual].
+func (*Engine) Name() string { return engine.Virtual }
+
+// Close has nothing to give back.
+func (*Engine) Close() error { return nil }
+
 // limit is how long a case may take, in virtual time, beside its events and its talk. A
 // call that does not connect ends by itself before.
 const limit = 5 * time.Minute
 
-// Run places the call of a case and returns how it went. An error is one of the lab, not of
-// the call. It does not heed what ends in real time.
-func (e *Engine) Run(c scenario.Case, seed uint64, log *slog.Logger) (report.Call, error) {
-	began := time.Now()
+// Run implements [engine.Engine]. What ends in real time, as ctx, is heeded before the
+// call alone: it takes less than a second.
+func (e *Engine) Run(ctx context.Context, c scenario.Case, o engine.Options) (report.Call, error) {
+	if err := context.Cause(ctx); err != nil {
+		return report.Call{}, err
+	}
+	if o.Client != engine.Softphone {
+		return report.Call{Skipped: "browsers need the kernel engine"}, nil
+	}
+	log, kept, err := keepLog(o)
+	if err != nil {
+		return report.Call{}, err
+	}
 	var call report.Call
-	var err error
 	e.bubbles.Run(strings.ReplaceAll(c.Scenario+"/"+c.Name, " ", "_"), func(ctx context.Context) {
-		call, err = e.run(ctx, c, seed, log)
+		call, err = e.run(ctx, c, o.Seed, log)
 	})
-	call.Took = time.Since(began)
+	if path, failed := kept(); failed != nil {
+		err = errors.Join(err, failed)
+	} else if path != "" {
+		call.Kept = append(call.Kept, path)
+	}
 	return call, err
+}
+
+// keepLog returns where a call's log goes, and what ends that and names the file, "" if
+// there is none.
+func keepLog(o engine.Options) (*slog.Logger, func() (string, error), error) {
+	if o.Keep == "" {
+		return o.Log, func() (string, error) { return "", nil }, nil
+	}
+	f, err := os.Create(filepath.Join(o.Keep, "log.txt"))
+	if err != nil {
+		return nil, nil, err
+	}
+	return slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug})), func() (string, error) { return f.Name(), f.Close() }, nil
 }
 
 // run is in the bubble.
@@ -60,9 +95,7 @@ func (e *Engine) run(ctx context.Context, c scenario.Case, seed uint64, log *slo
 	call, err := l.call(calling)
 	cancel()
 	stop()
-	err = errors.Join(err, l.close())
-	call.Seed = seed
-	return call, err
+	return call, errors.Join(err, l.close())
 }
 
 // eventsTake is when the last event is over, from the first media on.
@@ -132,27 +165,22 @@ func (l *lab) untilMedia(ctx context.Context, phones [2]*handset, placed <-chan 
 	return nil
 }
 
-// report is how the call went, judged.
+// report is how the call went.
 func (l *lab) report(o [2]outcome) report.Call {
 	c := l.c
-	call := report.Call{
-		Scenario: c.Scenario, Case: c.Name, Caller: c.CallerAccess, Callee: c.CalleeAccess, Engine: "virtual", Client: "softphone",
-		Expected: c.Expect.Path, Reason: c.Reason,
-	}
+	var call report.Call
 	var before [2]report.Side
 	for i, host := range []string{c.Caller, c.Callee} {
 		before[i], call.Sides[i] = sideOf(host, o[i].summary, l.until)
 		call.Connect = max(call.Connect, call.Sides[i].FirstMedia)
 		call.Gap = max(call.Gap, call.Sides[i].Gap)
 		if err := o[i].err; err != nil {
-			call.Failures = append(call.Failures, fmt.Sprintf("%s: %v", host, err))
+			l.note(host, "the call failed: "+err.Error())
 		}
 	}
-	call.Path = string(judge.PathOf(before[0], before[1]))
-	call.After = string(judge.PathOf(call.Sides[0], call.Sides[1]))
+	call.Path, call.After = string(report.PathOf(before)), string(report.PathOf(call.Sides))
 	l.mu.Lock()
 	call.Events = slices.Clone(l.moments)
 	l.mu.Unlock()
-	judge.Judge(c, &call)
 	return call
 }

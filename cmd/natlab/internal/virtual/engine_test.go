@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"switchboard/cmd/natlab/internal/bubble"
+	"switchboard/cmd/natlab/internal/engine"
 	"switchboard/cmd/natlab/internal/report"
 	"switchboard/cmd/natlab/internal/scenario"
+	"switchboard/cmd/natlab/internal/verdict"
 	"switchboard/relay/natlab"
 )
 
@@ -30,7 +32,7 @@ func pair(a, b natlab.RouterSpec, path scenario.Path) scenario.Case {
 	return scenario.Case{
 		Scenario: "test", Caller: "alice", Callee: "bob", Signaling: []string{"node"}, Relays: map[string]scenario.Relay{"relay": {}},
 		Topology: natlab.Topology{
-			Networks: map[string]natlab.NetworkSpec{"home-a": {}, "home-b": {}},
+			Networks: map[string]natlab.NetworkSpec{"home-a": {}, "home-b": {}, natlab.Internet: {Link: natlab.Link{Delay: 10 * time.Millisecond}}},
 			Routers:  map[string]natlab.RouterSpec{"nat-a": a, "nat-b": b},
 			Hosts: map[string]natlab.HostSpec{
 				"alice": {Networks: []string{"home-a"}}, "bob": {Networks: []string{"home-b"}},
@@ -38,11 +40,11 @@ func pair(a, b natlab.RouterSpec, path scenario.Path) scenario.Case {
 			},
 		},
 		Talk:   2 * time.Second,
-		Expect: scenario.Expect{Path: string(path), ConnectWithin: 5 * time.Second, Gap: time.Second, Lost: 0.02},
+		Expect: scenario.Expect{Path: path, ConnectWithin: 5 * time.Second, Gap: time.Second, Lost: 0.02},
 	}
 }
 
-// lab is a log that is searched for what may not be in it.
+// journal is a log that is searched for what may not be in it.
 type journal struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -68,7 +70,10 @@ func run(t *testing.T, c scenario.Case, seed uint64) report.Call {
 		t.Fatal(err)
 	}
 	var j journal
-	call, err := e.Run(c, seed, slog.New(slog.NewTextHandler(&j, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	call, err := e.Run(t.Context(), c, engine.Options{
+		Seed: seed, Client: engine.Softphone, Log: slog.New(slog.NewTextHandler(&j, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	verdict.Judge(c, &call)
 	for _, secret := range []string{numbers[0][1:], numbers[1][1:], "v=0", "a=ice-pwd", "token-"} {
 		if strings.Contains(j.String(), secret) {
 			t.Errorf("the log holds %q", secret)
@@ -125,9 +130,9 @@ func TestNoRelay(t *testing.T) {
 	if call.Path != string(scenario.None) || len(call.Failures) > 0 {
 		t.Errorf("%s %v", call.Path, call.Failures)
 	}
-	c.Expect.Path = string(scenario.RelayUDP)
+	c.Expect.Path = scenario.RelayUDP
 	call = run(t, c, 1)
-	if len(call.Failures) == 0 || !strings.Contains(call.Failures[0], "no media") {
+	if len(call.Failures) == 0 || !strings.Contains(call.Failures[0], "did not connect") {
 		t.Errorf("a call without a relay passes: %v", call.Failures)
 	}
 }
