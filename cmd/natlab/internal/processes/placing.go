@@ -1,0 +1,245 @@
+package processes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"time"
+
+	"switchboard/cmd/natlab/internal/judge"
+	"switchboard/cmd/natlab/internal/report"
+	"switchboard/cmd/natlab/internal/scenario"
+	"switchboard/relay/natlab"
+)
+
+// EngineName is what reports call this engine.
+const EngineName = "kernel"
+
+// placing is one call while it is placed.
+type placing struct {
+	// Static after newPlacing.
+	engine *Engine
+	c      scenario.Case
+	lab    lab
+	dir    string // of this call, within the engine's
+	keep   string // what is left of it, or ""
+
+	// Owned by place.
+	servers *servers
+	phones  [2]*phone
+	call    report.Call
+	invited time.Time // what moments are counted from
+	// firstEvent is when the first of the case's events happened; zero without.
+	firstEvent time.Time
+
+	mu        sync.Mutex
+	processes []*process // guarded by mu: all that were started
+	moments   []moment   // guarded by mu
+}
+
+// moment is a report.Moment before it is known what it is counted from.
+type moment struct {
+	at        time.Time
+	who, what string
+}
+
+func newPlacing(ctx context.Context, e *Engine, c scenario.Case) (_ *placing, err error) {
+	p := &placing{engine: e, c: c, call: newCall(c)}
+	if p.dir, err = os.MkdirTemp(e.dir, "call-"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(p.dir))
+		}
+	}()
+	if e.options.Keep != "" {
+		p.keep = filepath.Join(e.options.Keep, fileName(c))
+		if err := os.MkdirAll(p.keep, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	p.lab, err = e.build(ctx, withServers(c))
+	return p, err
+}
+
+// withServers is the topology of a case, with the host of the NATS server where there
+// is one.
+func withServers(c scenario.Case) natlab.Topology {
+	t := c.Topology
+	if needsNATS(c) {
+		t.Hosts = maps.Clone(t.Hosts)
+		t.Hosts[natsHost] = natlab.HostSpec{Networks: []string{natlab.Internet}}
+	}
+	return t
+}
+
+var notFileName = regexp.MustCompile(`[^A-Za-z0-9.-]+`)
+
+// fileName names the folder of a case.
+func fileName(c scenario.Case) string {
+	name := c.Scenario
+	if c.Name != "" {
+		name += "-" + c.Name
+	}
+	return notFileName.ReplaceAllString(name, "-")
+}
+
+func newCall(c scenario.Case) report.Call {
+	return report.Call{
+		Scenario: c.Scenario, Case: c.Name, Caller: c.CallerAccess, Callee: c.CalleeAccess, Engine: EngineName, Client: "softphone",
+		Expected: c.Expect.Path, Reason: c.Reason, Path: string(scenario.None), After: string(scenario.None),
+		Sides: [2]report.Side{{Host: c.Caller}, {Host: c.Callee}},
+	}
+}
+
+// run starts a program on a host, and has close end it.
+func (p *placing) run(host, name, program string, args ...string) (*process, error) {
+	// Not bound to a context: what ends a process must also wait for it.
+	cmd, err := p.lab.Command(context.Background(), host, p.engine.programs[program], args...)
+	if err != nil {
+		return nil, err
+	}
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	cmd.Env = append(cmd.Env, "SSL_CERT_FILE="+p.engine.authority.file)
+	v, err := start(name, cmd, p.keep)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.processes = append(p.processes, v)
+	return v, nil
+}
+
+// note notes what happened just now.
+func (p *placing) note(who, format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.moments = append(p.moments, moment{time.Now(), who, fmt.Sprintf(format, args...)})
+}
+
+// place does all, in its order. It leaves the processes to close.
+func (p *placing) place(ctx context.Context) (err error) {
+	if p.servers, err = newServers(ctx, p); err != nil {
+		return err
+	}
+	if err := p.servers.start(ctx); err != nil {
+		return err
+	}
+	p.phones = [2]*phone{newPhone(p, p.c.Caller, callerNumber), newPhone(p, p.c.Callee, calleeNumber)}
+	err = p.converse(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case isLabError(err):
+		return err
+	case err != nil:
+		p.call.Failures = append(p.call.Failures, err.Error())
+		p.tails()
+		return nil
+	}
+	judge.Judge(p.c, &p.call)
+	if len(p.call.Failures) > 0 {
+		p.tails()
+	}
+	return nil
+}
+
+// labError is an error that is not the product's.
+type labError struct{ error }
+
+func (e labError) Unwrap() error { return e.error }
+
+func isLabError(err error) bool {
+	_, is := errors.AsType[labError](err)
+	return is
+}
+
+// converse has the phones call, does what happens in the call, and writes down how it
+// went.
+func (p *placing) converse(ctx context.Context) error {
+	caller, callee := p.phones[0], p.phones[1]
+	node, err := p.servers.at(p.c.Signaling[0])
+	if err != nil {
+		return labError{err}
+	}
+	if err := p.registerBoth(ctx, node.codes); err != nil {
+		return err
+	}
+	if err := callee.listen(ctx); err != nil {
+		return err
+	}
+	p.invited = time.Now()
+	if err := caller.call(callee.number); err != nil {
+		return err
+	}
+	up, err := p.awaitMedia(ctx)
+	if err != nil {
+		return err
+	}
+	if up {
+		if err := p.events(ctx); err != nil {
+			return err
+		}
+		if err := sleep(ctx, p.c.Talk); err != nil {
+			return err
+		}
+		caller.hangUp()
+	}
+	return p.fill(ctx)
+}
+
+// awaitMedia waits until both phones hear each other, or one of them gives up.
+func (p *placing) awaitMedia(ctx context.Context) (up bool, err error) {
+	up = true
+	for _, phone := range p.phones {
+		heard, err := phone.awaitMedia(ctx)
+		if err != nil {
+			return false, err
+		}
+		up = up && heard
+	}
+	return up, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// tails adds the last lines of each process to the failures.
+func (p *placing) tails() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, v := range p.processes {
+		if tail := v.out.tail(); tail != "" {
+			p.call.Failures = append(p.call.Failures, fmt.Sprintf("the last of %s:\n%s", v.name, tail))
+		}
+	}
+}
+
+// close ends all processes, phones and then servers, and removes the networks and the
+// files of the call.
+func (p *placing) close() error {
+	p.mu.Lock()
+	all := p.processes
+	p.mu.Unlock()
+	for i := len(all) - 1; i >= 0; i-- {
+		all[i].kill()
+	}
+	return errors.Join(p.lab.Close(), os.RemoveAll(p.dir))
+}
