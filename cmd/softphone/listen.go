@@ -4,18 +4,17 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"time"
 
+	"switchboard/cmd/internal/phone"
 	"switchboard/signaling/client"
-	"switchboard/signaling/protocol"
 )
 
 func listenFlags(fs *flag.FlagSet) func(context.Context, *env, []string) error {
-	o := mediaFlags(fs)
+	m := addMediaFlags(fs)
 	answer := fs.String("answer", "auto", "what to do with calls: auto, reject, busy, or ring without end")
 	after := fs.Duration("answer-after", 0, "ring this long before answering")
-	duration := fs.Duration("duration", 0, "hang up this long after media is up; 0 waits for the other side")
+	fs.DurationVar(&m.o.Duration, "duration", 0, "hang up this long after media is up; 0 waits for the other side")
 	once := fs.Bool("once", false, "end after the first call")
 	limit := fs.Duration("for", 0, "end after this long; 0 listens until interrupted")
 	return func(ctx context.Context, e *env, _ []string) error {
@@ -24,9 +23,11 @@ func listenFlags(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		default:
 			return &exit{exitUsage, errors.New("-answer must be auto, reject, busy or ring")}
 		}
-		if err := o.validate(); err != nil {
+		o, err := m.options(e.out)
+		if err != nil {
 			return err
 		}
+		o.Wait = max(*after, 0)
 		if *limit > 0 {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, *limit)
@@ -38,7 +39,7 @@ func listenFlags(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 		}
 		defer c.Close()
 		e.out.event("listening", "number", p.Number)
-		l := &listening{env: e, client: c, own: p.Number, media: *o, answer: *answer, after: *after, duration: *duration, once: *once}
+		l := &listening{env: e, client: c, own: p.Number, media: o, answer: *answer, once: *once}
 		err = l.run(ctx)
 		if errors.Is(err, context.DeadlineExceeded) {
 			return nil
@@ -50,14 +51,12 @@ func listenFlags(fs *flag.FlagSet) func(context.Context, *env, []string) error {
 // listening waits for calls, one at a time, and texts.
 type listening struct {
 	*env
-	client   *client.Client
-	own      string
-	media    mediaOptions
-	answer   string
-	after    time.Duration
-	duration time.Duration
-	once     bool
-	inCall   chan error // nil while there is no call
+	client *client.Client
+	own    string
+	media  phone.Options
+	answer string
+	once   bool
+	inCall chan error // nil while there is no call
 }
 
 func (l *listening) run(ctx context.Context) error {
@@ -123,41 +122,13 @@ func (l *listening) take(ctx context.Context, call *client.Call) error {
 		return call.Busy(rctx)
 	}
 	call.Ringing()
-	s, err := l.ringAndAnswer(ctx, call)
-	if err == nil && s != nil {
-		s.print(l.out)
+	o := l.media
+	if l.answer == "ring" {
+		o.Wait = phone.Forever
+	}
+	s, err := phone.Answer(ctx, call, o)
+	if err == nil && s.Answered {
+		printSummary(l.out, s)
 	}
 	return err
-}
-
-// ringAndAnswer lets the call ring as long as was asked, and then takes it. Media is
-// set up meanwhile, so that it flows at once. It returns nil if the call ended
-// before.
-func (l *listening) ringAndAnswer(ctx context.Context, call *client.Call) (*summary, error) {
-	p, err := newPhone(call.ICE(), protocol.Callee, l.media, l.out)
-	if err != nil {
-		return nil, err
-	}
-	sdp, err := p.answer(call.Offer())
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("not answered: %w", err), p.close())
-	}
-	if l.answer != "auto" || l.after > 0 {
-		if l.answer == "auto" && p.mayPrepare() {
-			p.prepare(sdp)
-		}
-		var answer <-chan time.Time
-		if l.answer == "auto" {
-			answer = time.After(l.after)
-		}
-		end, err := p.ring(ctx, call, answer)
-		if end != nil || err != nil {
-			if end != nil {
-				l.out.event("missed", "reason", end.Reason)
-			}
-			return nil, errors.Join(err, p.close())
-		}
-	}
-	s, err := l.answerWith(ctx, p, call, sdp, l.duration)
-	return &s, err
 }

@@ -27,7 +27,7 @@ func (o *output) event(kind string, pairs ...any) {
 		for i := 0; i+1 < len(pairs); i += 2 {
 			v := pairs[i+1]
 			if d, ok := v.(time.Duration); ok {
-				v = float64(d.Microseconds()) / 1000
+				v = millis(d)
 			}
 			m[pairs[i].(string)] = v
 		}
@@ -45,6 +45,9 @@ func (o *output) event(kind string, pairs ...any) {
 	}
 	fmt.Fprintln(o.w, b.String())
 }
+
+// millis is how JSON has a duration.
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // say prints a sentence for people; with JSON nothing.
 func (o *output) say(format string, args ...any) {

@@ -4,84 +4,65 @@ import (
 	"fmt"
 	"time"
 
+	"switchboard/cmd/internal/phone"
 	"switchboard/signaling/protocol"
 )
 
-// summary is how a call went.
-type summary struct {
-	reason    protocol.Reason
-	path      *protocol.Path
-	ringing   time.Duration // from the invite; 0 if it did not come to it, as the next two
-	answer    time.Duration
-	media     time.Duration // from the answer to the first sound
-	talked    time.Duration
-	sent      uint64
-	received  uint64
-	lost      uint64
-	gap       time.Duration // the longest without sound of the other side
-	jitter    time.Duration
-	roundTrip time.Duration
-	frames    uint64
-	restarts  int
-	gaveUp    bool // it was this side that let it ring no longer
+// printSummary prints how a call went: in JSON with all that is known, see the help of
+// call.
+func printSummary(o *output, s phone.Summary) {
+	pairs := []any{"reason", s.Reason, "path", phone.PathWord(s.Path), "ringing_after", s.Ringing, "answered_after", s.Answer,
+		"first_media_after", s.Media, "talked", s.Talked, "packets_sent", s.Sent, "packets_received", s.Received,
+		"packets_lost", s.Lost, "longest_gap", s.Gap, "jitter", s.Jitter, "round_trip", s.RoundTrip, "video_frames", s.Frames, "ice_restarts", s.Restarts}
+	if o.json {
+		pairs = append(pairs, details(s)...)
+	}
+	o.event("ended", pairs...)
 }
 
-// summary is called once talk has returned and before close.
-func (p *phone) summary(end protocol.CallEnded, path *protocol.Path, rtt time.Duration) summary {
-	l := p.heard
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := summary{
-		reason: end.Reason, path: path, talked: time.Duration(end.DurationMS) * time.Millisecond,
-		sent: p.player.packets.Load(), received: l.packets, lost: l.lost, gap: l.gap,
-		jitter: time.Duration(l.jitter / sampleRate * float64(time.Second)), roundTrip: rtt,
-		frames: l.frames, restarts: p.restarts, gaveUp: p.gaveUp,
+// details are what only programs are told of a call.
+func details(s phone.Summary) []any {
+	paths, candidates, moments := []any{}, []any{}, []any{}
+	for _, p := range s.Paths {
+		paths = append(paths, pathObject(p.Path, "at", millis(p.At)))
 	}
-	if !p.times.rang.IsZero() {
-		s.ringing = p.times.rang.Sub(p.times.began)
+	for _, c := range s.Candidates {
+		candidates = append(candidates, object("type", c.Type, "address", c.Address, "base", c.Base, "protocol", c.Protocol,
+			"relay", c.Relay, "server", c.Server))
 	}
-	if !p.times.answered.IsZero() {
-		s.answer = p.times.answered.Sub(p.times.began)
-		if !l.first.IsZero() {
-			s.media = l.first.Sub(p.times.answered)
+	for _, m := range s.Moments {
+		moments = append(moments, object("at", millis(m.At), "what", m.What, "detail", m.Detail))
+	}
+	pairs := []any{"began", s.Began.UTC().Format(time.RFC3339Nano), "answered", s.Answered, "connected_after", s.Connected,
+		"longest_gap_at", s.GapAt, "silent_at_end", s.Silent, "pairs", s.Pairs, "pairs_tried", s.Tried,
+		"paths", paths, "candidates", candidates, "moments", moments}
+	if s.Path != nil {
+		pairs = append(pairs, "selected", pathObject(*s.Path))
+	}
+	return pairs
+}
+
+func pathObject(p protocol.Path, more ...any) map[string]any {
+	return object(append(more, "local", p.Local, "remote", p.Remote, "protocol", p.Protocol, "relay", p.Relay, "server", p.Server)...)
+}
+
+// object is a JSON object of pairs of name and value, without those that are "".
+func object(pairs ...any) map[string]any {
+	m := map[string]any{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			m[pairs[i].(string)] = pairs[i+1]
 		}
 	}
-	return s
-}
-
-func (s summary) print(o *output) {
-	o.event("ended", "reason", s.reason, "path", pathWord(s.path), "ringing_after", s.ringing, "answered_after", s.answer,
-		"first_media_after", s.media, "talked", s.talked, "packets_sent", s.sent, "packets_received", s.received,
-		"packets_lost", s.lost, "longest_gap", s.gap, "jitter", s.jitter, "round_trip", s.roundTrip, "video_frames", s.frames, "ice_restarts", s.restarts)
-}
-
-// pathWord is a path in words: host, srflx, prflx, or relay and the transport
-// to it, of both sides.
-func pathWord(p *protocol.Path) string {
-	if p == nil {
-		return "none"
-	}
-	local := p.Local
-	if p.Relay != "" {
-		local = fmt.Sprintf("relay(%s)", p.Relay)
-	}
-	return fmt.Sprintf("%s-%s/%s", local, p.Remote, p.Protocol)
-}
-
-// serverOf is the relay of a path, as host:port, "" without one or if it is not known.
-func serverOf(p *protocol.Path) string {
-	if p == nil {
-		return ""
-	}
-	return p.Server
+	return m
 }
 
 // exitFor is the exit code for how a call that this side made ended.
-func (s summary) exitFor() error {
+func exitFor(s phone.Summary) error {
 	code, text := exitOK, ""
-	switch s.reason {
+	switch s.Reason {
 	case protocol.ReasonCanceled:
-		if s.gaveUp {
+		if s.GaveUp {
 			code, text = exitNoAnswer, "nobody answered in time"
 		}
 	case protocol.ReasonNoAnswer:
@@ -93,9 +74,9 @@ func (s summary) exitFor() error {
 	case protocol.ReasonUnreachable:
 		code, text = exitUnreachable, "the number cannot be reached"
 	case protocol.ReasonICEFailed, protocol.ReasonConnectionLost, protocol.ReasonMediaFailed:
-		code, text = exitMedia, "the media failed: "+string(s.reason)
+		code, text = exitMedia, "the media failed: "+string(s.Reason)
 	case protocol.ReasonHangup:
-		if s.received == 0 {
+		if s.Received == 0 {
 			code, text = exitMedia, "no sound came from the other side"
 		}
 	}

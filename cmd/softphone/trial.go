@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+
+	"switchboard/cmd/internal/phone"
 )
 
 func trialFlags(fs *flag.FlagSet) func(context.Context, *env, []string) error {
@@ -233,7 +235,7 @@ func (t *trial) prepared(ctx context.Context) (map[string]any, error) {
 
 func (t *trial) callWhile(ctx context.Context, via string, listen []string, flags ...string) (end map[string]any, events []map[string]any, err error) {
 	tone, heard := filepath.Join(t.dir, "tone.wav"), filepath.Join(t.dir, "heard.wav")
-	if err := writeTone(tone, toneHz, 3*time.Second); err != nil {
+	if err := phone.WriteTone(tone, phone.ToneHz, 3*time.Second); err != nil {
 		return nil, nil, err
 	}
 	bob, err := t.listen(ctx, append([]string{"-record", heard}, listen...)...)
@@ -252,7 +254,7 @@ func (t *trial) callWhile(ctx context.Context, via string, listen []string, flag
 	if via == "" && (got == "none" || strings.Contains(got, "relay")) || !strings.HasPrefix(got, via) {
 		return end, events, fmt.Errorf("the path was %s, want %s", got, cmp.Or(via, "a direct one"))
 	}
-	share, err := toneShare(heard, toneHz)
+	share, err := phone.ToneShare(heard, phone.ToneHz)
 	if err != nil {
 		return end, events, err
 	}

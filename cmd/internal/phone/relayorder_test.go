@@ -1,12 +1,12 @@
-package main
+package phone
 
 import (
+	"errors"
 	"net"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
 
@@ -19,32 +19,24 @@ var twoRelays = protocol.ICE{Servers: []protocol.ICEServer{
 	{URLs: []string{"turn:192.0.2.2:3478?transport=udp", "turns:two.example?transport=tcp"}},
 }}
 
-func TestRelaysOf(t *testing.T) {
-	want := [][]string{{"192.0.2.1:3478", "one.example:5349"}, {"192.0.2.2:3478", "two.example:5349"}}
-	if diff := cmp.Diff(want, relaysOf(twoRelays)); diff != "" {
-		t.Error(diff)
-	}
-	if got := relaysOf(protocol.ICE{}); got != nil {
-		t.Errorf("without servers: %v", got)
-	}
-}
-
-// nowhere resolves everything to nothing, at once.
+// nowhere has no addresses for anything, and says so at once.
 type nowhere struct{ transport.Net }
 
-func (nowhere) ResolveUDPAddr(string, string) (*net.UDPAddr, error) { return nil, nil }
-func (nowhere) ResolveTCPAddr(string, string) (*net.TCPAddr, error) { return nil, nil }
+var errNowhere = errors.New("nowhere")
+
+func (nowhere) ResolveUDPAddr(string, string) (*net.UDPAddr, error) { return nil, errNowhere }
+func (nowhere) ResolveTCPAddr(string, string) (*net.TCPAddr, error) { return nil, errNowhere }
 
 // The first relay begins at once, the others after its head start, by whatever they are
 // reached; once that is over, nobody waits.
 func TestTheFirstRelayHasAHeadStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o, err := newRelayOrder(nowhere{})
+		n, err := newNetwork(nowhere{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.begin(protocol.ICE{}) // nothing to wait for
-		o.begin(twoRelays)
+		n.begin(protocol.ICE{}) // nothing to wait for
+		n.begin(twoRelays)
 		begun := time.Now()
 		for _, test := range []struct {
 			at  string
@@ -55,11 +47,11 @@ func TestTheFirstRelayHasAHeadStart(t *testing.T) {
 			{"two.example:5349", true, headStart}, {"192.0.2.2:3478", false, headStart},
 		} {
 			if test.tcp {
-				_, err = o.ResolveTCPAddr("tcp4", test.at)
+				_, err = n.Dial("tcp4", test.at)
 			} else {
-				_, err = o.ResolveUDPAddr("udp4", test.at)
+				_, err = n.ResolveUDPAddr("udp4", test.at)
 			}
-			if since := time.Since(begun); err != nil || since != test.due {
+			if since := time.Since(begun); !errors.Is(err, errNowhere) || since != test.due {
 				t.Errorf("%s is reached after %v, want %v: %v", test.at, since, test.due, err)
 			}
 		}
@@ -93,17 +85,5 @@ func TestRelayCandidatesHavePriorities(t *testing.T) {
 	}
 	if anew := told("b", webrtc.ICECandidateTypeRelay, 3); anew != first {
 		t.Errorf("the first of another generation has %#x, want %#x", anew, first)
-	}
-}
-
-func TestRoundTripsFlag(t *testing.T) {
-	var r roundTrips
-	if err := r.Set("us=95,eu=12"); err != nil || r.String() != "eu=12,us=95" {
-		t.Errorf("%v, %v", r, err)
-	}
-	for _, bad := range []string{"", "eu", "eu=", "eu=fast", "=5", "eu=-1", "eu=1,"} {
-		if err := r.Set(bad); err == nil {
-			t.Errorf("%q is taken", bad)
-		}
 	}
 }

@@ -1,7 +1,8 @@
-package main
+package phone
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"switchboard/signaling/client"
@@ -12,16 +13,16 @@ import (
 // hear that the device is busy, but not before it is known whether one of them
 // is the very call that this one was merged into.
 type otherCalls struct {
-	env     *env
+	o       *Options
 	invited chan string       // takes, once, the id of the call that the invite was merged into, or ""
 	merged  chan *client.Call // brings that call
 	held    []*client.Call    // nobody knows yet
 	stop    func()
 }
 
-func (e *env) otherCalls(ctx context.Context, c *client.Client) *otherCalls {
+func readOtherCalls(ctx context.Context, c *client.Client, opts *Options) *otherCalls {
 	ctx, cancel := context.WithCancel(ctx)
-	o := &otherCalls{env: e, invited: make(chan string, 1), merged: make(chan *client.Call, 1)}
+	o := &otherCalls{o: opts, invited: make(chan string, 1), merged: make(chan *client.Call, 1)}
 	ended := make(chan struct{})
 	o.stop = func() {
 		cancel()
@@ -67,7 +68,7 @@ func (o *otherCalls) read(ctx context.Context, events <-chan client.Event) {
 					o.held = append(o.held, ev.Call)
 				}
 			case client.Disconnected:
-				o.env.out.event("signaling lost", "retry", ev.Retry)
+				o.o.tell("signaling lost", "retry", ev.Retry)
 			}
 		}
 	}
@@ -80,6 +81,6 @@ func (o *otherCalls) busy(ctx context.Context, call *client.Call) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := call.Busy(ctx); err != nil && protocol.CodeOf(err) != protocol.CodeCallEnded {
-		o.env.out.say("softphone: a second call: %v", err)
+		o.o.warn(fmt.Errorf("a second call: %w", err))
 	}
 }

@@ -1,14 +1,9 @@
-package main
+package phone
 
 import (
-	"net"
-	"strconv"
 	"sync"
 	"time"
 
-	"github.com/pion/stun/v4"
-	"github.com/pion/transport/v5"
-	"github.com/pion/transport/v5/stdnet"
 	"github.com/pion/webrtc/v4"
 
 	"switchboard/signaling/protocol"
@@ -28,57 +23,25 @@ const (
 	acceptAfter = 100 * time.Millisecond
 )
 
-// relayOrder is a network in which relays after the first are reached later. It may be
-// used by several goroutines.
+// relayOrder is which relays are reached later, and until when they wait. It may be used
+// by several goroutines.
 type relayOrder struct {
-	transport.Net
-
 	mu    sync.Mutex
-	later map[string]bool // host:port
-	until time.Time
-}
-
-// newRelayOrder is over a network, or that of the machine if it is nil.
-func newRelayOrder(n transport.Net) (*relayOrder, error) {
-	if n == nil {
-		machine, err := stdnet.NewNet()
-		if err != nil {
-			return nil, err
-		}
-		n = machine
-	}
-	return &relayOrder{Net: n}, nil
+	later map[string]bool // host:port; guarded by mu
+	until time.Time       // guarded by mu
 }
 
 // begin is called before candidates are looked for with the servers of ice.
 func (o *relayOrder) begin(ice protocol.ICE) {
 	later := map[string]bool{}
 	for _, relay := range relaysOf(ice)[min(1, len(relaysOf(ice))):] {
-		for _, at := range relay {
-			later[at] = true
+		for _, w := range relay {
+			later[w.server] = true
 		}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.later, o.until = later, time.Now().Add(headStart)
-}
-
-// relaysOf are the relays of ice in their order, each with where it is reached, as
-// host:port.
-func relaysOf(ice protocol.ICE) (all [][]string) {
-	for _, s := range ice.Servers {
-		var relay []string
-		for _, text := range s.URLs {
-			u, err := stun.ParseURI(text)
-			if err == nil && (u.Scheme == stun.SchemeTypeTURN || u.Scheme == stun.SchemeTypeTURNS) {
-				relay = append(relay, net.JoinHostPort(u.Host, strconv.Itoa(u.Port)))
-			}
-		}
-		if relay != nil {
-			all = append(all, relay)
-		}
-	}
-	return all
 }
 
 // wait lets the first relay have its head start.
@@ -89,18 +52,6 @@ func (o *relayOrder) wait(at string) {
 	if later {
 		time.Sleep(time.Until(until)) // headStart at most; each relay has a goroutine
 	}
-}
-
-// ResolveUDPAddr is the first that is done for a server over UDP.
-func (o *relayOrder) ResolveUDPAddr(network, address string) (*net.UDPAddr, error) {
-	o.wait(address)
-	return o.Net.ResolveUDPAddr(network, address)
-}
-
-// ResolveTCPAddr is the first that is done for a server over TCP or TLS.
-func (o *relayOrder) ResolveTCPAddr(network, address string) (*net.TCPAddr, error) {
-	o.wait(address)
-	return o.Net.ResolveTCPAddr(network, address)
 }
 
 // preferences give each relay candidate of a generation a priority of its own (RFC 8445

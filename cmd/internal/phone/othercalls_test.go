@@ -1,7 +1,6 @@
-package main
+package phone
 
 import (
-	"io"
 	"testing"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 // The call that an invite was merged into may have rung before it was known to be
 // that one, and be read after: it must not hear that this device is busy.
 func TestMergedCallIsNotRefused(t *testing.T) {
-	o := &otherCalls{env: &env{out: &output{w: io.Discard}}, invited: make(chan string, 1), merged: make(chan *client.Call, 1)}
+	o := &otherCalls{o: &Options{}, invited: make(chan string, 1), merged: make(chan *client.Call, 1)}
 	events := make(chan client.Event)
 	ended := make(chan struct{})
 	go func() {

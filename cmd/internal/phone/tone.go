@@ -1,4 +1,4 @@
-package main
+package phone
 
 import (
 	"fmt"
@@ -10,11 +10,11 @@ import (
 	"github.com/go-audio/wav"
 )
 
-// toneHz is a tone that speech and noise are not.
-const toneHz = 440
+// ToneHz is a tone that speech and noise are not.
+const ToneHz = 440
 
-// writeTone writes a sine as a WAV file at 8 kHz.
-func writeTone(file string, hz float64, d time.Duration) error {
+// WriteTone writes a sine as a WAV file at 8 kHz.
+func WriteTone(file string, hz float64, d time.Duration) error {
 	f, err := os.Create(file)
 	if err != nil {
 		return err
@@ -32,10 +32,10 @@ func writeTone(file string, hz float64, d time.Duration) error {
 	return e.Close()
 }
 
-// toneShare is the share of a recording's energy that lies at a frequency, over
+// ToneShare is the share of a recording's energy that lies at a frequency, over
 // the windows that are not silent. A recording with less than a second of sound
 // is an error.
-func toneShare(file string, hz float64) (float64, error) {
+func ToneShare(file string, hz float64) (float64, error) {
 	samples, err := readWAV(file)
 	if err != nil {
 		return 0, err

@@ -1,7 +1,6 @@
-package main
+package phone
 
 import (
-	"io"
 	"slices"
 	"sync"
 	"testing"
@@ -56,7 +55,7 @@ func answerToMedia(b *testing.B, prepared bool) (caller, callee time.Duration) {
 			err = router.AddNet(n)
 		}
 		if err == nil {
-			phones[i], err = newPhone(protocol.ICE{}, []protocol.Role{protocol.Caller, protocol.Callee}[i], mediaOptions{net: n}, &output{w: io.Discard})
+			phones[i], err = newPhone(protocol.ICE{}, []protocol.Role{protocol.Caller, protocol.Callee}[i], Options{Net: n})
 		}
 		if err != nil {
 			b.Fatal(err)

@@ -1,0 +1,188 @@
+package phone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+
+	"switchboard/signaling/client"
+	"switchboard/signaling/protocol"
+)
+
+const (
+	// batchFor is how long candidates are collected before they are sent.
+	batchFor = 100 * time.Millisecond
+	// The caller restarts ICE first; the callee if that does not help.
+	restartAfterCaller, restartAfterCallee = 3 * time.Second, 6 * time.Second
+)
+
+// follow begins to read the call's events and to make requests about it.
+func (p *phone) follow(call *client.Call) {
+	if p.call != nil {
+		return
+	}
+	ctx, leave := context.WithCancel(context.Background())
+	p.call, p.leave, p.events = call, leave, make(chan client.CallEvent)
+	p.tasks.Go(func() {
+		defer close(p.events)
+		for {
+			e, err := call.Next(ctx)
+			if err != nil {
+				return
+			}
+			select {
+			case p.events <- e:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	p.tasks.Go(func() { p.makeRequests(ctx) })
+}
+
+// talk carries the call until it ends and returns why. hangUp ends it from
+// this side.
+func (p *phone) talk(ctx context.Context, call *client.Call, hangUp <-chan struct{}) (protocol.CallEnded, error) {
+	p.follow(call)
+	p.open = true
+	p.sendCandidates()
+	if p.connectedEarly() {
+		p.connection(webrtc.PeerConnectionStateConnected)
+	}
+	end, err := p.carry(ctx, hangUp, nil)
+	if end == nil {
+		return protocol.CallEnded{}, err
+	}
+	return *end, err
+}
+
+// carry handles what happens until the call ends, or it is time to answer it.
+func (p *phone) carry(ctx context.Context, hangUp <-chan struct{}, answer <-chan time.Time) (*protocol.CallEnded, error) {
+	figures := time.NewTicker(figuresEvery)
+	defer figures.Stop()
+	for {
+		select {
+		case e, ok := <-p.events:
+			if !ok {
+				return nil, errors.New("the session ended in the call")
+			}
+			if end, ok := e.(client.Ended); ok {
+				p.times.ended = time.Now()
+				p.story.add(Ended, string(end.Reason))
+				p.lastFigures(ctx)
+				return &end.CallEnded, nil
+			}
+			if err := p.handle(e); err != nil {
+				p.o.warn(err)
+			}
+		case c := <-p.found:
+			if p.take(c); p.flush == nil {
+				p.flush = time.After(batchFor)
+			}
+		case <-p.opened:
+			p.open = true
+			p.sendCandidates()
+		case <-p.flush:
+			p.sendCandidates()
+		case s := <-p.changes:
+			p.connection(s)
+		case <-p.restartAt:
+			p.restart()
+		case <-figures.C:
+			if r := p.figures(); !p.times.answered.IsZero() && r.Media == protocol.MediaConnected {
+				p.request("report", func(ctx context.Context) error { return p.call.Report(ctx, r) })
+			}
+		case <-hangUp:
+			hangUp = nil
+			p.tasks.Go(func() {
+				hctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+				defer cancel()
+				p.lastFigures(hctx)
+				_ = p.call.Hangup(hctx, "") // the end comes as an event, or the session is gone
+			})
+		case <-answer:
+			return nil, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (p *phone) handle(e client.CallEvent) error {
+	switch e := e.(type) {
+	case client.Ringing:
+		if p.times.rang.IsZero() {
+			p.times.rang = time.Now()
+			p.story.add(Ringing, "")
+		}
+		p.o.tell("ringing", "after", p.times.rang.Sub(p.times.began), "beside_another_call", e.Waiting)
+	case client.Prepared:
+		if !p.mayPrepare() {
+			return nil // it waits for the answer
+		}
+		p.prepared = e.SDP
+		return p.remote(webrtc.SDPTypeAnswer, e.SDP)
+	case client.Answered:
+		return p.answered(e.SDP)
+	case client.Candidates:
+		var errs []error
+		for _, c := range e.Candidates {
+			errs = append(errs, p.candidate(c))
+		}
+		return errors.Join(errs...)
+	case client.Description:
+		return p.described(e.CallDescribe)
+	case client.State:
+		p.o.tell(string(e.State))
+		if e.ICE != nil {
+			p.ice = *e.ICE
+		}
+		p.o.RelayOnly = p.o.RelayOnly || e.RelayOnly
+		if e.ICE != nil || e.RelayOnly {
+			if err := p.pc.SetConfiguration(p.configuration(p.ice, p.o.RelayOnly)); err != nil {
+				return fmt.Errorf("other servers: %w", err)
+			}
+		}
+		if e.Restart {
+			p.restart()
+		}
+	}
+	return nil
+}
+
+// connection reports the state of the media and restarts ICE when it is lost.
+func (p *phone) connection(s webrtc.PeerConnectionState) {
+	switch s {
+	case webrtc.PeerConnectionStateConnected:
+		p.restartAt = nil
+		if p.times.connected.IsZero() {
+			p.times.connected = time.Now()
+		}
+		p.request("report", func(ctx context.Context) error {
+			path := p.path()
+			p.o.tell("media", "path", PathWord(path), "relay", serverOf(path))
+			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaConnected, Path: path})
+		})
+	case webrtc.PeerConnectionStateDisconnected:
+		p.o.tell("media lost")
+		p.restartAt = time.After(p.restartAfter())
+		p.request("report", func(ctx context.Context) error {
+			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaDisconnected})
+		})
+	case webrtc.PeerConnectionStateFailed:
+		p.restartAt = time.After(p.restartAfter() - restartAfterCaller)
+		p.request("report", func(ctx context.Context) error {
+			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaFailed})
+		})
+	}
+}
+
+func (p *phone) restartAfter() time.Duration {
+	if p.role == protocol.Caller {
+		return restartAfterCaller
+	}
+	return restartAfterCallee
+}
