@@ -1,0 +1,164 @@
+package browserphone
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary is the real server, built once.
+var binary struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func buildServer(t *testing.T) string {
+	t.Helper()
+	binary.once.Do(func() {
+		if binary.dir, binary.err = os.MkdirTemp("", "natlab-browserphone-"); binary.err != nil {
+			return
+		}
+		out, err := exec.Command("go", "build", "-o", binary.dir, "switchboard/cmd/switchboard").CombinedOutput()
+		if err != nil {
+			binary.err = fmt.Errorf("%w: %s", err, out)
+		}
+	})
+	if binary.err != nil {
+		t.Fatalf("build the server: %v", binary.err)
+	}
+	return filepath.Join(binary.dir, "switchboard")
+}
+
+// house is a server with a relay in a process of its own, reached over HTTPS with a
+// certificate that nobody has vouched for.
+type house struct {
+	url, codes, spki string
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	needsChromium(t)
+	dir := t.TempDir()
+	h := &house{codes: filepath.Join(dir, "data", "codes.log")}
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	h.spki = selfSigned(t, cert, key)
+	addrs := filepath.Join(dir, "addrs.json")
+	cmd := exec.Command(buildServer(t), "-addr-file", addrs)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(),
+		"SWITCHBOARD_DEVELOPMENT=true", "SWITCHBOARD_HTTP_LISTEN=localhost:0", "SWITCHBOARD_OPS_LISTEN=localhost:0", "SWITCHBOARD_ADMIN_LISTEN=",
+		"SWITCHBOARD_HTTP_TLS_CERT_FILE="+cert, "SWITCHBOARD_HTTP_TLS_KEY_FILE="+key,
+		"SWITCHBOARD_RELAY_LISTEN=127.0.0.1:0", "SWITCHBOARD_RELAY_TLS_LISTEN=127.0.0.1:0",
+		"SWITCHBOARD_RELAY_TLS_CERT_FILE="+cert, "SWITCHBOARD_RELAY_TLS_KEY_FILE="+key, "SWITCHBOARD_ICE_HOST=localhost",
+		"SWITCHBOARD_AUTH_ADDRESS_BURST=100", "SWITCHBOARD_AUTH_CODE_RESEND=1ms")
+	file := filepath.Join(dir, "log")
+	log, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if t.Failed() {
+			said, _ := os.ReadFile(file)
+			t.Logf("the server's log:\n%s", said)
+		}
+	})
+	var a struct{ URL string }
+	until(t, "the server is ready", func() bool {
+		b, err := os.ReadFile(addrs)
+		return err == nil && json.Unmarshal(b, &a) == nil
+	})
+	h.url = strings.TrimSuffix(a.URL, "/")
+	return h
+}
+
+// selfSigned writes a certificate for localhost and its key, and returns the hash by
+// which the key is trusted.
+func selfSigned(t *testing.T, certFile, keyFile string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, of, of, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: cert}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sum := sha256.Sum256(public)
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// needsChromium skips a test where there is no browser, but not in CI, where that would
+// go unseen.
+func needsChromium(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a browser")
+	}
+	if _, err := Find(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+}
+
+// patience is how long anything in a browser may take on a busy machine.
+const patience = 90 * time.Second
+
+// until polls what another process does.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%s: not in time", what)
+		}
+	}
+}
