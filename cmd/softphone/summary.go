@@ -24,7 +24,7 @@ func printSummary(o *output, s phone.Summary) {
 func details(s phone.Summary) []any {
 	paths, candidates, moments := []any{}, []any{}, []any{}
 	for _, p := range s.Paths {
-		paths = append(paths, pathObject(p.Path, "at", millis(p.At)))
+		paths = append(paths, pathObject(p.Path, "at", millis(p.At), "local_address", p.Local, "remote_address", p.Remote))
 	}
 	for _, c := range s.Candidates {
 		candidates = append(candidates, object("type", c.Type, "address", c.Address, "base", c.Base, "protocol", c.Protocol,

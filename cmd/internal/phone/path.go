@@ -42,6 +42,11 @@ func related(c *webrtc.ICECandidate) string {
 	return net.JoinHostPort(c.RelatedAddress, strconv.Itoa(int(c.RelatedPort)))
 }
 
+// addressOf is where a candidate is, as host:port.
+func addressOf(c *webrtc.ICECandidate) string {
+	return net.JoinHostPort(c.Address, strconv.Itoa(int(c.Port)))
+}
+
 // transport is the one that carries all media of the call, or nil.
 func (p *phone) transport() *webrtc.ICETransport {
 	for _, s := range p.peer().GetSenders() {

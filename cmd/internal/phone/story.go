@@ -1,9 +1,7 @@
 package phone
 
 import (
-	"net"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -51,7 +49,7 @@ func (s *story) put(m Moment) {
 // candidate notes one of this side's own, and how its relay is reached.
 func (s *story) candidate(c *webrtc.ICECandidate, w way) {
 	found := Candidate{
-		Type: c.Typ.String(), Address: net.JoinHostPort(c.Address, strconv.Itoa(int(c.Port))), Base: related(c),
+		Type: c.Typ.String(), Address: addressOf(c), Base: related(c),
 		Protocol: c.Protocol.String(),
 	}
 	if c.Typ == webrtc.ICECandidateTypeRelay {
@@ -68,13 +66,13 @@ func (s *story) candidate(c *webrtc.ICECandidate, w way) {
 	s.put(Moment{At: time.Since(s.began), What: CandidateFound, Detail: found.String()})
 }
 
-// path notes the one that media takes from now on.
-func (s *story) path(p *protocol.Path) {
+// path notes the one that media takes from now on, between two addresses.
+func (s *story) path(p *protocol.Path, local, remote string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := time.Since(s.began)
 	if len(s.paths) < maxPaths {
-		s.paths = append(s.paths, PathChange{At: at, Path: *p})
+		s.paths = append(s.paths, PathChange{At: at, Path: *p, Local: local, Remote: remote})
 	}
 	s.put(Moment{At: at, What: PairSelected, Detail: PathWord(p)})
 }
@@ -108,7 +106,7 @@ func (p *phone) watchICE(t *webrtc.ICETransport, gone <-chan struct{}) {
 		}
 	}
 	t.OnSelectedCandidatePairChange(func(pair *webrtc.ICECandidatePair) {
-		unless(func() { p.story.path(p.pathOf(pair)) })
+		unless(func() { p.story.path(p.pathOf(pair), addressOf(pair.Local), addressOf(pair.Remote)) })
 	})
 	t.OnConnectionStateChange(func(s webrtc.ICETransportState) { unless(func() { p.story.ice(s) }) })
 }

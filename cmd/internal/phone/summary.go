@@ -51,6 +51,8 @@ type Summary struct {
 type PathChange struct {
 	At   time.Duration
 	Path protocol.Path
+	// Local and Remote are the addresses of its candidates, host:port.
+	Local, Remote string
 }
 
 // Candidate is one that ICE has had (RFC 8445 section 4).

@@ -4,8 +4,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"math/big"
 	"os"
@@ -45,15 +47,22 @@ func newAuthority(dir string) (*authority, error) {
 	return a, writePEM(a.file, "CERTIFICATE", der)
 }
 
+// certificate is one for the names of hosts.
+type certificate struct {
+	cert, key string // files
+	spki      string // the SHA-256 of its SubjectPublicKeyInfo, in base64, by which browsers are told of it
+}
+
 // certify writes a certificate for the names of hosts, and its key, into dir.
-func (a *authority) certify(dir string, names []string) (certFile, keyFile string, err error) {
+func (a *authority) certify(dir string, names []string) (certificate, error) {
+	c := certificate{cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem")}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return "", "", err
+		return c, err
 	}
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
-		return "", "", err
+		return c, err
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: "natlab"}, DNSNames: names,
@@ -62,17 +71,22 @@ func (a *authority) certify(dir string, names []string) (certFile, keyFile strin
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
 	if err != nil {
-		return "", "", err
+		return c, err
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
 	if err != nil {
-		return "", "", err
+		return c, err
 	}
-	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	if err := writePEM(certFile, "CERTIFICATE", der); err != nil {
-		return "", "", err
+	hash := sha256.Sum256(public)
+	c.spki = base64.StdEncoding.EncodeToString(hash[:])
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return c, err
 	}
-	return certFile, keyFile, writePEM(keyFile, "PRIVATE KEY", keyDER)
+	if err := writePEM(c.cert, "CERTIFICATE", der); err != nil {
+		return c, err
+	}
+	return c, writePEM(c.key, "PRIVATE KEY", private)
 }
 
 func writePEM(file, kind string, der []byte) error {

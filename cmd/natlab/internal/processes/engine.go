@@ -26,9 +26,12 @@ type Options struct {
 	// what was captured at both phones and the relays. Empty keeps nothing but, of calls
 	// that fail, the last lines of each process.
 	Keep string
-	// Deadline bounds each call, with its servers' start and its events; 0 is
-	// [DefaultDeadline].
+	// Deadline bounds each call beyond its events and its talk: the start of its servers, its
+	// set-up, its end; 0 is [DefaultDeadline].
 	Deadline time.Duration
+	// Browser is the program, and its first arguments, that is Chromium on both sides in place
+	// of softphone: one that calls [browserphone.Command].
+	Browser []string
 }
 
 // Engine places calls. Its methods may be called concurrently, but Close.
@@ -39,6 +42,7 @@ type Engine struct {
 	programs  programs
 	authority *authority
 	keys      *keyring
+	client    client
 	build     func(context.Context, natlab.Topology) (lab, error)
 }
 
@@ -63,6 +67,10 @@ func (e *Engine) prepare(ctx context.Context) (err error) {
 	if e.programs, err = findPrograms(ctx, e.options.Bin, e.dir, switchboard, softphone, natsServer); err != nil {
 		return err
 	}
+	e.client = softphones{e.programs}
+	if len(e.options.Browser) > 0 {
+		e.client = browsers{e.options.Browser}
+	}
 	if e.authority, err = newAuthority(e.dir); err != nil {
 		return fmt.Errorf("certificates: %w", err)
 	}
@@ -78,7 +86,8 @@ func (e *Engine) Close() error { return os.RemoveAll(e.dir) }
 // made, a NAT that is not what it is taken for, servers that did not start, ctx's end.
 func (e *Engine) Place(ctx context.Context, c scenario.Case) (report.Call, error) {
 	began := time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, e.options.Deadline, fmt.Errorf("the call was not over within %v", e.options.Deadline))
+	within := e.options.Deadline + lasts(c)
+	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("the call was not over within %v", within))
 	defer cancel()
 	p, err := newPlacing(ctx, e, c)
 	if err != nil {
@@ -88,4 +97,17 @@ func (e *Engine) Place(ctx context.Context, c scenario.Case) (report.Call, error
 	err = errors.Join(err, p.close())
 	p.call.Took = time.Since(began)
 	return p.call, err
+}
+
+// lasts is how long a case lasts from the first media to the caller's hanging up.
+func lasts(c scenario.Case) time.Duration {
+	var events time.Duration
+	for _, e := range c.Events {
+		over := e.At
+		if e.Cut != nil {
+			over += e.Cut.For
+		}
+		events = max(events, over)
+	}
+	return events + c.Talk
 }

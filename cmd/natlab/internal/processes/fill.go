@@ -3,6 +3,7 @@ package processes
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"switchboard/cmd/natlab/internal/judge"
@@ -14,11 +15,8 @@ import (
 func (p *placing) fill(ctx context.Context) error {
 	var views [2]view
 	for i, phone := range p.phones {
-		e, err := phone.awaitEnd(ctx)
-		if err != nil {
-			return err
-		}
-		if views[i], err = softView(phone.host, e, p.firstEvent); err != nil {
+		var err error
+		if views[i], err = phone.awaitView(ctx, p.firstEvent); err != nil {
 			return err
 		}
 	}
@@ -39,7 +37,7 @@ func (p *placing) write(views [2]view) {
 	p.mu.Lock()
 	all := slices.Concat(p.moments, views[0].moments, views[1].moments)
 	p.mu.Unlock()
-	c.Events = counted(all, p.invited)
+	c.Events = counted(all, invitedAt(views[0].moments, p.invited))
 }
 
 // counted are moments in their order, counted from one time.
@@ -50,4 +48,14 @@ func counted(all []moment, from time.Time) []report.Moment {
 		out = append(out, report.Moment{At: m.at.Sub(from), Who: m.who, What: m.what})
 	}
 	return out
+}
+
+// invitedAt is when the caller's invite was taken, or else when the caller was started.
+func invitedAt(caller []moment, started time.Time) time.Time {
+	for _, m := range caller {
+		if strings.HasPrefix(m.what, "invited") || strings.HasPrefix(m.what, "calling") {
+			return m.at
+		}
+	}
+	return started
 }

@@ -56,7 +56,7 @@ func (j *journal) Write(p []byte) (int, error) {
 		if !whole && len(j.rest) < maxLine {
 			return n, nil
 		}
-		j.add(j.rest)
+		j.add(j.rest[:min(len(j.rest), maxLine)])
 		j.rest, p = j.rest[:0], after
 		if !whole {
 			return n, nil
@@ -126,17 +126,6 @@ func (j *journal) all() []entry {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return append([]entry(nil), j.entries...)
-}
-
-// last returns the newest entry that ok takes.
-func (j *journal) last(ok func(entry) bool) (entry, bool) {
-	all := j.all()
-	for i := len(all) - 1; i >= 0; i-- {
-		if ok(all[i]) {
-			return all[i], true
-		}
-	}
-	return entry{}, false
 }
 
 // tailLines is how many lines of a process a failure shows.

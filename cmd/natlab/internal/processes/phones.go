@@ -3,11 +3,13 @@ package processes
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
-	"syscall"
+	"time"
+
+	"switchboard/cmd/natlab/internal/report"
 )
 
 // The numbers of the phones. They are of those that are kept for fiction.
@@ -16,22 +18,41 @@ const (
 	calleeNumber = "+14155550102"
 )
 
+// client is a kind of phone: a program that is one side of the call, and what it says.
+type client interface {
+	// name is what reports call it.
+	name() string
+	// command is the program and its arguments: it calls a number, or with none takes one
+	// call. It takes the device that softphone has registered.
+	command(p *phone, number string) (program string, args []string)
+	// waits, hears and over tell from a line that the phone waits for a call, has media, and
+	// that its call is over.
+	waits(entry) bool
+	hears(entry) bool
+	over(entry) bool
+	// view is the phone's view of the call that is over. Until is when the first event of the
+	// lab happened, zero without.
+	view(host string, said []entry, until time.Time) (view, error)
+}
+
+// view is one side's view of a call.
+type view struct {
+	// began is what there was before the first event, and end what there was at the end.
+	began, end report.Side
+	moments    []moment
+}
+
 // phone is one side of the call.
 type phone struct {
 	*placing
+	client
 	host, number string
 	profile      string // a file
 	process      *process
 }
 
 func newPhone(p *placing, host, number string) *phone {
-	return &phone{placing: p, host: host, number: number, profile: filepath.Join(p.dir, host+".json")}
-}
-
-// run starts the softphone.
-func (p *phone) start(role string, args ...string) (*process, error) {
-	all := append([]string{"-server", p.urls(), "-json", "-profile", p.profile}, args...)
-	return p.run(p.host, p.host+role, softphone, all...)
+	return &phone{placing: p, client: p.engine.client, host: host, number: number, profile: filepath.Join(p.dir, host+".json")}
 }
 
 // urls are where the nodes are.
@@ -45,7 +66,8 @@ func (p *placing) urls() string {
 
 // register gets the phone a device, with the code that the node writes into a file.
 func (p *phone) register(ctx context.Context, codes string) error {
-	r, err := p.start("-register", "register", "-code-file", codes, p.number)
+	r, err := p.run(p.host, p.host+"-register", p.engine.programs[softphone],
+		"-server", p.urls(), "-json", "-profile", p.profile, "register", "-code-file", codes, p.number)
 	if err != nil {
 		return err
 	}
@@ -56,8 +78,7 @@ func (p *phone) register(ctx context.Context, codes string) error {
 	return err
 }
 
-// registerBoth registers both phones at once, which is how most of the time that they
-// take passes twice as fast.
+// registerBoth registers both phones at once: most of the time that it takes, they wait.
 func (p *placing) registerBoth(ctx context.Context, codes string) error {
 	var errs [2]error
 	var both sync.WaitGroup
@@ -68,35 +89,48 @@ func (p *placing) registerBoth(ctx context.Context, codes string) error {
 	return errors.Join(errs[:]...)
 }
 
-// listen has the phone wait for one call.
-func (p *phone) listen(ctx context.Context) (err error) {
-	if p.process, err = p.start("", "listen", "-once"); err != nil {
-		return err
-	}
-	_, err = p.process.await(ctx, "listen", func(e entry) bool { return e.is("listening") })
+// start starts the phone, which calls a number, or with none takes a call.
+func (p *phone) start(number string) error {
+	program, args := p.command(p, number)
+	var err error
+	p.process, err = p.run(p.host, p.host, program, args...)
 	return err
 }
 
-// call has the phone call a number.
-func (p *phone) call(number string) (err error) {
-	p.process, err = p.start("", "call", number)
+// listen has the phone wait for one call.
+func (p *phone) listen(ctx context.Context) error {
+	if err := p.start(""); err != nil {
+		return err
+	}
+	_, err := p.process.await(ctx, "wait for a call", p.waits)
 	return err
 }
 
 // awaitMedia waits until the phone hears the other, or until its call is over without.
 func (p *phone) awaitMedia(ctx context.Context) (heard bool, err error) {
-	e, err := p.process.await(ctx, "have media", func(e entry) bool { return e.is("media") || e.is("ended") || e.is("error") })
-	if err == nil && e.is("error") {
-		text, _ := e.fields["error"].(string)
-		return false, fmt.Errorf("%s: %s", p.host, clean(text))
-	}
-	return e.is("media"), err
+	e, err := p.process.await(ctx, "have media", func(e entry) bool { return p.hears(e) || p.over(e) })
+	return err == nil && p.hears(e), err
 }
 
-// hangUp has the phone end the call.
-func (p *phone) hangUp() { p.process.signal(syscall.SIGINT) }
+// awaitView waits for the phone's view of the call, which ends.
+func (p *phone) awaitView(ctx context.Context, until time.Time) (view, error) {
+	if _, err := p.process.await(ctx, "end the call", p.over); err != nil {
+		return view{}, err
+	}
+	select {
+	case <-p.process.ended:
+	case <-ctx.Done():
+		return view{}, context.Cause(ctx)
+	}
+	return p.view(p.host, p.process.out.all(), until)
+}
 
-// awaitEnd waits for the phone's view of the call that is over.
-func (p *phone) awaitEnd(ctx context.Context) (entry, error) {
-	return p.process.await(ctx, "end the call", func(e entry) bool { return e.is("ended") })
+// lastOf is the newest line that ok takes.
+func lastOf(said []entry, ok func(entry) bool) (entry, bool) {
+	for _, e := range slices.Backward(said) {
+		if ok(e) {
+			return e, true
+		}
+	}
+	return entry{}, false
 }

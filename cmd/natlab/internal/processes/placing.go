@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
+	"syscall"
 	"time"
 
 	"switchboard/cmd/natlab/internal/judge"
@@ -49,7 +50,7 @@ type moment struct {
 }
 
 func newPlacing(ctx context.Context, e *Engine, c scenario.Case) (_ *placing, err error) {
-	p := &placing{engine: e, c: c, call: newCall(c)}
+	p := &placing{engine: e, c: c, call: newCall(c, e.client.name())}
 	if p.dir, err = os.MkdirTemp(e.dir, "call-"); err != nil {
 		return nil, err
 	}
@@ -90,9 +91,9 @@ func fileName(c scenario.Case) string {
 	return notFileName.ReplaceAllString(name, "-")
 }
 
-func newCall(c scenario.Case) report.Call {
+func newCall(c scenario.Case, client string) report.Call {
 	return report.Call{
-		Scenario: c.Scenario, Case: c.Name, Caller: c.CallerAccess, Callee: c.CalleeAccess, Engine: EngineName, Client: "softphone",
+		Scenario: c.Scenario, Case: c.Name, Caller: c.CallerAccess, Callee: c.CalleeAccess, Engine: EngineName, Client: client,
 		Expected: c.Expect.Path, Reason: c.Reason, Path: string(scenario.None), After: string(scenario.None),
 		Sides: [2]report.Side{{Host: c.Caller}, {Host: c.Callee}},
 	}
@@ -101,7 +102,7 @@ func newCall(c scenario.Case) report.Call {
 // run starts a program on a host, and has close end it.
 func (p *placing) run(host, name, program string, args ...string) (*process, error) {
 	// Not bound to a context: what ends a process must also wait for it.
-	cmd, err := p.lab.Command(context.Background(), host, p.engine.programs[program], args...)
+	cmd, err := p.lab.Command(context.Background(), host, program, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +179,7 @@ func (p *placing) converse(ctx context.Context) error {
 		return err
 	}
 	p.invited = time.Now()
-	if err := caller.call(callee.number); err != nil {
+	if err := caller.start(callee.number); err != nil {
 		return err
 	}
 	up, err := p.awaitMedia(ctx)
@@ -192,7 +193,7 @@ func (p *placing) converse(ctx context.Context) error {
 		if err := sleep(ctx, p.c.Talk); err != nil {
 			return err
 		}
-		caller.hangUp()
+		caller.process.signal(syscall.SIGINT) // hangs up
 	}
 	return p.fill(ctx)
 }

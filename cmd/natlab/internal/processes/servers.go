@@ -45,8 +45,8 @@ func (s *server) name() string {
 // servers are those of a case.
 type servers struct {
 	*placing
-	cert, key string    // files
-	all       []*server // in the order in which they start
+	certificate           // of all of them
+	all         []*server // in the order in which they start
 }
 
 // needsNATS reports whether a case has a NATS server of its own: the NATS inside a node
@@ -58,7 +58,7 @@ func newServers(ctx context.Context, p *placing) (*servers, error) {
 	s := &servers{placing: p}
 	names := slices.Concat(p.c.Signaling, slices.Sorted(maps.Keys(p.c.Relays)), []string{natsHost})
 	var err error
-	if s.cert, s.key, err = p.engine.authority.certify(p.dir, names); err != nil {
+	if s.certificate, err = p.engine.authority.certify(p.dir, names); err != nil {
 		return nil, err
 	}
 	if needsNATS(p.c) {
@@ -208,9 +208,9 @@ func (s *servers) start(ctx context.Context) error {
 
 // launch starts a server's process.
 func (s *servers) launch(ctx context.Context, v *server) error {
-	program, args := switchboard, []string{"serve", "-config", v.settings}
+	program, args := s.engine.programs[switchboard], []string{"serve", "-config", v.settings}
 	if v.kind == isNATS {
-		program, args = natsServer, []string{"-c", v.settings}
+		program, args = s.engine.programs[natsServer], []string{"-c", v.settings}
 	}
 	p, err := s.run(v.host, v.name(), program, args...)
 	if err != nil {
@@ -305,7 +305,7 @@ func (s *servers) operate(ctx context.Context, v *server, what string) error {
 	default:
 		return fmt.Errorf("%s cannot be asked to %s", v.host, what)
 	}
-	p, err := s.run(v.host, v.host+"-"+what, switchboard, args...)
+	p, err := s.run(v.host, v.host+"-"+what, s.engine.programs[switchboard], args...)
 	if err != nil {
 		return err
 	}

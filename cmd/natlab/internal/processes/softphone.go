@@ -62,16 +62,26 @@ type softOwnCand struct {
 	Relay    string `json:"relay"`
 }
 
-// view is one side's view of a call.
-type view struct {
-	// began is what there was before the first event, and end what there was at the end.
-	began, end report.Side
-	moments    []moment
+// softphones are the clients of cmd/softphone.
+type softphones struct{ programs programs }
+
+func (softphones) name() string { return softphone }
+
+func (c softphones) command(p *phone, number string) (string, []string) {
+	args := []string{"-server", p.urls(), "-json", "-profile", p.profile}
+	if number == "" {
+		return c.programs[softphone], append(args, "listen", "-once")
+	}
+	return c.programs[softphone], append(args, "call", number)
 }
 
-// softView reads the view of a softphone out of its event "ended". Until is when the first
-// event of the lab happened, or zero.
-func softView(host string, e entry, until time.Time) (view, error) {
+func (softphones) waits(e entry) bool { return e.is("listening") }
+func (softphones) hears(e entry) bool { return e.is("media") }
+func (softphones) over(e entry) bool  { return e.is("ended") }
+
+// view reads the event "ended".
+func (c softphones) view(host string, said []entry, until time.Time) (view, error) {
+	e, _ := lastOf(said, c.over)
 	var s softEnded
 	if err := json.Unmarshal([]byte(e.text), &s); err != nil {
 		return view{}, fmt.Errorf("%s: its summary: %w", host, err)
