@@ -2,7 +2,9 @@ package natlab
 
 import (
 	"net/netip"
-	"time"
+
+	"switchboard/relay/natlab/link"
+	"switchboard/relay/natlab/nat"
 )
 
 // Internet is the name of the network that every topology has: public, dual-stack,
@@ -14,7 +16,7 @@ const Internet = "internet"
 var (
 	Internet4 = netip.MustParsePrefix("198.18.0.0/16")
 	Internet6 = netip.MustParsePrefix("2001:2::/48")
-	NAT64     = netip.MustParsePrefix("64:ff9b::/96")
+	NAT64     = nat.Prefix64
 )
 
 // Topology describes networks, the routers between them, and hosts, for both engines:
@@ -73,20 +75,6 @@ type HostSpec struct {
 	Networks []string `yaml:"networks"`
 }
 
-// Link is what happens to packets on the way. The zero value delivers at once.
-type Link struct {
-	// Delay is added to each packet, and up to Jitter more, evenly spread. Packets keep
-	// their order all the same; Reorder, 0 to 1, is the share that passes those before it.
-	Delay   time.Duration `yaml:"delay"`
-	Jitter  time.Duration `yaml:"jitter"`
-	Reorder float64       `yaml:"reorder"`
-	// Loss is the share of packets that are lost, 0 to 1, each by its own lot. With
-	// Burst above 1, losses come in runs of that mean length (Gilbert's model) and the share
-	// stays the same.
-	Loss  float64 `yaml:"loss"`
-	Burst float64 `yaml:"burst"`
-	// Rate is in bits per second, 0 for no bound; what waits longer than Queue (0 is 200
-	// ms) is dropped.
-	Rate  int64         `yaml:"rate"`
-	Queue time.Duration `yaml:"queue"`
-}
+// Link is what happens to packets on the way: the package link has it, for whoever
+// forwards packets. The zero value delivers at once.
+type Link = link.Config

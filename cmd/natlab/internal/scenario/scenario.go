@@ -6,10 +6,12 @@ package scenario
 import (
 	"time"
 
+	"switchboard/cmd/natlab/internal/theory"
 	"switchboard/relay/natlab"
 )
 
-// Scenario is a file of configs/natlab. One without a matrix is a single case.
+// Scenario is a file of configs/natlab. One without a matrix is a single case. It is not
+// changed after [Load].
 type Scenario struct {
 	// Name is that of the file, without its extension.
 	Name string `yaml:"-"`
@@ -25,10 +27,11 @@ type Scenario struct {
 	natlab.Topology `yaml:",inline"`
 	// Access are kinds of internet access by name, beside those of access.yaml.
 	Access map[string]Access `yaml:"access"`
-	// Signaling are the names of the nodes, at least one: what else they are told is up to
-	// the engines.
+	// Signaling are the names of the nodes; none is one, "signaling". What else they are told is
+	// up to the engines.
 	Signaling []string `yaml:"signaling"`
 	// Relays are the relays by name; empty and NoRelays unset is one, "relay", in region "lab".
+	// With NoRelays there is a STUN server alone, on the host "stun".
 	Relays   map[string]Relay `yaml:"relays"`
 	NoRelays bool             `yaml:"no_relays"`
 
@@ -40,14 +43,20 @@ type Scenario struct {
 	// Events happen in their order.
 	Events []Event `yaml:"events"`
 	Expect Expect  `yaml:"expect"`
+
+	own   []string // names of Access that are the file's
+	cases []Case
 }
 
 // Access is how a phone reaches the internet: a network of its own behind routers. In the
-// order from the phone to the internet; none is in the internet itself.
+// order from the phone to the internet, at most three; none is in the internet itself. Those
+// of the caller are called nat-a, cgn-a and isp-a, the networks inside of them home-a,
+// carrier-a and isp-net-a; those of the callee end in -b.
 type Access struct {
 	About   string              `yaml:"about"`
 	Routers []natlab.RouterSpec `yaml:"routers"` // Inside and Outside are not set
-	// Network is that of the phone.
+	// Network is that of the phone. Its prefixes are the caller's; the callee's are the next
+	// ones of the same length.
 	Network natlab.NetworkSpec `yaml:"network"`
 }
 
@@ -90,7 +99,7 @@ type Event struct {
 	// Kill ends a relay or signaling node as a power cut does. Drain asks it to leave.
 	Kill  string `yaml:"kill"`
 	Drain string `yaml:"drain"`
-	// Start starts anew what was killed.
+	// Start starts anew what was killed, or drained.
 	Start string `yaml:"start"`
 	// Move has a host leave its networks for another of those listed for it, as from Wi-Fi
 	// to mobile. Join has it enter another and send everything that way, as with a VPN; Leave
@@ -119,10 +128,12 @@ type Cut struct {
 // Expect is what must be so, beside that the call ends as it should. The zero value expects
 // what theory says.
 type Expect struct {
-	// Path is "theory", which "" is too, a [Path], or "none" for a call that cannot connect.
-	Path string `yaml:"path"`
-	// After is the path at the end, where events change it; "" is Path.
-	After string `yaml:"after"`
+	// Path is [Theory], which "" is too, [Any], or a path; [None] is for a call that cannot
+	// connect.
+	Path Path `yaml:"path"`
+	// After is the path at the end, where events change it; "" is Path, or what theory says
+	// of where hosts have moved to, if Path is theory's.
+	After Path `yaml:"after"`
 	// ConnectWithin bounds the time from the answer to first media on both sides; 0 is 5 s.
 	ConnectWithin time.Duration `yaml:"connect_within"`
 	// Gap bounds the longest time without media; 0 is 1 s without events and 15 s with some.
@@ -132,18 +143,21 @@ type Expect struct {
 	Lost float64 `yaml:"lost"`
 }
 
-// Path is how media goes, the best first.
-type Path string
+// Path is how media goes.
+type Path = theory.Path
 
-// A call's path is that of the worse side: one that goes through a relay is named by the
-// transport by which the side that reaches it hardest does.
+// The paths, the best first, and what an expectation may say beside them.
 const (
-	Host     Path = "host"      // both by their own addresses
-	Direct   Path = "direct"    // through NATs (srflx or prflx)
-	RelayUDP Path = "relay/udp" // through a relay
-	RelayTCP Path = "relay/tcp"
-	RelayTLS Path = "relay/tls"
-	None     Path = "none"
+	Host     = theory.Host
+	Direct   = theory.Direct
+	RelayUDP = theory.RelayUDP
+	RelayTCP = theory.RelayTCP
+	RelayTLS = theory.RelayTLS
+	None     = theory.None
+
+	// Any is any path but None, where chance decides. Theory stands for what theory says.
+	Any    Path = "any"
+	Theory Path = "theory"
 )
 
 // Case is one call of a scenario, with nothing left to be chosen.
@@ -163,5 +177,6 @@ type Case struct {
 	Talk      time.Duration
 	Events    []Event
 	Expect    Expect // with Path, After and the bounds filled in
-	Reason    string // why theory expects this path
+	STUN      string // the host of the STUN server, where there are no relays
+	Reason    string // why this path is expected
 }
