@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"switchboard/cmd/natlab/internal/engine"
 	"switchboard/cmd/natlab/internal/report"
 	"switchboard/cmd/natlab/internal/scenario"
 	"switchboard/relay/natlab"
@@ -16,21 +17,17 @@ import (
 // product's own: a call that cannot connect is given up after two attempts of 20 s.
 const DefaultDeadline = 90 * time.Second
 
-// Options say how an [Engine] places calls. The zero value will do.
+// Options say how an [Engine] works. The zero value will do.
 type Options struct {
 	// Bin is a folder with the programs switchboard, softphone and nats-server. Where it is
 	// empty they are built from the repository that the working directory is in, or else
 	// taken from beside this program, or from PATH.
 	Bin string
-	// Keep is a folder for what is left of each call: the logs of all its processes, and
-	// what was captured at both phones and the relays. Empty keeps nothing but, of calls
-	// that fail, the last lines of each process.
-	Keep string
 	// Deadline bounds each call beyond its events and its talk: the start of its servers, its
 	// set-up, its end; 0 is [DefaultDeadline].
 	Deadline time.Duration
-	// Browser is the program, and its first arguments, that is Chromium on both sides in place
-	// of softphone: one that calls [browserphone.Command].
+	// Browser is the program, and its first arguments, that is Chromium at one side: one that
+	// calls [browserphone.Command]. Empty is this program with the argument browser-phone.
 	Browser []string
 }
 
@@ -42,7 +39,7 @@ type Engine struct {
 	programs  programs
 	authority *authority
 	keys      *keyring
-	client    client
+	clients   map[string]client // by their names
 	build     func(context.Context, natlab.Topology) (lab, error)
 }
 
@@ -52,11 +49,18 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if o.Deadline == 0 {
 		o.Deadline = DefaultDeadline
 	}
+	if len(o.Browser) == 0 {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		o.Browser = []string{self, "browser-phone"}
+	}
 	dir, err := os.MkdirTemp("", "natlab-")
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{options: o, dir: dir, build: buildLab}
+	e := &Engine{options: o, dir: dir, clients: map[string]client{}, build: buildLab}
 	if err := e.prepare(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
@@ -67,9 +71,8 @@ func (e *Engine) prepare(ctx context.Context) (err error) {
 	if e.programs, err = findPrograms(ctx, e.options.Bin, e.dir, switchboard, softphone, natsServer); err != nil {
 		return err
 	}
-	e.client = softphones{e.programs}
-	if len(e.options.Browser) > 0 {
-		e.client = browsers{e.options.Browser}
+	for _, c := range []client{softphones{e.programs}, browsers{e.options.Browser}} {
+		e.clients[c.name()] = c
 	}
 	if e.authority, err = newAuthority(e.dir); err != nil {
 		return fmt.Errorf("certificates: %w", err)
@@ -81,33 +84,34 @@ func (e *Engine) prepare(ctx context.Context) (err error) {
 // Close removes the engine's files. No call may be in progress.
 func (e *Engine) Close() error { return os.RemoveAll(e.dir) }
 
-// Place places the call of a case and tells how it went, judged. What the product did
-// wrong is among the call's failures; an error is the lab's: networks that could not be
-// made, a NAT that is not what it is taken for, servers that did not start, ctx's end.
-func (e *Engine) Place(ctx context.Context, c scenario.Case) (report.Call, error) {
-	began := time.Now()
+// Name implements [engine.Engine].
+func (e *Engine) Name() string { return engine.Kernel }
+
+// Run implements [engine.Engine]. What the phones say went wrong is among the call's
+// failures, with the last lines of all processes; so are these where the call is not what
+// the case expects. An error is the lab's: networks that could not be made, a NAT that is not
+// what it is taken for, servers that did not start, ctx's end.
+func (e *Engine) Run(ctx context.Context, c scenario.Case, o engine.Options) (report.Call, error) {
 	within := e.options.Deadline + lasts(c)
 	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("the call was not over within %v", within))
 	defer cancel()
-	p, err := newPlacing(ctx, e, c)
+	kind, ok := e.clients[o.Client]
+	if !ok {
+		return report.Call{}, fmt.Errorf("there is no client %q", o.Client)
+	}
+	p, err := newPlacing(ctx, e, c, o, kind)
 	if err != nil {
 		return report.Call{}, err
 	}
 	err = p.place(ctx)
-	err = errors.Join(err, p.close())
-	p.call.Took = time.Since(began)
-	return p.call, err
+	return p.call, errors.Join(err, p.close())
 }
 
 // lasts is how long a case lasts from the first media to the caller's hanging up.
 func lasts(c scenario.Case) time.Duration {
 	var events time.Duration
 	for _, e := range c.Events {
-		over := e.At
-		if e.Cut != nil {
-			over += e.Cut.For
-		}
-		events = max(events, over)
+		events = max(events, e.Ends())
 	}
 	return events + c.Talk
 }

@@ -23,39 +23,31 @@ func (p *placing) events(ctx context.Context) error {
 		if err := p.event(ctx, e); err != nil {
 			return labError{fmt.Errorf("event at %v: %w", e.At, err)}
 		}
-		if e.Cut != nil {
-			over = time.Now().Add(e.Cut.For)
-		}
+		over = began.Add(e.Ends())
 	}
 	return sleep(ctx, time.Until(over))
 }
 
 func (p *placing) event(ctx context.Context, e scenario.Event) error {
-	switch {
-	case e.Kill != "":
-		p.note(e.Kill, "killed")
-		return p.servers.kill(e.Kill)
-	case e.Drain != "":
-		p.note(e.Drain, "drained")
-		return p.servers.drain(ctx, e.Drain)
-	case e.Start != "":
-		p.note(e.Start, "started anew")
-		return p.servers.restart(ctx, e.Start)
-	case e.Move != nil:
-		p.note(e.Move.Host, "moves to %s", e.Move.Network)
-		return p.lab.Move(ctx, e.Move.Host, e.Move.Network)
-	case e.Join != nil:
-		p.note(e.Join.Host, "joins %s", e.Join.Network)
-		return p.lab.Join(ctx, e.Join.Host, e.Join.Network)
-	case e.Leave != nil:
-		p.note(e.Leave.Host, "leaves %s", e.Leave.Network)
-		return p.lab.Leave(ctx, e.Leave.Host, e.Leave.Network)
-	case e.Reboot != "":
-		p.note(e.Reboot, "reboots")
-		return p.lab.Reboot(ctx, e.Reboot)
-	case e.Cut != nil:
-		p.note(e.Cut.Network, "is gone for %v", e.Cut.For)
-		return p.lab.Cut(ctx, e.Cut.Network, e.Cut.For)
+	what, whom := e.Action()
+	p.note(whom, "%s", e)
+	switch what {
+	case "kill":
+		return p.servers.kill(whom)
+	case "drain":
+		return p.servers.drain(ctx, whom)
+	case "start":
+		return p.servers.restart(ctx, whom)
+	case "move":
+		return p.lab.Move(ctx, whom, e.Move.Network)
+	case "join":
+		return p.lab.Join(ctx, whom, e.Join.Network)
+	case "leave":
+		return p.lab.Leave(ctx, whom, e.Leave.Network)
+	case "reboot":
+		return p.lab.Reboot(ctx, whom)
+	case "cut":
+		return p.lab.Cut(ctx, whom, e.Cut.For)
 	}
 	return fmt.Errorf("nothing happens in it")
 }

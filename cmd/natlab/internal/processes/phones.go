@@ -52,7 +52,7 @@ type phone struct {
 }
 
 func newPhone(p *placing, host, number string) *phone {
-	return &phone{placing: p, client: p.engine.client, host: host, number: number, profile: filepath.Join(p.dir, host+".json")}
+	return &phone{placing: p, client: p.client, host: host, number: number, profile: filepath.Join(p.dir, host+".json")}
 }
 
 // urls are where the nodes are.

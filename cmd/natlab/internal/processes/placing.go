@@ -6,20 +6,16 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
-	"regexp"
 	"sync"
 	"syscall"
 	"time"
 
+	"switchboard/cmd/natlab/internal/engine"
 	"switchboard/cmd/natlab/internal/judge"
 	"switchboard/cmd/natlab/internal/report"
 	"switchboard/cmd/natlab/internal/scenario"
 	"switchboard/relay/natlab"
 )
-
-// EngineName is what reports call this engine.
-const EngineName = "kernel"
 
 // placing is one call while it is placed.
 type placing struct {
@@ -27,8 +23,9 @@ type placing struct {
 	engine *Engine
 	c      scenario.Case
 	lab    lab
+	client client
 	dir    string // of this call, within the engine's
-	keep   string // what is left of it, or ""
+	keep   string // where what is left of it goes, or ""
 
 	// Owned by place.
 	servers *servers
@@ -49,24 +46,19 @@ type moment struct {
 	who, what string
 }
 
-func newPlacing(ctx context.Context, e *Engine, c scenario.Case) (_ *placing, err error) {
-	p := &placing{engine: e, c: c, call: newCall(c, e.client.name())}
+func newPlacing(ctx context.Context, e *Engine, c scenario.Case, o engine.Options, kind client) (*placing, error) {
+	p := &placing{engine: e, c: c, client: kind, keep: o.Keep}
+	p.call = report.Call{
+		Path: string(scenario.None), After: string(scenario.None), Sides: [2]report.Side{{Host: c.Caller}, {Host: c.Callee}},
+	}
+	var err error
 	if p.dir, err = os.MkdirTemp(e.dir, "call-"); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(p.dir))
-		}
-	}()
-	if e.options.Keep != "" {
-		p.keep = filepath.Join(e.options.Keep, fileName(c))
-		if err := os.MkdirAll(p.keep, 0o700); err != nil {
-			return nil, err
-		}
+	if p.lab, err = e.build(ctx, withServers(c)); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(p.dir))
 	}
-	p.lab, err = e.build(ctx, withServers(c))
-	return p, err
+	return p, nil
 }
 
 // withServers is the topology of a case, with the host of the NATS server where there
@@ -78,25 +70,6 @@ func withServers(c scenario.Case) natlab.Topology {
 		t.Hosts[natsHost] = natlab.HostSpec{Networks: []string{natlab.Internet}}
 	}
 	return t
-}
-
-var notFileName = regexp.MustCompile(`[^A-Za-z0-9.-]+`)
-
-// fileName names the folder of a case.
-func fileName(c scenario.Case) string {
-	name := c.Scenario
-	if c.Name != "" {
-		name += "-" + c.Name
-	}
-	return notFileName.ReplaceAllString(name, "-")
-}
-
-func newCall(c scenario.Case, client string) report.Call {
-	return report.Call{
-		Scenario: c.Scenario, Case: c.Name, Caller: c.CallerAccess, Callee: c.CalleeAccess, Engine: EngineName, Client: client,
-		Expected: c.Expect.Path, Reason: c.Reason, Path: string(scenario.None), After: string(scenario.None),
-		Sides: [2]report.Side{{Host: c.Caller}, {Host: c.Callee}},
-	}
 }
 
 // run starts a program on a host, and has close end it.
@@ -147,8 +120,8 @@ func (p *placing) place(ctx context.Context) (err error) {
 		p.tails()
 		return nil
 	}
-	judge.Judge(p.c, &p.call)
-	if len(p.call.Failures) > 0 {
+	judged := p.call
+	if judge.Judge(p.c, &judged); len(judged.Failures) > 0 {
 		p.tails()
 	}
 	return nil

@@ -35,13 +35,6 @@ type server struct {
 	process  *process
 }
 
-func (s *server) name() string {
-	if s.kind == isSTUN {
-		return s.host + "-stun"
-	}
-	return s.host
-}
-
 // servers are those of a case.
 type servers struct {
 	*placing
@@ -56,7 +49,7 @@ func needsNATS(c scenario.Case) bool { return len(c.Signaling) > 1 }
 // newServers writes the settings of all servers, and starts none.
 func newServers(ctx context.Context, p *placing) (*servers, error) {
 	s := &servers{placing: p}
-	names := slices.Concat(p.c.Signaling, slices.Sorted(maps.Keys(p.c.Relays)), []string{natsHost})
+	names := slices.Concat(p.c.Signaling, slices.Sorted(maps.Keys(p.c.Relays)), []string{natsHost, p.c.STUN})
 	var err error
 	if s.certificate, err = p.engine.authority.certify(p.dir, names); err != nil {
 		return nil, err
@@ -76,7 +69,7 @@ func newServers(ctx context.Context, p *placing) (*servers, error) {
 			return nil, err
 		}
 	}
-	if len(p.c.Relays) == 0 {
+	if p.c.STUN != "" {
 		return s, s.addSTUN()
 	}
 	return s, nil
@@ -84,7 +77,7 @@ func newServers(ctx context.Context, p *placing) (*servers, error) {
 
 func (s *servers) add(host string, k kind, text string) (*server, error) {
 	v := &server{host: host, kind: k}
-	dir, err := folder(s.dir, v.name())
+	dir, err := folder(s.dir, v.host)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +90,7 @@ func (s *servers) add(host string, k kind, text string) (*server, error) {
 }
 
 // data is the folder in which a server keeps its data.
-func (s *servers) data(name string) string { return filepath.Join(s.dir, name, "data") }
+func (s *servers) data(host string) string { return filepath.Join(s.dir, host, "data") }
 
 func (s *servers) addNATS() error {
 	_, err := s.add(natsHost, isNATS, fmt.Sprintf(natsSettings, natsHost, natsPort, s.data(natsHost), s.cert, s.key))
@@ -116,8 +109,8 @@ func (s *servers) addNode(ctx context.Context, host string) error {
 		}
 		text += fmt.Sprintf(embeddedNATS, natsPort, s.cert, s.key, keys)
 	}
-	if len(s.c.Relays) == 0 {
-		text += fmt.Sprintf("ice: {stun_urls: [\"stun:%s:%d\"]}\n", s.c.Signaling[0], turnPort)
+	if s.c.STUN != "" {
+		text += fmt.Sprintf("ice: {stun_urls: [\"stun:%s:%d\"]}\n", s.c.STUN, turnPort)
 	}
 	_, err := s.add(host, isNode, text)
 	return err
@@ -146,7 +139,7 @@ func (s *servers) relayKeys(ctx context.Context) (string, error) {
 }
 
 func (s *servers) addRelay(ctx context.Context, host string) error {
-	text := s.relayText(host, s.c.Relays[host].Region, host, s.engine.keys.relays)
+	text := s.relayText(host, s.c.Relays[host].Region)
 	if needsNATS(s.c) {
 		text += fmt.Sprintf(relayNATS, natsHost, natsPort, s.engine.authority.file, "")
 	} else {
@@ -160,21 +153,15 @@ func (s *servers) addRelay(ctx context.Context, host string) error {
 	return err
 }
 
-func (s *servers) relayText(host, region, name, secret string) string {
-	tls := httpsPort
-	if slices.Contains(s.c.Signaling, host) {
-		tls = 5349 // the node has the other
-	}
-	return fmt.Sprintf(relaySettings, host, region, s.data(name), secret, host, turnPort, tls, s.cert, s.key, quoted(s.lab.Addrs(host)), internet4, internet6)
+func (s *servers) relayText(host, region string) string {
+	return fmt.Sprintf(relaySettings, host, region, s.data(host), s.engine.keys.relays, host, turnPort, httpsPort, s.cert, s.key,
+		quoted(s.lab.Addrs(host)), quoted(reachable(s.c.Topology)))
 }
 
 // addSTUN has a relay that no call is told of, for the addresses that phones are seen
 // from: without relays there is nobody else to ask.
 func (s *servers) addSTUN() error {
-	host := s.c.Signaling[0]
-	name := (&server{host: host, kind: isSTUN}).name()
-	text := s.relayText(host, "lab", name, s.engine.keys.relays) + "ops: {listen: 127.0.0.1:8181}\nadmin: {listen: \"\"}\n"
-	_, err := s.add(host, isSTUN, text)
+	_, err := s.add(s.c.STUN, isSTUN, s.relayText(s.c.STUN, "lab"))
 	return err
 }
 
@@ -212,7 +199,7 @@ func (s *servers) launch(ctx context.Context, v *server) error {
 	if v.kind == isNATS {
 		program, args = s.engine.programs[natsServer], []string{"-c", v.settings}
 	}
-	p, err := s.run(v.host, v.name(), program, args...)
+	p, err := s.run(v.host, v.host, program, args...)
 	if err != nil {
 		return err
 	}
@@ -251,7 +238,7 @@ func (s *servers) awaitRelays(ctx context.Context, node *server) error {
 // at returns the server of a host.
 func (s *servers) at(host string) (*server, error) {
 	for _, v := range s.all {
-		if v.host == host && v.kind != isSTUN {
+		if v.host == host {
 			return v, nil
 		}
 	}

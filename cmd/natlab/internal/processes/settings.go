@@ -2,9 +2,11 @@ package processes
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"switchboard/relay/natlab"
@@ -46,8 +48,8 @@ jetstream { store_dir: %q, sync_interval: always }
 tls { cert_file: %q, key_file: %q }
 `
 
-// relaySettings are those of a relay. What peers it has are the lab's internet, which is
-// made of addresses that nobody has; private ones are denied as anywhere.
+// relaySettings are those of a relay. Its peers are in the lab's internet, which is made of
+// addresses that nobody has; private ones are denied as anywhere.
 const relaySettings = `roles: [relay]
 node: %s
 region: %s
@@ -60,7 +62,7 @@ relay:
   listen: ":%d"
   tls: {listen: ":%d", cert_file: %q, key_file: %q}
   public_addresses: [%s]
-  peers: {allow: [%q, %q]}
+  peers: {allow: [%s]}
 `
 
 // relayNATS has a relay make itself known.
@@ -78,12 +80,32 @@ func writeSettings(dir, text string) (string, error) {
 	return file, os.WriteFile(file, []byte(text), 0o600)
 }
 
-func quoted(addrs []netip.Addr) string {
+// quoted is a list of addresses or prefixes, in YAML.
+func quoted[T fmt.Stringer](list []T) string {
 	var all []string
-	for _, a := range addrs {
-		all = append(all, fmt.Sprintf("%q", a))
+	for _, a := range list {
+		all = append(all, fmt.Sprintf("%q", a.String()))
 	}
 	return strings.Join(all, ", ")
 }
 
-var internet4, internet6 = natlab.Internet4.String(), natlab.Internet6.String()
+// private are the networks that peers of relays are never in, whatever routes to them: in
+// the lab as elsewhere.
+var private = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fc00::/7"),
+}
+
+// reachable are the networks of a topology that are to its relays what public ones are: the
+// internet, and those with addresses that are not private.
+func reachable(t natlab.Topology) []netip.Prefix {
+	all := []netip.Prefix{natlab.Internet4, natlab.Internet6}
+	for _, name := range slices.Sorted(maps.Keys(t.Networks)) {
+		for _, p := range t.Networks[name].Prefixes {
+			if !slices.ContainsFunc(private, p.Overlaps) && !slices.Contains(all, p) {
+				all = append(all, p)
+			}
+		}
+	}
+	return all
+}
