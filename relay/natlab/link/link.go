@@ -15,6 +15,10 @@ import (
 // nothing else.
 const DefaultQueue = 200 * time.Millisecond
 
+// memory is how far apart packets are that share a run of losses. Else the few packets of a
+// sender that backs off would draw one out for minutes.
+const memory = 200 * time.Millisecond
+
 // Config is what happens to packets on the way. The zero value delivers at once.
 type Config struct {
 	// Delay is added to each packet, and up to Jitter more, evenly spread. Packets keep
@@ -25,7 +29,8 @@ type Config struct {
 	Reorder float64       `yaml:"reorder"`
 	// Loss is the share of packets that are lost, 0 to 1, each by its own lot. With
 	// Burst above 1, losses come in runs of that mean length (Gilbert's model) and the share
-	// stays the same.
+	// stays the same. Runs end with the trouble behind them: what comes a fifth of a second
+	// after another packet is lost or not by its own lot.
 	Loss  float64 `yaml:"loss"`
 	Burst float64 `yaml:"burst"`
 	// Rate is in bits per second, 0 for no bound; what waits longer than Queue (0 is 200
@@ -86,6 +91,7 @@ type Line struct {
 	rnd *rand.Rand
 
 	bad  bool      // in a run of losses
+	sent time.Time // when the last packet was, lost or not
 	free time.Time // when the rate lets the next packet begin
 	last time.Time // when the last packet that kept its place arrives
 }
@@ -102,7 +108,7 @@ func New(c Config, rnd *rand.Rand) *Line {
 // which must not run backwards. It arrives at the time returned, unless the verdict is
 // another than Delivered. Packets that arrive at the same time do so in their order.
 func (l *Line) Pass(now time.Time, size int) (time.Time, Verdict) {
-	if l.lost() {
+	if l.lost(now) {
 		return time.Time{}, Lost
 	}
 	at, ok := l.send(now, size)
@@ -125,7 +131,9 @@ func (l *Line) Pass(now time.Time, size int) (time.Time, Verdict) {
 
 // lost draws the lot. Gilbert's model has two states, and loses all packets in the bad
 // one: it is left with the chance 1/Burst, and entered with that which makes its share Loss.
-func (l *Line) lost() bool {
+func (l *Line) lost(now time.Time) bool {
+	apart := now.Sub(l.sent)
+	l.sent = now
 	switch {
 	case l.c.Loss == 0:
 		return false
@@ -133,6 +141,9 @@ func (l *Line) lost() bool {
 		return true
 	case l.c.Burst <= 1:
 		return l.rnd.Float64() < l.c.Loss
+	case apart >= memory:
+		l.bad = l.rnd.Float64() < l.c.Loss
+		return l.bad
 	}
 	leave := 1 / l.c.Burst
 	enter := leave * l.c.Loss / (1 - l.c.Loss)

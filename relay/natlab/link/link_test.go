@@ -73,6 +73,21 @@ func TestLoss(t *testing.T) {
 			near(t, "length of a run", float64(lost)/float64(runs), tt.run, 0.05*tt.run)
 		})
 	}
+	t.Run("runs end", func(t *testing.T) {
+		lost, second := 0, 0
+		before := link.Delivered
+		for _, a := range send(link.Config{Loss: 0.1, Burst: 20}, n, 100, time.Second) {
+			if a.verdict == link.Lost {
+				lost++
+				if before == link.Lost {
+					second++
+				}
+			}
+			before = a.verdict
+		}
+		near(t, "share lost", float64(lost)/n, 0.1, 0.005)
+		near(t, "share lost after a loss", float64(second)/float64(lost), 0.1, 0.01)
+	})
 	t.Run("all", func(t *testing.T) {
 		for _, a := range send(link.Config{Loss: 1, Burst: 3}, 100, 100, 0) {
 			if a.verdict != link.Lost {
