@@ -24,7 +24,12 @@ type Call struct {
 	Failures []string `json:"failures,omitempty"`
 	// Skipped says why the call was not placed; it counts as neither.
 	Skipped string `json:"skipped,omitempty"`
+	// Broken says why the lab could not place the call, or see it through; it counts as
+	// neither, too, and means nothing for what is tested.
+	Broken string `json:"broken,omitempty"`
 
+	// Answered is when the call was answered, from the invite; 0 is unknown.
+	Answered time.Duration `json:"answered_ns,omitempty"`
 	// Connect is from the answer to the first media on both sides.
 	Connect time.Duration `json:"connect_ns"`
 	// Gap is the longest time without media in the call, on either side.
@@ -45,20 +50,21 @@ type Side struct {
 	Local  string `json:"local"`
 	Remote string `json:"remote"`
 	Relay  string `json:"relay,omitempty"`
-	Server string `json:"server,omitempty"` // the relay, host:port
 	// LocalAddress and RemoteAddress are those of the selected pair, host:port.
 	LocalAddress  string        `json:"local_address,omitempty"`
 	RemoteAddress string        `json:"remote_address,omitempty"`
-	End           string        `json:"end"`            // why the call ended
-	Connected     time.Duration `json:"connected_ns"`   // from the answer
-	FirstMedia    time.Duration `json:"first_media_ns"` // from the answer
-	Pairs         int           `json:"pairs"`          // of candidates that ICE had, and
-	Tried         int           `json:"tried"`          // those it sent checks on
+	Server        string        `json:"server,omitempty"` // the relay, host:port
+	End           string        `json:"end"`              // why the call ended
+	Connected     time.Duration `json:"connected_ns"`     // from the answer
+	FirstMedia    time.Duration `json:"first_media_ns"`   // from the answer
+	Pairs         int           `json:"pairs"`            // of candidates that ICE had, and
+	Tried         int           `json:"tried"`            // those it sent checks on
 	Sent          uint64        `json:"packets_sent"`
 	Received      uint64        `json:"packets_received"`
 	Lost          uint64        `json:"packets_lost"`
 	Frames        uint64        `json:"video_frames,omitempty"` // decoded
 	Gap           time.Duration `json:"gap_ns"`
+	GapAt         time.Duration `json:"gap_at_ns,omitempty"` // when it began, from the invite; 0 is unknown
 	RoundTrip     time.Duration `json:"round_trip_ns"`
 	Restarts      int           `json:"ice_restarts"`
 	Candidates    []Candidate   `json:"candidates"` // this side's own

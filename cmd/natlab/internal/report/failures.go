@@ -1,0 +1,160 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// failures tells of each case that is not as expected: what was, why that, what happened, and
+// how to see it again.
+func (t *textWriter) failures(groups []group) {
+	told, more := 0, 0
+	for _, g := range groups {
+		for _, c := range g.cells {
+			if o := c.outcome(); o != Failed && o != Broken {
+				continue
+			}
+			if told == maxFailures {
+				more++
+				continue
+			}
+			told++
+			t.failure(c)
+		}
+	}
+	if more > 0 {
+		t.say("%s\n", plural(more, "more case is not told in full", "more cases are not told in full; --json and --html have them"))
+	}
+}
+
+func (t *textWriter) failure(c cell) {
+	x := c.shown()
+	t.say("%s %s", t.paint(c.outcome().color(), c.outcome().mark()), t.paint(bold, x.Name()))
+	for _, f := range x.Failures {
+		t.say("%s", wrap(f, "    ", t.width()))
+	}
+	if x.Broken != "" {
+		t.say("%s", wrap("the lab did not work: "+x.Broken, "    ", t.width()))
+	}
+	if x.Reason != "" && len(x.Failures) > 0 {
+		t.say("%s", wrap("why "+x.Expected+" is expected: "+x.Reason, "    ", t.width()))
+	}
+	if x.Broken == "" {
+		for i, s := range x.Sides {
+			t.side([2]string{"caller", "callee"}[i], s)
+		}
+	}
+	t.moments(x)
+	if len(c.calls) > 1 {
+		t.say("    %d of %d calls as expected; not so with %s", c.passed(), len(c.calls), seedsOf(c))
+	}
+	if x.Rerun != "" {
+		t.say("    alone: %s", t.paint(bold, x.Rerun))
+	}
+	if len(x.Kept) > 0 {
+		t.say("    kept: %s", strings.Join(x.Kept, ", "))
+	}
+	t.say("")
+}
+
+func seedsOf(c cell) string {
+	const most = 10
+	var seeds []string
+	more := 0
+	for _, x := range c.calls {
+		switch {
+		case x.Outcome() == Passed:
+		case len(seeds) == most:
+			more++
+		default:
+			seeds = append(seeds, fmt.Sprint(x.Seed))
+		}
+	}
+	text := "seed " + strings.Join(seeds, ", ")
+	if more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// side tells one side's view in sentences.
+func (t *textWriter) side(who string, s Side) {
+	t.say("%s", wrap(fmt.Sprintf("%s %s: %s", who, s.Host, sideText(s)), "    ", t.width()))
+	if len(s.Candidates) > 0 {
+		var list []string
+		for _, c := range s.Candidates {
+			list = append(list, c.String())
+		}
+		t.say("%s", t.paint(faint, wrap("candidates: "+strings.Join(list, ", "), "      ", t.width())))
+	}
+}
+
+// String is the candidate's kind and address, and how it came by it.
+func (c Candidate) String() string {
+	text := c.Type + " " + c.Address
+	if c.Relay != "" {
+		text += " by " + c.Relay
+	}
+	if c.Protocol != "" && c.Protocol != "udp" {
+		text += " (" + c.Protocol + ")"
+	}
+	return text
+}
+
+func sideText(s Side) string {
+	var parts []string
+	if s.Local == "" {
+		parts = append(parts, "no pair of candidates worked")
+	} else {
+		parts = append(parts, pairText(s)+" after "+seconds(s.Connected))
+	}
+	parts = append(parts, fmt.Sprintf("%d of %s tried", s.Tried, plural(s.Pairs, "pair", "pairs")))
+	switch {
+	case s.Received == 0:
+		parts = append(parts, "no media came")
+	default:
+		parts = append(parts, fmt.Sprintf("media after %s, %d packets received, %d sent, %d lost, longest gap %s", seconds(s.FirstMedia), s.Received, s.Sent, s.Lost, seconds(s.Gap)))
+	}
+	if s.Frames > 0 {
+		parts = append(parts, fmt.Sprintf("%d frames of video decoded", s.Frames))
+	}
+	if s.Restarts > 0 {
+		parts = append(parts, plural(s.Restarts, "ICE restart", "ICE restarts"))
+	}
+	if s.End != "" {
+		parts = append(parts, "ended by "+s.End)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// pairText is the selected pair.
+func pairText(s Side) string {
+	local, remote := s.Local, s.Remote
+	if s.Relay != "" && s.Local == "relay" {
+		local += " (by " + s.Relay + ")"
+	}
+	if s.LocalAddress != "" {
+		local += " " + s.LocalAddress
+	}
+	if s.RemoteAddress != "" {
+		remote += " " + s.RemoteAddress
+	}
+	return local + " to " + remote
+}
+
+// maxMoments is how many are told on a terminal.
+const maxMoments = 30
+
+func (t *textWriter) moments(c Call) {
+	for i, m := range c.Events {
+		if i == maxMoments {
+			t.say("      and %d more moments", len(c.Events)-i)
+			return
+		}
+		t.say("    %s  %s %s", t.paint(faint, fmt.Sprintf("%9s", clock(m.At))), m.Who, m.What)
+	}
+}
+
+// clock is a moment as seconds from the invite.
+func clock(d time.Duration) string { return fmt.Sprintf("%.3f s", d.Seconds()) }
