@@ -10,7 +10,6 @@ import (
 	"switchboard/cmd/natlab/internal/engine"
 	"switchboard/cmd/natlab/internal/report"
 	"switchboard/cmd/natlab/internal/scenario"
-	"switchboard/relay/natlab"
 )
 
 // DefaultDeadline bounds a call where [Options.Deadline] does not. The longest of a
@@ -40,7 +39,6 @@ type Engine struct {
 	authority *authority
 	keys      *keyring
 	clients   map[string]client // by their names
-	build     func(context.Context, natlab.Topology) (lab, error)
 }
 
 // New prepares an engine: it finds or builds the programs, which may take a minute, and
@@ -60,7 +58,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{options: o, dir: dir, clients: map[string]client{}, build: buildLab}
+	e := &Engine{options: o, dir: dir, clients: map[string]client{}}
 	if err := e.prepare(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}

@@ -1,35 +1,60 @@
 package processes
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"switchboard/cmd/natlab/internal/scenario"
 )
 
-// events does what happens in the call, each at its time, and returns after the last is
-// over. What an event cannot do is the lab's error, or the server's that it asked.
+// action is an event of the case, or the end of one.
+type action struct {
+	at    time.Duration // after both sides have had media
+	event scenario.Event
+	ends  bool // a network that was cut comes back
+}
+
+// timeLine is what happens in the call, in its order.
+func timeLine(events []scenario.Event) []action {
+	var all []action
+	for _, e := range events {
+		all = append(all, action{at: e.At, event: e})
+		if e.Cut != nil {
+			all = append(all, action{at: e.Ends(), event: e, ends: true})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b action) int { return cmp.Compare(a.at, b.at) })
+	return all
+}
+
+// events does what happens in the call, each at its time, and returns after the last. What
+// cannot be done is the lab's error.
 func (p *placing) events(ctx context.Context) error {
 	began := time.Now()
-	over := began
-	for _, e := range p.c.Events {
-		if err := sleep(ctx, time.Until(began.Add(e.At))); err != nil {
+	for _, a := range timeLine(p.c.Events) {
+		if err := sleep(ctx, time.Until(began.Add(a.at))); err != nil {
 			return err
 		}
 		if p.firstEvent.IsZero() {
 			p.firstEvent = time.Now()
 		}
-		if err := p.event(ctx, e); err != nil {
-			return labError{fmt.Errorf("event at %v: %w", e.At, err)}
+		if err := p.act(ctx, a); err != nil {
+			return labError{fmt.Errorf("event at %v: %w", a.at, err)}
 		}
-		over = began.Add(e.Ends())
 	}
-	return sleep(ctx, time.Until(over))
+	return nil
 }
 
-func (p *placing) event(ctx context.Context, e scenario.Event) error {
+func (p *placing) act(ctx context.Context, a action) error {
+	e := a.event
 	what, whom := e.Action()
+	if a.ends {
+		p.note(whom, "is back")
+		return p.lab.Cut(ctx, whom, false)
+	}
 	p.note(whom, "%s", e)
 	switch what {
 	case "kill":
@@ -47,7 +72,7 @@ func (p *placing) event(ctx context.Context, e scenario.Event) error {
 	case "reboot":
 		return p.lab.Reboot(ctx, whom)
 	case "cut":
-		return p.lab.Cut(ctx, whom, e.Cut.For)
+		return p.lab.Cut(ctx, whom, true)
 	}
 	return fmt.Errorf("nothing happens in it")
 }

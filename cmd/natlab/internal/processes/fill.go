@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"switchboard/cmd/natlab/internal/judge"
 	"switchboard/cmd/natlab/internal/report"
 )
 
@@ -32,12 +31,24 @@ func (p *placing) write(views [2]view) {
 		c.Connect = max(c.Connect, v.end.FirstMedia)
 		c.Gap = max(c.Gap, v.end.Gap)
 	}
-	c.Path = string(judge.PathOf(views[0].began, views[1].began))
-	c.After = string(judge.PathOf(views[0].end, views[1].end))
+	c.Path = string(report.PathOf([2]report.Side{views[0].began, views[1].began}))
+	c.After = string(report.PathOf(c.Sides))
+	invited := momentOf(views[0].moments, "invited", "calling")
+	if invited.IsZero() {
+		invited = p.invited
+	}
+	if answered := momentOf(views[0].moments, "answered"); !answered.IsZero() {
+		c.Answered = answered.Sub(invited)
+	}
+	for i, v := range views {
+		if !v.gapAt.IsZero() {
+			c.Sides[i].GapAt = v.gapAt.Sub(invited)
+		}
+	}
 	p.mu.Lock()
 	all := slices.Concat(p.moments, views[0].moments, views[1].moments)
 	p.mu.Unlock()
-	c.Events = counted(all, invitedAt(views[0].moments, p.invited))
+	c.Events = counted(all, invited)
 }
 
 // counted are moments in their order, counted from one time.
@@ -50,12 +61,14 @@ func counted(all []moment, from time.Time) []report.Moment {
 	return out
 }
 
-// invitedAt is when the caller's invite was taken, or else when the caller was started.
-func invitedAt(caller []moment, started time.Time) time.Time {
-	for _, m := range caller {
-		if strings.HasPrefix(m.what, "invited") || strings.HasPrefix(m.what, "calling") {
+// momentOf is when the first of some things happened, or zero. What it was may have
+// details.
+func momentOf(all []moment, whats ...string) time.Time {
+	for _, m := range all {
+		what, _, _ := strings.Cut(m.what, ":")
+		if slices.Contains(whats, what) {
 			return m.at
 		}
 	}
-	return started
+	return time.Time{}
 }

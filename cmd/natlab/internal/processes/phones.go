@@ -39,6 +39,7 @@ type client interface {
 type view struct {
 	// began is what there was before the first event, and end what there was at the end.
 	began, end report.Side
+	gapAt      time.Time // when the longest gap began; zero is unknown
 	moments    []moment
 }
 

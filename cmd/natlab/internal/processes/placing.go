@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"switchboard/cmd/natlab/internal/engine"
-	"switchboard/cmd/natlab/internal/judge"
 	"switchboard/cmd/natlab/internal/report"
 	"switchboard/cmd/natlab/internal/scenario"
+	"switchboard/cmd/natlab/internal/verdict"
 	"switchboard/relay/natlab"
+	"switchboard/relay/natlab/kernel"
 )
 
 // placing is one call while it is placed.
@@ -22,7 +23,7 @@ type placing struct {
 	// Static after newPlacing.
 	engine *Engine
 	c      scenario.Case
-	lab    lab
+	lab    *kernel.Lab
 	client client
 	dir    string // of this call, within the engine's
 	keep   string // where what is left of it goes, or ""
@@ -55,7 +56,7 @@ func newPlacing(ctx context.Context, e *Engine, c scenario.Case, o engine.Option
 	if p.dir, err = os.MkdirTemp(e.dir, "call-"); err != nil {
 		return nil, err
 	}
-	if p.lab, err = e.build(ctx, withServers(c)); err != nil {
+	if p.lab, err = kernel.Build(ctx, withServers(c), kernel.Options{Seed: o.Seed}); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(p.dir))
 	}
 	return p, nil
@@ -75,14 +76,8 @@ func withServers(c scenario.Case) natlab.Topology {
 // run starts a program on a host, and has close end it.
 func (p *placing) run(host, name, program string, args ...string) (*process, error) {
 	// Not bound to a context: what ends a process must also wait for it.
-	cmd, err := p.lab.Command(context.Background(), host, program, args...)
-	if err != nil {
-		return nil, err
-	}
-	if cmd.Env == nil {
-		cmd.Env = os.Environ()
-	}
-	cmd.Env = append(cmd.Env, "SSL_CERT_FILE="+p.engine.authority.file)
+	cmd := p.lab.Command(context.Background(), host, program, args...)
+	cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+p.engine.authority.file)
 	v, err := start(name, cmd, p.keep)
 	if err != nil {
 		return nil, err
@@ -116,12 +111,13 @@ func (p *placing) place(ctx context.Context) (err error) {
 	case isLabError(err):
 		return err
 	case err != nil:
-		p.call.Failures = append(p.call.Failures, err.Error())
+		p.note("lab", "%v", err)
+		p.call.Events = counted(p.moments, p.invited)
 		p.tails()
 		return nil
 	}
 	judged := p.call
-	if judge.Judge(p.c, &judged); len(judged.Failures) > 0 {
+	if verdict.Judge(p.c, &judged); len(judged.Failures) > 0 {
 		p.tails()
 	}
 	return nil
@@ -195,13 +191,13 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// tails adds the last lines of each process to the failures.
+// tails adds the last lines of each process to the report.
 func (p *placing) tails() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, v := range p.processes {
 		if tail := v.out.tail(); tail != "" {
-			p.call.Failures = append(p.call.Failures, fmt.Sprintf("the last of %s:\n%s", v.name, tail))
+			p.call.Logs = append(p.call.Logs, report.Log{Name: v.name, Tail: tail})
 		}
 	}
 }

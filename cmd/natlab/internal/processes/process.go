@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"switchboard/relay/natlab/kernel"
 )
 
 // endWithin bounds how long a process may take to end that was asked to.
@@ -18,7 +19,7 @@ const endWithin = 5 * time.Second
 // process is a program that runs in a namespace. Its methods may be called concurrently.
 type process struct {
 	name string // of the host, or of the program where there are several on it
-	cmd  *exec.Cmd
+	cmd  *kernel.Cmd
 	out  *journal // what it writes, to both of its outputs
 	log  *os.File // the same, where it is kept; or nil
 
@@ -28,7 +29,7 @@ type process struct {
 
 // start starts a command whose output has not been set. With a folder to keep it in,
 // what it writes goes into a file there, too.
-func start(name string, cmd *exec.Cmd, keep string) (*process, error) {
+func start(name string, cmd *kernel.Cmd, keep string) (*process, error) {
 	p := &process{name: name, cmd: cmd, out: newJournal(), ended: make(chan struct{})}
 	var out io.Writer = p.out
 	if keep != "" {
@@ -104,8 +105,11 @@ func (p *process) signal(s syscall.Signal) {
 	_ = p.cmd.Process.Signal(s) // it has ended, if that fails
 }
 
-// kill ends the process as a power cut does, and waits for that.
+// kill ends the process as a power cut does, with those that it has started, and waits for
+// that.
 func (p *process) kill() {
-	p.signal(syscall.SIGKILL)
+	if p.running() {
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // they have ended, if that fails
+	}
 	<-p.ended
 }

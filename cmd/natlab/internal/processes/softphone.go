@@ -26,6 +26,7 @@ type softEnded struct {
 	Received  uint64        `json:"packets_received"`
 	Lost      uint64        `json:"packets_lost"`
 	Gap       millis        `json:"longest_gap"`
+	GapAt     millis        `json:"longest_gap_at"`
 	Silent    millis        `json:"silent_at_end"`
 	RoundTrip millis        `json:"round_trip"`
 	Frames    uint64        `json:"video_frames"`
@@ -98,6 +99,9 @@ func (c softphones) view(host string, said []entry, until time.Time) (view, erro
 		side.Candidates = append(side.Candidates, report.Candidate{Type: c.Type, Address: c.Address, Base: c.Base, Protocol: c.Protocol, Relay: c.Relay})
 	}
 	v := view{began: side, end: side}
+	if s.GapAt > 0 && s.Gap >= s.Silent {
+		v.gapAt = s.Began.Add(s.GapAt.duration())
+	}
 	for _, p := range s.Paths {
 		v.end = p.onto(side)
 		if until.IsZero() || s.Began.Add(p.At.duration()).Before(until) {

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"testing"
 	"time"
-
-	"switchboard/cmd/natlab/internal/judge"
 )
 
 // said are the lines of a process that has written them.
@@ -95,8 +93,5 @@ func TestViewsBecomeACall(t *testing.T) {
 	}
 	if e := p.call.Events; len(e) != 3 || e[0].At != 0 || e[2].What != "killed" || e[2].At != 3*time.Second {
 		t.Errorf("moments: %+v", e)
-	}
-	if got := judge.PathOf(v.began, other.began); got != "direct" {
-		t.Error(got)
 	}
 }
