@@ -89,7 +89,7 @@ func transfer(t *testing.T, from, to net.Conn, n int) time.Duration {
 }
 
 func TestTCPOverBadLinks(t *testing.T) {
-	const n = 1 << 20
+	const n = 1 << 19
 	for _, tt := range []struct {
 		name   string
 		link   natlab.Link
@@ -105,7 +105,7 @@ func TestTCPOverBadLinks(t *testing.T) {
 		{"short queue", natlab.Link{Delay: 20 * time.Millisecond, Rate: 2_000_000, Queue: 30 * time.Millisecond}, 30 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for seed := range uint64(5) {
+			for seed := range uint64(3) {
 				synctest.Test(t, func(t *testing.T) {
 					w, client, server := pair(t, seed, tt.link)
 					defer w.Close()

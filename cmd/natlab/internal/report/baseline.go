@@ -253,5 +253,5 @@ func (t *textWriter) names(what string, names []string) {
 		}
 		text += n
 	}
-	t.say("%s", wrap(what+": "+text+more, "  ", t.width()))
+	t.say("%s", Wrap(what+": "+text+more, "  ", t.width()))
 }

@@ -32,13 +32,13 @@ func (t *textWriter) failure(c cell) {
 	x := c.shown()
 	t.say("%s %s", t.paint(c.outcome().color(), c.outcome().mark()), t.paint(bold, x.Name()))
 	for _, f := range x.Failures {
-		t.say("%s", wrap(f, "    ", t.width()))
+		t.say("%s", Wrap(f, "    ", t.width()))
 	}
 	if x.Broken != "" {
-		t.say("%s", wrap("the lab did not work: "+x.Broken, "    ", t.width()))
+		t.say("%s", Wrap("the lab did not work: "+x.Broken, "    ", t.width()))
 	}
 	if x.Reason != "" && len(x.Failures) > 0 {
-		t.say("%s", wrap("why "+x.Expected+" is expected: "+x.Reason, "    ", t.width()))
+		t.say("%s", Wrap("why "+x.Expected+" is expected: "+x.Reason, "    ", t.width()))
 	}
 	if x.Broken == "" {
 		for i, s := range x.Sides {
@@ -80,13 +80,13 @@ func seedsOf(c cell) string {
 
 // side tells one side's view in sentences.
 func (t *textWriter) side(who string, s Side) {
-	t.say("%s", wrap(fmt.Sprintf("%s %s: %s", who, s.Host, sideText(s)), "    ", t.width()))
+	t.say("%s", Wrap(fmt.Sprintf("%s %s: %s", who, s.Host, sideText(s)), "    ", t.width()))
 	if len(s.Candidates) > 0 {
 		var list []string
 		for _, c := range s.Candidates {
 			list = append(list, c.String())
 		}
-		t.say("%s", t.paint(faint, wrap("candidates: "+strings.Join(list, ", "), "      ", t.width())))
+		t.say("%s", t.paint(faint, Wrap("candidates: "+strings.Join(list, ", "), "      ", t.width())))
 	}
 }
 

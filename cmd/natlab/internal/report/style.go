@@ -97,8 +97,8 @@ func plural(n int, one, many string) string {
 	return fmt.Sprintf("%d %s", n, many)
 }
 
-// wrap breaks text into lines that begin with an indent.
-func wrap(text, indent string, width int) string {
+// Wrap breaks text into lines that begin with an indent.
+func Wrap(text, indent string, width int) string {
 	var b strings.Builder
 	at := 0
 	for _, word := range strings.Fields(text) {

@@ -92,7 +92,7 @@ func (t *textWriter) matrix(g group) {
 		for i, c := range callees {
 			names = append(names, fmt.Sprintf("%d %s", i+1, c))
 		}
-		t.say("%s", wrap("callees: "+strings.Join(names, ", "), "  ", t.width()))
+		t.say("%s", Wrap("callees: "+strings.Join(names, ", "), "  ", t.width()))
 	} else {
 		t.say("  %s", t.paint(faint, "columns are the callees, numbered as the rows are"))
 	}
@@ -107,7 +107,7 @@ func (t *textWriter) heading(g group) {
 	}
 	t.say("%s  %s", t.paint(bold, g.scenario), t.paint(faint, what+" by "+t.r.Client+" on the "+t.r.Engine+" engine"))
 	if about := t.r.About[g.scenario]; about != "" {
-		t.say("%s", wrap(about, "  ", t.width()))
+		t.say("%s", Wrap(about, "  ", t.width()))
 	}
 }
 
@@ -173,7 +173,7 @@ func (t *textWriter) legend(g group, many bool) {
 	if many {
 		list = append(list, "n/n: as expected, of how many, and the slowest to connect")
 	}
-	t.say("%s", t.paint(faint, wrap(strings.Join(list, " · "), "  ", t.width())))
+	t.say("%s", t.paint(faint, Wrap(strings.Join(list, " · "), "  ", t.width())))
 }
 
 // list has a line for each case of some scenarios.

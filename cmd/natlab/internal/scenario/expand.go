@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"math"
 	"net/netip"
@@ -208,7 +207,7 @@ func (c *Case) expect(s *Scenario) error {
 	if err != nil {
 		return err
 	}
-	e.Path, c.Reason = x.Path, theory.Get().Why(x.Reason)
+	e.Path, c.Reason, c.ReasonNumber = x.Path, theory.Get().Why(x.Reason), x.Reason
 	if e.After != "" && e.After != Theory {
 		return nil
 	}
@@ -266,7 +265,7 @@ var named = regexp.MustCompile(`^(network|router|host) "([^"]*)": (.*)$`)
 // topology notes what is wrong with a case's topology: with the key of its part, if that
 // stands in the file.
 func (f *file) topology(c Case) {
-	for _, err := range errorsOf(validate(c.Topology)) {
+	for _, err := range errorsOf(c.Topology.Validate()) {
 		if m := named.FindStringSubmatch(err.Error()); m != nil && f.lines[m[1]+"s."+m[2]] > 0 {
 			f.bad(m[1]+"s."+m[2], "%s", m[3])
 			continue
@@ -286,19 +285,4 @@ func errorsOf(err error) []error {
 		return nil
 	}
 	return []error{err}
-}
-
-// validate checks a topology.
-func validate(t natlab.Topology) error {
-	if v, ok := any(t).(interface{ Validate() error }); ok {
-		return v.Validate()
-	}
-	for _, name := range sorted(t.Hosts) {
-		for _, n := range t.Hosts[name].Networks {
-			if _, ok := t.Networks[n]; !ok && n != internet {
-				return fmt.Errorf("host %q: network %q is unknown", name, n)
-			}
-		}
-	}
-	return nil
 }

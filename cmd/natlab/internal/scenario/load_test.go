@@ -192,8 +192,11 @@ func TestLoadByName(t *testing.T) {
 // TestAccessesOfBothSides looks at what is made of one access on two sides.
 func TestAccessesOfBothSides(t *testing.T) {
 	s := &Scenario{Name: "x", Access: library(t), NoRelays: true}
+	six := s.Access["nat64"]
+	six.Network.Prefixes = []netip.Prefix{netip.MustParsePrefix("2001:db8:66::/64")}
+	s.Access["six"] = six
 	s.defaults()
-	c, err := s.newCase(pair{"nat64 × double-nat", Phone{Access: "nat64"}, Phone{Access: "double-nat"}})
+	c, err := s.newCase(pair{"six × double-nat", Phone{Access: "six"}, Phone{Access: "double-nat"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -179,4 +179,6 @@ type Case struct {
 	Expect    Expect // with Path, After and the bounds filled in
 	STUN      string // the host of the STUN server, where there are no relays
 	Reason    string // why this path is expected
+	// ReasonNumber is that of the reason in THEORY.md; 0 if the scenario states the path.
+	ReasonNumber int
 }

@@ -104,7 +104,7 @@ func TestLawIsWhatICEDoes(t *testing.T) {
 		for _, f := range natlab.Behaviors() {
 			one := natlab.NAT{Mapping: m, Filtering: f, Ports: natlab.RandomPorts}
 			chains = append(chains, []natlab.NAT{one})
-			for _, n := range []natlab.NAT{natlab.FullCone, natlab.AddressRestricted, natlab.PortRestricted, natlab.Symmetric} {
+			for _, n := range []natlab.NAT{natlab.AddressRestricted, natlab.Symmetric} {
 				chains = append(chains, []natlab.NAT{one, n}, []natlab.NAT{n, one})
 			}
 		}
@@ -116,7 +116,7 @@ func TestLawIsWhatICEDoes(t *testing.T) {
 			if err != nil {
 				continue // says itself that it does not know
 			}
-			for seed := range uint64(3) {
+			for seed := range uint64(2) {
 				rnd := rand.New(rand.NewPCG(seed, 1))
 				if direct := playICE(newICEPhone(1, a, rnd), newICEPhone(2, b, rnd)); direct != (got.Path == Host || got.Path == Direct) {
 					t.Fatalf("%v × %v: the law says %v, ICE finds a path: %v", a, b, got, direct)
@@ -143,21 +143,9 @@ func pairOf(a, b []natlab.RouterSpec) natlab.Topology {
 			r := routers[i]
 			name := host + string(rune('0'+i))
 			r.Inside, r.Outside = name, at
-			t.Routers[name+"-r"], t.Networks[name], at = r, natlab.NetworkSpec{Prefixes: prefixesOf(r)}, name
+			t.Routers[name+"-r"], t.Networks[name], at = r, natlab.NetworkSpec{}, name
 		}
 		t.Hosts[host] = natlab.HostSpec{Networks: []string{at}}
 	}
 	return t
-}
-
-// prefixesOf has those that the law looks at the families of.
-func prefixesOf(r natlab.RouterSpec) []netip.Prefix {
-	var list []netip.Prefix
-	if r.NAT != nil && !r.NAT.NAT64 {
-		list = append(list, netip.MustParsePrefix("192.168.7.0/24"))
-	}
-	if r.IPv6 != natlab.IPv6None {
-		list = append(list, netip.MustParsePrefix("2001:db8:7::/64"))
-	}
-	return list
 }

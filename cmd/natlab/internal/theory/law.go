@@ -42,6 +42,7 @@ func (e *UnsureError) Error() string {
 // its networks. relays is whether there are any; a STUN server is taken for granted. The
 // error is an [UnsureError], or that a host is nowhere.
 func Between(t natlab.Topology, caller, callee string, relays bool) (Expectation, error) {
+	t = t.Complete()
 	a, err := newSide(t, caller)
 	if err != nil {
 		return Expectation{}, err

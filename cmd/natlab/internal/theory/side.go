@@ -2,6 +2,7 @@ package theory
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"switchboard/relay/natlab"
@@ -117,19 +118,7 @@ func (s side) ipv6() bool {
 }
 
 func hasFamily(t natlab.Topology, network string, four bool) bool {
-	if network == natlab.Internet {
-		return true
-	}
-	prefixes := t.Networks[network].Prefixes
-	if len(prefixes) == 0 {
-		return four
-	}
-	for _, p := range prefixes {
-		if p.Addr().Is4() == four {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(t.Networks[network].Prefixes, func(p netip.Prefix) bool { return p.Addr().Is4() == four })
 }
 
 // relay is the best way to a relay.
