@@ -26,6 +26,8 @@ func addMediaFlags(fs *flag.FlagSet) *mediaFlags {
 	fs.StringVar(&m.o.Transport, "transport", "", "reach the relay by udp, tcp or tls alone")
 	fs.StringVar(&m.ca, "relay-ca", "", "trust the certificates in this PEM `file`, and no others, when a relay is reached by TLS")
 	fs.BoolVar(&m.insecure, "insecure-relay-tls", false, "take any certificate of a relay, for tests")
+	usage := fs.Usage
+	fs.Usage = func() { usage(); fmt.Fprint(fs.Output(), endedHelp) }
 	return m
 }
 

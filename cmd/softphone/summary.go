@@ -20,6 +20,35 @@ func printSummary(o *output, s phone.Summary) {
 	o.event("ended", pairs...)
 }
 
+// endedHelp says what printSummary prints in JSON.
+const endedHelp = `
+A call that was answered ends with a line "ended". With -json it has, beside what the
+line of text says ("path", "first_media_after" and so on; times are milliseconds):
+
+  began            when, a moment before the invite; what follows "at" is after it
+  answered         whether somebody did, and
+  connected_after    from then to the first path, 0 if it was there before
+  selected         the path that carried the media last, an object:
+                     local, remote   host, srflx, prflx or relay, of both sides
+                     protocol        udp or tcp, between the two
+                     relay           udp, tcp or tls, from this side to its relay
+                     server          the relay, host:port as in its URL
+  paths            all paths that were selected, from the first to the last, each
+                   with "at": more than one if the path changed in the call
+  candidates       this side's own, each with type, address (host:port), base (the
+                   related address), protocol, and relay and server as above
+  pairs            how many pairs of candidates there were, and
+  pairs_tried        on how many of them checks were sent
+  longest_gap_at   when the longest gap in what was heard began
+  silent_at_end    from the last packet to the end
+  moments          what happened, each with "at", "what" and perhaps "detail":
+                     invited, ringing, answered, candidate found, pair selected,
+                     ice connected, connected, first media, disconnected, failed,
+                     restart, ended
+
+What is not known, or does not apply, is left out of objects.
+`
+
 // details are what only programs are told of a call.
 func details(s phone.Summary) []any {
 	paths, candidates, moments := []any{}, []any{}, []any{}

@@ -126,6 +126,9 @@ func (k *Call) Cancel(ctx context.Context) error {
 	return k.intend(ctx, &protocol.CallCancel{Call: k.ID})
 }
 
+// Check is that of the client, for who has only the call.
+func (k *Call) Check() { k.client.Check() }
+
 // Hangup ends the call in any state; a repeat is no error. why may be "", or say
 // that ICE or the media failed.
 func (k *Call) Hangup(ctx context.Context, why protocol.Reason) error {

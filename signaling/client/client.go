@@ -138,6 +138,21 @@ func (c *Client) Events() <-chan Event { return c.events }
 // it goes on.
 func (c *Client) Err() error { return context.Cause(c.ctx) }
 
+// checkWithin is how long the server may be silent when it is asked for a sign of life.
+const checkWithin = 5 * time.Second
+
+// Check is for who has reason to doubt the connection, such as one that has lost media or
+// sees another network: if the server says nothing within 5 s, the client connects anew,
+// where it would else take up to two and a half heartbeats to notice. It does not wait.
+func (c *Client) Check() {
+	c.mu.Lock()
+	l := c.link
+	c.mu.Unlock()
+	if l != nil {
+		l.check()
+	}
+}
+
 // Welcome is what the server said at the last connection.
 func (c *Client) Welcome() protocol.Welcome {
 	c.mu.Lock()

@@ -51,6 +51,9 @@ const (
 	ackAfter = 32
 )
 
+// pingFrame is answered at once.
+const pingFrame = `{"t":"ping"}`
+
 // errGap is why a connection is given up on which a frame got lost.
 var errGap = errors.New("client: a frame got lost on the way")
 
@@ -122,6 +125,14 @@ func (l *link) patience() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.beat*2 + l.beat/2
+}
+
+// check asks for a sign of life, which must come soon. It may be called by anybody.
+func (l *link) check() {
+	if err := l.ws.SetReadDeadline(time.Now().Add(checkWithin)); err != nil {
+		return // it has ended
+	}
+	l.send([]byte(pingFrame))
 }
 
 // receive handles a frame. It reports false when the connection is to end.
@@ -250,7 +261,7 @@ func (l *link) write() {
 				return
 			}
 			if raw = l.ackFrame(); raw == nil && time.Since(last) >= l.heartbeat() {
-				raw = []byte(`{"t":"ping"}`)
+				raw = []byte(pingFrame)
 			}
 		}
 		if raw == nil {

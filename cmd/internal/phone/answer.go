@@ -43,6 +43,9 @@ func Answer(ctx context.Context, call *client.Call, o Options) (Summary, error) 
 			s := p.summary(*end, nil, 0)
 			return s, errors.Join(err, p.close())
 		}
+		if sdp, err = p.freshAnswer(call.Offer(), sdp); err != nil {
+			return Summary{}, errors.Join(notAnswered(err), p.close())
+		}
 	}
 	actx, cancel := context.WithTimeout(ctx, answerWithin)
 	err = call.Answer(actx, sdp)

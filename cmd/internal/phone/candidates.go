@@ -64,6 +64,10 @@ func onWire(c webrtc.ICECandidateInit) protocol.Candidate {
 	}
 	return k
 }
+
+// maxCame bounds what is kept of the candidates that have come before the answer.
+const maxCame = 256
+
 func (p *phone) candidate(c protocol.Candidate) error {
 	if c.Candidate == "" {
 		return nil
@@ -72,6 +76,9 @@ func (p *phone) candidate(c protocol.Candidate) error {
 	if c.MLine != nil {
 		line := uint16(*c.MLine)
 		init.SDPMLineIndex = &line
+	}
+	if p.times.answered.IsZero() && len(p.came) < maxCame {
+		p.came = append(p.came, init)
 	}
 	if p.pc.RemoteDescription() == nil {
 		p.pending = append(p.pending, init)

@@ -49,9 +49,7 @@ func (p *phone) talk(ctx context.Context, call *client.Call, hangUp <-chan struc
 	p.follow(call)
 	p.open = true
 	p.sendCandidates()
-	if p.connectedEarly() {
-		p.connection(webrtc.PeerConnectionStateConnected)
-	}
+	p.catchUp()
 	end, err := p.carry(ctx, hangUp, nil)
 	if end == nil {
 		return protocol.CallEnded{}, err
@@ -93,7 +91,7 @@ func (p *phone) carry(ctx context.Context, hangUp <-chan struct{}, answer <-chan
 			p.restart()
 		case <-figures.C:
 			if r := p.figures(); !p.times.answered.IsZero() && r.Media == protocol.MediaConnected {
-				p.request("report", func(ctx context.Context) error { return p.call.Report(ctx, r) })
+				p.report(r)
 			}
 		case <-hangUp:
 			hangUp = nil
@@ -153,31 +151,40 @@ func (p *phone) handle(e client.CallEvent) error {
 	return nil
 }
 
-// connection reports the state of the media and restarts ICE when it is lost.
+// connection reports the state of the media and restarts ICE when it is lost. Before the
+// answer the server wants to hear of neither: they wait for [phone.catchUp].
 func (p *phone) connection(s webrtc.PeerConnectionState) {
+	if p.times.answered.IsZero() {
+		p.early = s
+		return
+	}
 	switch s {
 	case webrtc.PeerConnectionStateConnected:
 		p.restartAt = nil
-		if p.times.connected.IsZero() {
-			p.times.connected = time.Now()
-		}
-		p.request("report", func(ctx context.Context) error {
-			path := p.path()
-			p.o.tell("media", "path", PathWord(path), "relay", serverOf(path))
-			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaConnected, Path: path})
-		})
+		path := p.path()
+		p.o.tell("media", "path", PathWord(path), "relay", serverOf(path))
+		p.report(protocol.CallReport{Media: protocol.MediaConnected, Path: path})
 	case webrtc.PeerConnectionStateDisconnected:
 		p.o.tell("media lost")
+		p.call.Check() // it may be that the whole network has gone
 		p.restartAt = time.After(p.restartAfter())
-		p.request("report", func(ctx context.Context) error {
-			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaDisconnected})
-		})
+		p.report(protocol.CallReport{Media: protocol.MediaDisconnected})
 	case webrtc.PeerConnectionStateFailed:
 		p.restartAt = time.After(p.restartAfter() - restartAfterCaller)
-		p.request("report", func(ctx context.Context) error {
-			return p.call.Report(ctx, protocol.CallReport{Media: protocol.MediaFailed})
-		})
+		p.report(protocol.CallReport{Media: protocol.MediaFailed})
 	}
+}
+
+// catchUp handles what has become of the connection before the answer.
+func (p *phone) catchUp() {
+	s := p.early
+	p.early = webrtc.PeerConnectionStateUnknown
+	p.connection(s)
+}
+
+// report tells the server of the media, of a call that has been answered.
+func (p *phone) report(r protocol.CallReport) {
+	p.request("report", func(ctx context.Context) error { return p.call.Report(ctx, r) })
 }
 
 func (p *phone) restartAfter() time.Duration {

@@ -39,6 +39,9 @@ func newAPI(o Options, n *network, wait time.Duration) (*webrtc.API, error) {
 	if o.Net != nil { // names under .local are the machine's neighbours
 		s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	}
+	// That the other side closes its connection is no end of the call: that comes by the
+	// server, and it may be that there is another connection.
+	s.DisableCloseByDTLS(true)
 	s.SetNet(n)
 	s.SetICEProxyDialer(n)
 	return webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(i), webrtc.WithSettingEngine(s)), nil

@@ -2,7 +2,9 @@ package phone
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pion/webrtc/v4"
@@ -28,6 +30,7 @@ func (p *phone) answer(offer string) (string, error) {
 	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: offer}); err != nil {
 		return "", fmt.Errorf("offer of the other side: %w", err)
 	}
+	p.takePending()
 	d, err := p.pc.CreateAnswer(nil)
 	if err == nil {
 		err = p.pc.SetLocalDescription(d)
@@ -36,6 +39,23 @@ func (p *phone) answer(offer string) (string, error) {
 		return "", fmt.Errorf("answer: %w", err)
 	}
 	return d.SDP, nil
+}
+
+// freshFor is how long an answer is good that waits for somebody to take the call: ICE
+// gives up after 30 s on its own.
+const freshFor = 25 * time.Second
+
+// freshAnswer is the answer to an offer once it is time for it: the one that was made when
+// the call came, unless nothing has become of it for too long.
+func (p *phone) freshAnswer(offer, made string) (string, error) {
+	if time.Since(p.times.began) < freshFor || p.pc.ConnectionState() == webrtc.PeerConnectionStateConnected {
+		return made, nil
+	}
+	if err := p.connect(); err != nil {
+		return "", err
+	}
+	p.pending = p.came
+	return p.answer(offer)
 }
 
 // answered lets media flow. If another device has answered than the one that is
@@ -49,9 +69,7 @@ func (p *phone) answered(sdp string) error {
 	case p.prepared == "":
 		return p.remote(webrtc.SDPTypeAnswer, sdp)
 	case p.prepared == sdp:
-		if p.connectedEarly() {
-			p.connection(webrtc.PeerConnectionStateConnected)
-		}
+		p.catchUp()
 		return nil
 	}
 	if err := p.connect(); err != nil {
@@ -71,11 +89,6 @@ func (p *phone) setAnswered() {
 	defer p.mu.Unlock()
 	p.times.answered = time.Now()
 	p.story.addAt(p.times.answered, Answered, "")
-}
-
-// connectedEarly reports whether the connection was there before the answer.
-func (p *phone) connectedEarly() bool {
-	return !p.times.answered.IsZero() && p.times.connected.Before(p.times.answered) && p.pc.ConnectionState() == webrtc.PeerConnectionStateConnected
 }
 
 // mayPrepare reports whether the connection may be set up before the answer. With
@@ -123,7 +136,7 @@ func (p *phone) described(d protocol.CallDescribe) error {
 			if p.role == protocol.Caller {
 				return nil // impolite: ours stands
 			}
-			if err := p.pc.SetLocalDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeRollback}); err != nil {
+			if err := p.rollBack(); err != nil {
 				return fmt.Errorf("take the offer back: %w", err)
 			}
 		}
@@ -140,6 +153,18 @@ func (p *phone) described(d protocol.CallDescribe) error {
 		p.restartIfWanted()
 	}
 	return nil
+}
+
+// rollBack takes back the offer that is open, inside a call. The ICE library knows no
+// rollback (RFC 8829 section 4.1.10.2); it is told instead that the other side has
+// answered with what it has said before.
+func (p *phone) rollBack() error {
+	before := p.pc.CurrentRemoteDescription()
+	if before == nil {
+		return errors.New("the other side has not described itself")
+	}
+	sdp := strings.ReplaceAll(before.SDP, "a=setup:actpass", "a=setup:active") // as an answer must (RFC 5763 section 5)
+	return p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: sdp})
 }
 
 // restart makes an offer that restarts ICE, as soon as no other is open.

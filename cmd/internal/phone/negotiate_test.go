@@ -75,3 +75,51 @@ func TestBeginsAnewWithAnother(t *testing.T) {
 		})
 	}
 }
+
+// Both restart ICE at once: the caller's offer stands, and the callee answers it although
+// it has made one itself.
+func TestBothRestart(t *testing.T) {
+	caller, err := newPhone(protocol.ICE{}, protocol.Caller, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer caller.close()
+	callee, err := newPhone(protocol.ICE{}, protocol.Callee, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer callee.close()
+	offer, err := caller.offer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := callee.answer(offer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := caller.handle(client.Answered{SDP: answer}); err != nil {
+		t.Fatal(err)
+	}
+	caller.restart()
+	callee.restart()
+	offers := map[*phone]protocol.CallDescribe{}
+	for _, p := range []*phone{caller, callee} {
+		offers[p] = protocol.CallDescribe{Kind: "offer", SDP: p.pc.LocalDescription().SDP, Restart: true}
+	}
+	if err := caller.described(offers[callee]); err != nil {
+		t.Errorf("the caller: %v", err)
+	}
+	if err := callee.described(offers[caller]); err != nil {
+		t.Fatalf("the callee: %v", err)
+	}
+	got := callee.pc.LocalDescription()
+	if callee.pc.SignalingState() != webrtc.SignalingStateStable || got.Type != webrtc.SDPTypeAnswer || got.SDP == answer {
+		t.Fatalf("the callee is %v, with a %v", callee.pc.SignalingState(), got.Type)
+	}
+	if protocol.Generation(callee.pc.RemoteDescription().SDP) != protocol.Generation(offers[caller].SDP) {
+		t.Error("the callee has not taken the caller's offer")
+	}
+	if err := caller.described(protocol.CallDescribe{Kind: "answer", SDP: got.SDP}); err != nil || caller.pc.SignalingState() != webrtc.SignalingStateStable {
+		t.Errorf("the caller is %v: %v", caller.pc.SignalingState(), err)
+	}
+}

@@ -87,7 +87,7 @@ func (n *network) begin(ice protocol.ICE) {
 func (n *network) ResolveUDPAddr(network, address string) (*net.UDPAddr, error) {
 	n.order.wait(address)
 	at, err := n.Net.ResolveUDPAddr(network, address)
-	if err == nil && at != nil {
+	if err == nil && at.String() != address { // the TURN client asks again, for what it was told
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.named[at.String()] = address
@@ -101,7 +101,7 @@ func (n *network) ListenPacket(network, address string) (net.PacketConn, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &relaySocket{PacketConn: c, network: n}, nil
+	return newRelaySocket(c, n), nil
 }
 
 // dialWithin bounds how long a connection to a relay, and its TLS, may take.
@@ -178,40 +178,4 @@ func (n *network) wayFrom(local string) way {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.towards[local]
-}
-
-// relaySocket is a socket that sends to one relay.
-type relaySocket struct {
-	net.PacketConn
-	network *network
-	first   sync.Once
-}
-
-// WriteTo sends to the relay.
-func (s *relaySocket) WriteTo(b []byte, to net.Addr) (int, error) {
-	s.first.Do(func() {
-		s.network.mu.Lock()
-		server := cmp.Or(s.network.named[to.String()], to.String())
-		s.network.mu.Unlock()
-		s.network.note(s.LocalAddr(), way{"udp", server})
-	})
-	return s.PacketConn.WriteTo(b, to)
-}
-
-// Close closes the socket.
-func (s *relaySocket) Close() error {
-	s.network.forget(s.LocalAddr())
-	return s.PacketConn.Close()
-}
-
-// relayConn is a connection to a relay.
-type relayConn struct {
-	net.Conn
-	network *network
-}
-
-// Close closes the connection.
-func (c *relayConn) Close() error {
-	c.network.forget(c.LocalAddr())
-	return c.Conn.Close()
 }

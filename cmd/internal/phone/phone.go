@@ -38,9 +38,11 @@ type phone struct {
 	prepared      string             // the pre-answer of the other side, or of this one
 	open          bool               // candidates may be sent
 	preferences   preferences
-	pending       []webrtc.ICECandidateInit // came before there was a description
-	batch         []*webrtc.ICECandidate    // found, not yet sent
-	flush         <-chan time.Time          // when they are
+	pending       []webrtc.ICECandidateInit  // came before there was a description
+	came          []webrtc.ICECandidateInit  // all that came before the answer
+	early         webrtc.PeerConnectionState // the last before the answer
+	batch         []*webrtc.ICECandidate     // found, not yet sent
+	flush         <-chan time.Time           // when they are
 	restarts      int
 	restartAt     <-chan time.Time
 	restartWanted bool // once the open offer is settled
@@ -60,7 +62,7 @@ type phone struct {
 
 // times are when things happened in the call.
 type times struct {
-	began, rang, answered, connected, ended time.Time
+	began, rang, answered, ended time.Time
 }
 
 func newPhone(ice protocol.ICE, role protocol.Role, o Options) (*phone, error) {
@@ -140,6 +142,7 @@ func (p *phone) connect() error {
 	p.pc = pc
 	p.mu.Unlock()
 	p.changes, p.found, p.batch, p.pending, p.flush = changes, found, nil, nil, nil
+	p.early = webrtc.PeerConnectionStateUnknown
 	if p.drop != nil {
 		p.drop()
 	}

@@ -15,7 +15,7 @@ type Summary struct {
 	GaveUp   bool // it was this side that let it ring no longer
 
 	Began   time.Time     // a moment before the invite
-	Ringing time.Duration // 0 if it did not come to it, as the next
+	Ringing time.Duration // 0 if it did not come to it, or at once; as the next
 	Answer  time.Duration
 	Talked  time.Duration // from the answer, as the server counts
 

@@ -1,0 +1,97 @@
+package phone
+
+import (
+	"cmp"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/pion/stun/v4"
+)
+
+// keepAlive is how long a socket to a relay may be idle. It fits twice into 30 s, after
+// which many NATs forget a mapping (RFC 4787 section 4.3 would have two minutes), and with
+// it the relay an allocation: it knows clients by their address. The TURN client has
+// nothing to say for minutes, as while it rings, or while media goes another way.
+const keepAlive = 12 * time.Second
+
+// relaySocket is a socket that sends to one relay over UDP. It keeps the NATs on the way
+// from forgetting it, until it is closed.
+type relaySocket struct {
+	net.PacketConn
+	network *network
+
+	mu    sync.Mutex
+	relay net.Addr    // guarded by mu; nil before the first packet
+	sent  time.Time   // the last packet; guarded by mu
+	alarm *time.Timer // guarded by mu; nil before the first packet
+	over  bool        // guarded by mu
+}
+
+func newRelaySocket(c net.PacketConn, n *network) *relaySocket {
+	return &relaySocket{PacketConn: c, network: n}
+}
+
+// WriteTo sends to the relay.
+func (s *relaySocket) WriteTo(b []byte, to net.Addr) (int, error) {
+	s.mu.Lock()
+	if s.sent = time.Now(); s.relay == nil && !s.over {
+		s.relay = to
+		s.alarm = time.AfterFunc(keepAlive, s.keep)
+		s.network.note(s.LocalAddr(), way{"udp", s.network.nameOf(to)})
+	}
+	s.mu.Unlock()
+	return s.PacketConn.WriteTo(b, to)
+}
+
+// keep asks the relay for nothing in particular, if nothing else was sent for long. That
+// the answer is one to no question of its own, the TURN client passes over.
+func (s *relaySocket) keep() {
+	s.mu.Lock()
+	if s.over {
+		s.mu.Unlock()
+		return
+	}
+	idle := time.Since(s.sent) >= keepAlive
+	if idle {
+		s.sent = time.Now()
+	}
+	s.alarm.Reset(time.Until(s.sent.Add(keepAlive)))
+	s.mu.Unlock()
+	if !idle {
+		return
+	}
+	if m, err := stun.Build(stun.TransactionID, stun.BindingRequest, stun.Fingerprint); err == nil {
+		_, _ = s.PacketConn.WriteTo(m.Raw, s.relay) // what is lost is no loss
+	}
+}
+
+// Close closes the socket.
+func (s *relaySocket) Close() error {
+	s.mu.Lock()
+	if s.over = true; s.alarm != nil {
+		s.alarm.Stop()
+	}
+	s.mu.Unlock()
+	s.network.forget(s.LocalAddr())
+	return s.PacketConn.Close()
+}
+
+// relayConn is a connection to a relay.
+type relayConn struct {
+	net.Conn
+	network *network
+}
+
+// Close closes the connection.
+func (c *relayConn) Close() error {
+	c.network.forget(c.LocalAddr())
+	return c.Conn.Close()
+}
+
+// nameOf is what a relay is called in its URL, host:port, or its address.
+func (n *network) nameOf(relay net.Addr) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return cmp.Or(n.named[relay.String()], relay.String())
+}
