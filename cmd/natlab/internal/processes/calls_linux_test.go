@@ -3,8 +3,12 @@ package processes
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,18 +29,32 @@ func needLab(t *testing.T) {
 	}
 }
 
+// shared is the engine of all tests, since its programs take a while to build.
+var shared = sync.OnceValues(func() (*Engine, error) { return New(context.Background(), Options{}) })
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if e, err := shared(); err == nil && !testing.Short() && os.Geteuid() == 0 {
+		if err := e.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
 func newEngine(t *testing.T) *Engine {
 	t.Helper()
-	e, err := New(t.Context(), Options{})
+	needLab(t)
+	e, err := shared()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	return e
+}
+
+func options(t *testing.T) engine.Options {
+	return engine.Options{Client: engine.Softphone, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))}
 }
 
 // caseOf is one of the repository's scenarios.
@@ -61,7 +79,7 @@ func caseOf(t *testing.T, name, word string) scenario.Case {
 // place places the call of a case, which must be as expected.
 func place(t *testing.T, e *Engine, c scenario.Case) report.Call {
 	t.Helper()
-	call, err := e.Run(t.Context(), c, engine.Options{Client: engine.Softphone, Log: nil})
+	call, err := e.Run(t.Context(), c, options(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +96,6 @@ func place(t *testing.T, e *Engine, c scenario.Case) report.Call {
 }
 
 func TestCalls(t *testing.T) {
-	needLab(t)
 	e := newEngine(t)
 	for _, test := range []struct {
 		name string
@@ -106,7 +123,6 @@ func TestCalls(t *testing.T) {
 
 // A relay that loses its power in a call is left for another.
 func TestRelayIsKilled(t *testing.T) {
-	needLab(t)
 	e := newEngine(t)
 	c := caseOf(t, "relay-killed", "")
 	c.Relays = map[string]scenario.Relay{"relay-1": {Region: "lab"}}
@@ -121,47 +137,46 @@ func TestRelayIsKilled(t *testing.T) {
 
 // An engine that is told to stop in a call leaves nothing.
 func TestCancelLeavesNothing(t *testing.T) {
-	needLab(t)
 	e := newEngine(t)
-	before := left(t)
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 4*time.Second, errors.New("enough"))
 	defer cancel()
 	c := caseOf(t, "classic", "full-cone x full-cone")
 	c.Talk = time.Minute
 	begun := time.Now()
-	if _, err := e.Run(ctx, c, engine.Options{Client: engine.Softphone}); err == nil || !strings.Contains(err.Error(), "enough") {
+	if _, err := e.Run(ctx, c, options(t)); err == nil || !strings.Contains(err.Error(), "enough") {
 		t.Errorf("cancelled: %v", err)
 	}
 	if took := time.Since(begun); took > 10*time.Second {
 		t.Errorf("it took %v to stop", took)
 	}
-	if after := left(t); after != before {
-		t.Errorf("there were\n%s\nand are\n%s", before, after)
+	if is := left(t, e); is != "" {
+		t.Errorf("there are\n%s", is)
 	}
 }
 
-// left are the namespaces, processes and files that a lab could leave.
-func left(t *testing.T) string {
+// left are the labs, processes and files of calls that this process still has.
+func left(t *testing.T, e *Engine) string {
 	t.Helper()
 	var b strings.Builder
-	for _, dir := range []string{"/run/netns", "/etc/netns", "/run/natlab"} {
-		entries, err := os.ReadDir(dir)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			t.Fatal(err)
+	states, _ := filepath.Glob("/run/natlab/*.json")
+	for _, file := range states {
+		text, _ := os.ReadFile(file)
+		if !strings.Contains(string(text), fmt.Sprintf(`"pid":%d,`, os.Getpid())) {
+			continue
 		}
-		for _, e := range entries {
-			b.WriteString(dir + "/" + e.Name() + "\n")
+		fmt.Fprintln(&b, file)
+		spaces, _ := filepath.Glob("/run/netns/natlab-" + strings.TrimSuffix(filepath.Base(file), ".json") + "-*")
+		fmt.Fprintln(&b, spaces)
+	}
+	procs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range procs {
+		if line, _ := os.ReadFile(file); strings.Contains(string(line), e.dir) {
+			fmt.Fprintln(&b, strings.ReplaceAll(string(line), "\x00", " "))
 		}
 	}
-	procs, err := os.ReadDir("/proc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range procs {
-		line, _ := os.ReadFile("/proc/" + p.Name() + "/cmdline")
-		if strings.Contains(string(line), "/natlab-") {
-			b.WriteString(strings.ReplaceAll(string(line), "\x00", " ") + "\n")
-		}
+	calls, _ := filepath.Glob(filepath.Join(e.dir, "call-*"))
+	for _, dir := range calls {
+		fmt.Fprintln(&b, dir)
 	}
 	return b.String()
 }

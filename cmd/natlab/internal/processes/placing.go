@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"sync"
@@ -25,6 +26,7 @@ type placing struct {
 	c      scenario.Case
 	lab    *kernel.Lab
 	client client
+	log    *slog.Logger
 	dir    string // of this call, within the engine's
 	keep   string // where what is left of it goes, or ""
 
@@ -48,17 +50,19 @@ type moment struct {
 }
 
 func newPlacing(ctx context.Context, e *Engine, c scenario.Case, o engine.Options, kind client) (*placing, error) {
-	p := &placing{engine: e, c: c, client: kind, keep: o.Keep}
+	p := &placing{engine: e, c: c, client: kind, log: o.Log.With("case", c.Scenario+" "+c.Name), keep: o.Keep}
 	p.call = report.Call{
 		Path: string(scenario.None), After: string(scenario.None), Sides: [2]report.Side{{Host: c.Caller}, {Host: c.Callee}},
 	}
 	var err error
+	begun := time.Now()
 	if p.dir, err = os.MkdirTemp(e.dir, "call-"); err != nil {
 		return nil, err
 	}
 	if p.lab, err = kernel.Build(ctx, withServers(c), kernel.Options{Seed: o.Seed}); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(p.dir))
 	}
+	p.log.Debug("networks are there", "took", time.Since(begun))
 	return p, nil
 }
 
@@ -100,9 +104,11 @@ func (p *placing) place(ctx context.Context) (err error) {
 	if p.servers, err = newServers(ctx, p); err != nil {
 		return err
 	}
+	begun := time.Now()
 	if err := p.servers.start(ctx); err != nil {
 		return err
 	}
+	p.log.Debug("servers are ready", "took", time.Since(begun))
 	p.phones = [2]*phone{newPhone(p, p.c.Caller, callerNumber), newPhone(p, p.c.Callee, calleeNumber)}
 	err = p.converse(ctx)
 	switch {
@@ -141,9 +147,11 @@ func (p *placing) converse(ctx context.Context) error {
 	if err != nil {
 		return labError{err}
 	}
+	begun := time.Now()
 	if err := p.registerBoth(ctx, node.codes); err != nil {
 		return err
 	}
+	p.log.Debug("phones are registered", "took", time.Since(begun))
 	if err := callee.listen(ctx); err != nil {
 		return err
 	}
@@ -155,6 +163,7 @@ func (p *placing) converse(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.log.Debug("both sides have media, or have given up", "media", up, "took", time.Since(p.invited))
 	if up {
 		if err := p.events(ctx); err != nil {
 			return err
@@ -205,11 +214,14 @@ func (p *placing) tails() {
 // close ends all processes, phones and then servers, and removes the networks and the
 // files of the call.
 func (p *placing) close() error {
+	begun := time.Now()
 	p.mu.Lock()
 	all := p.processes
 	p.mu.Unlock()
 	for i := len(all) - 1; i >= 0; i-- {
 		all[i].kill()
 	}
-	return errors.Join(p.lab.Close(), os.RemoveAll(p.dir))
+	err := errors.Join(p.lab.Close(), os.RemoveAll(p.dir))
+	p.log.Debug("all is gone", "took", time.Since(begun))
+	return err
 }
