@@ -39,6 +39,7 @@ type Engine struct {
 	authority *authority
 	keys      *keyring
 	clients   map[string]client // by their names
+	verified  verified
 }
 
 // New prepares an engine: it finds or builds the programs, which may take a minute, and
@@ -90,9 +91,6 @@ func (e *Engine) Name() string { return engine.Kernel }
 // the case expects. An error is the lab's: networks that could not be made, a NAT that is not
 // what it is taken for, servers that did not start, ctx's end.
 func (e *Engine) Run(ctx context.Context, c scenario.Case, o engine.Options) (report.Call, error) {
-	within := e.options.Deadline + lasts(c)
-	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("the call was not over within %v", within))
-	defer cancel()
 	kind, ok := e.clients[o.Client]
 	if !ok {
 		return report.Call{}, fmt.Errorf("there is no client %q", o.Client)
@@ -101,7 +99,7 @@ func (e *Engine) Run(ctx context.Context, c scenario.Case, o engine.Options) (re
 	if err != nil {
 		return report.Call{}, err
 	}
-	err = p.place(ctx)
+	err = p.place(ctx, e.options.Deadline+lasts(c))
 	return p.call, errors.Join(err, p.close())
 }
 

@@ -1,6 +1,7 @@
 package processes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,21 +100,22 @@ func (p *placing) note(who, format string, args ...any) {
 	p.moments = append(p.moments, moment{time.Now(), who, fmt.Sprintf(format, args...)})
 }
 
-// place does all, in its order. It leaves the processes to close.
-func (p *placing) place(ctx context.Context) (err error) {
+// place does all, in its order, within a time; it ends with user, too. It leaves the
+// processes to close. A call that is not over in time is a result, as one that fails is.
+func (p *placing) place(user context.Context, within time.Duration) (err error) {
+	ctx, cancel := context.WithTimeoutCause(user, within, fmt.Errorf("the call was not over within %v", within))
+	defer cancel()
 	if p.servers, err = newServers(ctx, p); err != nil {
 		return err
 	}
-	begun := time.Now()
-	if err := p.servers.start(ctx); err != nil {
+	p.phones = [2]*phone{newPhone(p, p.c.Caller, callerNumber), newPhone(p, p.c.Callee, calleeNumber)}
+	if err := p.prepare(ctx); err != nil {
 		return err
 	}
-	p.log.Debug("servers are ready", "took", time.Since(begun))
-	p.phones = [2]*phone{newPhone(p, p.c.Caller, callerNumber), newPhone(p, p.c.Callee, calleeNumber)}
 	err = p.converse(ctx)
 	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
+	case user.Err() != nil:
+		return context.Cause(user)
 	case isLabError(err):
 		return err
 	case err != nil:
@@ -127,6 +129,20 @@ func (p *placing) place(ctx context.Context) (err error) {
 		p.tails()
 	}
 	return nil
+}
+
+// prepare starts the servers while the NATs are probed.
+func (p *placing) prepare(ctx context.Context) error {
+	begun := time.Now()
+	var started, found error
+	var both sync.WaitGroup
+	both.Go(func() {
+		started = p.servers.start(ctx)
+		p.log.Debug("servers are ready", "took", time.Since(begun))
+	})
+	both.Go(func() { found = p.verify(ctx) })
+	both.Wait()
+	return cmp.Or(found, started)
 }
 
 // labError is an error that is not the product's.
