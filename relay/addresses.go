@@ -3,7 +3,6 @@ package relay
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 )
@@ -97,41 +96,16 @@ func (a addresses) ofFamily(addr netip.Addr) []relayAddress {
 	return a.six
 }
 
-// surroundings are what the machine says about its addresses.
+// surroundings are what the relay's host says about its addresses.
 type surroundings struct {
 	own   []netip.Addr                               // of its interfaces
 	route func(to netip.AddrPort) (netip.Addr, bool) // the address from which it sends there
 }
 
-// here returns the surroundings of this process.
-func here() (surroundings, error) {
-	own, err := interfaceAddresses()
-	return surroundings{own: own, route: routeFrom}, err
-}
-
-func interfaceAddresses() ([]netip.Addr, error) {
-	nets, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil, fmt.Errorf("own addresses: %w", err)
-	}
-	var own []netip.Addr
-	for _, n := range nets {
-		if prefix, err := netip.ParsePrefix(n.String()); err == nil {
-			own = append(own, prefix.Addr().WithZone("").Unmap())
-		}
-	}
-	return own, nil
-}
-
-// routeFrom asks the kernel which address it would send from. Nothing is sent.
-func routeFrom(to netip.AddrPort) (netip.Addr, bool) {
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
-	if err != nil {
-		return netip.Addr{}, false
-	}
-	defer conn.Close()
-	from := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
-	return from, from.IsValid() && from.Zone() == ""
+// around returns the surroundings of a relay in a network.
+func around(n network) (surroundings, error) {
+	own, err := n.addresses()
+	return surroundings{own: own, route: n.from}, err
 }
 
 // Some address of each family that is far away; the roots of the DNS.

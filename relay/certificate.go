@@ -2,6 +2,7 @@ package relay
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -67,13 +68,35 @@ func modified(file string) time.Time {
 	return info.ModTime()
 }
 
-// tlsConfig is for what browsers speak: TLS 1.2 and 1.3 with authenticated
+// getCertificate is that of [tls.Config].
+type getCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+
+// tlsConfig returns how TLS is spoken with the certificate that the relay was given, or
+// with the one on disk; nil when there is neither.
+func (s *Server) tlsConfig(given getCertificate) (*tls.Config, error) {
+	files := s.config.TLS.CertFile != ""
+	switch {
+	case given != nil && files:
+		return nil, errors.New("tls.cert_file: the relay has a certificate that is in no file")
+	case given != nil:
+		return newTLSConfig(given), checkListen("tls.listen", s.config.TLS.Listen)
+	case !files:
+		return nil, nil
+	}
+	c, err := newCertificate(s.config.TLS, s.metrics, s.log)
+	if err != nil {
+		return nil, err
+	}
+	return newTLSConfig(c.get), nil
+}
+
+// newTLSConfig is for what browsers speak: TLS 1.2 and 1.3 with authenticated
 // ciphers, and ALPN as RFC 7443 has it for who offers any.
-func tlsConfig(c *certificate) *tls.Config {
+func newTLSConfig(get getCertificate) *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"stun.turn", "stun.nat-discovery"},
-		GetCertificate: c.get,
+		GetCertificate: get,
 		CipherSuites: []uint16{ // of TLS 1.2
 			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
 			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,

@@ -31,6 +31,9 @@
 //     all, go from socket to socket without the library, in batches (internal/datagram);
 //     meters bound them. What else comes waits in an inbox until the library reads it.
 //
+// All of them open sockets in one [Network], which is this machine's or one in memory: there
+// a relay runs in virtual time, an hour in a moment (testing/synctest).
+//
 // A [Registrar], which it is given, tells others where the relay is and what it has to
 // do. While it drains, allocations without media are ended, so that it comes to an end;
 // new ones are sent to other relays, where there are.

@@ -59,25 +59,27 @@ func (l *listeners) end() (err error) {
 
 // listen opens the listeners.
 func (s *Server) listen() (*listeners, error) {
-	udp, tcp, err := listenBoth(s.config.Listen, s.config.listeners())
+	udp, tcp, err := listenBoth(s.network, s.config.Listen, s.config.listeners())
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	l := &listeners{tcp: newStreamListener(tcp, overTCP, nil, s.guard, s.connections)}
 	for _, conn := range udp {
-		front, failed := newPacketGuard(conn, s.guard, s.flows, s.config.how())
+		front, failed := newPacketGuard(conn, s.guard, s.flows, s.generator.how)
 		if failed != nil {
 			err = errors.Join(err, failed)
 			continue
 		}
-		s.metrics.kernel.watch(front.socket)
+		if s.metrics.kernel != nil {
+			s.metrics.kernel.watch(front.socket)
+		}
 		l.udp = append(l.udp, front)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("listen: %w", err), l.close(), l.end())
 	}
 	if s.tls != nil {
-		ln, err := net.Listen("tcp", s.config.TLS.Listen)
+		ln, err := s.network.listen(s.config.TLS.Listen)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("tls.listen: %w", err), l.close(), l.end())
 		}
@@ -94,7 +96,7 @@ func (s *Server) listen() (*listeners, error) {
 
 // listenBoth listens on one port for TCP and for UDP, with so many sockets. When the
 // kernel is to choose it, the port that is free for one may not be for the other.
-func listenBoth(addr string, sockets int) ([]*net.UDPConn, net.Listener, error) {
+func listenBoth(n network, addr string, sockets int) ([]net.PacketConn, net.Listener, error) {
 	tries := 1
 	host, port, err := net.SplitHostPort(addr)
 	if err == nil && port == "0" {
@@ -102,42 +104,17 @@ func listenBoth(addr string, sockets int) ([]*net.UDPConn, net.Listener, error) 
 	}
 	for range tries {
 		var ln net.Listener
-		if ln, err = net.Listen("tcp", addr); err != nil {
+		if ln, err = n.listen(addr); err != nil {
 			return nil, nil, err
 		}
 		same := net.JoinHostPort(host, strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
-		var udp []*net.UDPConn
-		if udp, err = listenUDP(same, sockets); err == nil {
+		var udp []net.PacketConn
+		if udp, err = n.listenUDP(same, sockets); err == nil {
 			return udp, ln, nil
 		}
 		ln.Close()
 	}
 	return nil, nil, err
-}
-
-// listenUDP opens so many sockets on one port, which no other process has.
-func listenUDP(addr string, sockets int) (all []*net.UDPConn, err error) {
-	alone, err := net.ListenPacket("udp", addr)
-	if err != nil || sockets == 1 {
-		if err == nil {
-			all = append(all, alone.(*net.UDPConn))
-		}
-		return all, err
-	}
-	if err := alone.Close(); err != nil { // sockets share a port only if the first one does
-		return nil, err
-	}
-	for range sockets {
-		conn, err := (&net.ListenConfig{Control: share}).ListenPacket(context.Background(), "udp", addr)
-		if err != nil {
-			for _, c := range all {
-				c.Close()
-			}
-			return nil, err
-		}
-		all = append(all, conn.(*net.UDPConn))
-	}
-	return all, nil
 }
 
 // open starts the TURN library, once for each transport, so that what it tells can be

@@ -160,7 +160,7 @@ type metrics struct {
 	draining        prometheus.Gauge
 	unused          prometheus.Counter
 	flows           prometheus.Gauge
-	kernel          *kernelDrops
+	kernel          *kernelDrops // nil on a network that is no kernel's
 
 	all []prometheus.Collector
 }
@@ -188,7 +188,6 @@ func newMetrics() *metrics {
 	m.draining = gauge(m, "draining", "1 while the relay refuses new allocations because it is to end.")
 	m.flows = gauge(m, "channels", "Channels of clients over UDP, whose packets pass the TURN library by.")
 	m.unused = counter(m, "unused_total", "Allocations ended because no media went through them while the relay drained.")
-	m.kernel = add(m, newKernelDrops())
 	for _, d := range []struct {
 		name string
 		t    *traffic
@@ -198,6 +197,9 @@ func newMetrics() *metrics {
 	}
 	return m
 }
+
+// addKernel adds what the kernel counts.
+func (m *metrics) addKernel() { m.kernel = add(m, newKernelDrops()) }
 
 // register registers all with r, or says what is there already.
 func (m *metrics) register(r prometheus.Registerer) error {

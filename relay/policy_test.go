@@ -126,6 +126,7 @@ func TestPolicyDeniesEveryEmbedding(t *testing.T) {
 func TestPolicy(t *testing.T) {
 	peers := PeerConfig{Allow: prefixes("10.1.0.0/16", "fd00:1::/32"), Deny: prefixes("10.1.2.0/24", "9.9.9.9/32", "2a00:1::/32")}
 	listed := PeerConfig{Mode: PeersListed, Allow: prefixes("10.1.0.0/16", "9.1.1.0/24"), Deny: prefixes("9.1.1.9/32")}
+	lab := PeerConfig{Allow: prefixes("198.18.0.0/16", "2001:2::/48")}
 	for _, test := range []struct {
 		config Config
 		peer   string
@@ -157,6 +158,19 @@ func TestPolicy(t *testing.T) {
 		{Config{Peers: peers}, "[fd00:1::1]:5000", allowed},
 		{Config{Peers: peers}, "[fd00:2::1]:5000", deniedRange},
 		{Config{Peers: peers}, "[2a00:1::1]:5000", deniedOperator},
+
+		{Config{Peers: lab}, "198.18.3.4:5000", allowed},
+		{Config{Peers: lab}, "[::ffff:198.18.3.4]:5000", allowed},
+		{Config{Peers: lab}, "[2001:2::5]:5000", allowed},
+		{Config{Peers: lab}, "198.18.3.4:53", deniedPort},
+		{Config{Peers: lab}, "198.19.3.4:5000", deniedRange},
+		{Config{Peers: lab}, "192.168.1.2:5000", deniedRange},
+		{Config{Peers: lab}, "10.0.0.8:5000", deniedRange},
+		{Config{Peers: lab}, "100.64.0.1:5000", deniedRange},
+		{Config{Peers: lab}, "127.0.0.1:5000", deniedRange},
+		{Config{Peers: lab}, "[64:ff9b::c612:304]:5000", deniedRange},
+		{Config{Peers: lab}, "[2001:3::5]:5000", deniedRange},
+		{Config{Peers: lab}, "6.6.6.6:5000", deniedOwn},
 
 		{Config{Peers: listed}, "10.1.1.1:5000", allowed},
 		{Config{Peers: listed}, "[::ffff:10.1.1.1]:5000", allowed},

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -28,6 +27,7 @@ type generator struct {
 	users     *userMeters
 	all       *meters // of the relay
 	how       datagram.How
+	network   network
 	// Those whose clients the allocations are for.
 	loop  *datagram.Loop // that receives for relay sockets
 	front *packetGuard   // nil where they are not clients over UDP
@@ -100,9 +100,9 @@ func (g *generator) AllocateConn(turn.AllocateConnConfig) (net.Conn, error) {
 	return nil, errNoTCPRelay
 }
 
-func (g *generator) open(network string, owner identity, from client) (*relayConn, error) {
+func (g *generator) open(family string, owner identity, from client) (*relayConn, error) {
 	list := g.addresses.four
-	if network == "udp6" {
+	if family == "udp6" {
 		list = g.addresses.six
 	}
 	if len(list) == 0 {
@@ -112,7 +112,7 @@ func (g *generator) open(network string, owner identity, from client) (*relayCon
 	if !ok {
 		return nil, errNoPort
 	}
-	socket, port, err := g.listen(network, at)
+	socket, port, err := g.listen(family, at)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func (g *generator) open(network string, owner identity, from client) (*relayCon
 
 // listen opens a socket on a random port. Other processes may have some of the
 // range.
-func (g *generator) listen(network string, at relayAddress) (*net.UDPConn, uint16, error) {
+func (g *generator) listen(family string, at relayAddress) (net.PacketConn, uint16, error) {
 	const tries = 16
 	var errs []error
 	for range tries {
@@ -145,9 +145,9 @@ func (g *generator) listen(network string, at relayAddress) (*net.UDPConn, uint1
 		if err != nil {
 			return nil, 0, err
 		}
-		socket, err := new(net.ListenConfig).ListenPacket(context.Background(), network, netip.AddrPortFrom(at.bind, port).String())
+		socket, err := g.network.open(family, netip.AddrPortFrom(at.bind, port).String())
 		if err == nil {
-			return socket.(*net.UDPConn), port, nil
+			return socket, port, nil
 		}
 		at.ports.release(port)
 		errs = append(errs, err)
@@ -261,13 +261,13 @@ func (c *relayConn) receive(b *datagram.Batch) {
 		}
 		inChannel := last != nil && !last.apart
 		switch {
-		case inChannel && !last.permitted.Load(), !inChannel && !c.of.table.permits(c.allocation, c.of.addresses.outward(from).Addr()):
+		case heedsPermissions && (inChannel && !last.permitted.Load() || !inChannel && !c.of.table.permits(c.allocation, c.of.addresses.outward(from).Addr())):
 			c.of.metrics.drops[dropNoPermission].Inc()
 			continue
 		case !c.carries(data, c.own.down, c.user.down, c.of.all.down, now):
 			continue
 		case !inChannel:
-			if !c.inbox.put(data, from) {
+			if !c.intrude(data, from) && !c.inbox.put(data, from) {
 				c.of.metrics.drops[dropBusy].Inc()
 			}
 			continue

@@ -51,6 +51,16 @@ func start(t testing.TB, change func(*relay.Config), to ...relay.Registrar) *ser
 // startTuned is start of a relay in which tune changes what no setting does.
 func startTuned(t testing.TB, change func(*relay.Config), tune func(*relay.Server), to ...relay.Registrar) *server {
 	t.Helper()
+	return startWith(t, change, tune, func(d *relay.Deps) {
+		for _, r := range to {
+			d.Registrar = r
+		}
+	})
+}
+
+// startWith is startTuned of a relay that is given more than settings.
+func startWith(t testing.TB, change func(*relay.Config), tune func(*relay.Server), give ...func(*relay.Deps)) *server {
+	t.Helper()
 	c := relay.Default()
 	c.Development = true
 	c.Listen, c.TLS.Listen = "127.0.0.1:0", "127.0.0.1:0"
@@ -62,8 +72,8 @@ func startTuned(t testing.TB, change func(*relay.Config), tune func(*relay.Serve
 	}
 	s := &server{metrics: prometheus.NewRegistry(), files: c.TLS, test: t}
 	d := relay.Deps{Registerer: s.metrics}
-	for _, r := range to {
-		d.Registrar = r
+	for _, with := range give {
+		with(&d)
 	}
 	var err error
 	if s.Server, err = relay.New(c, d); err != nil {

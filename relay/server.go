@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"switchboard/relay/internal/datagram"
 )
 
 // Deps is what a relay is given beside its settings.
@@ -24,6 +26,16 @@ type Deps struct {
 	// Registrar makes the relay known. Without one, signaling must be told of it by
 	// its settings.
 	Registrar Registrar
+	// Network is where the relay opens its sockets. Nil is this machine's network; on another
+	// there is one listener, packets go one by one whatever the settings say, and there are
+	// no metrics of the kernel.
+	//
+	// On a network in memory a relay keeps the time of the goroutines around it, and runs
+	// in a bubble of testing/synctest when [New] and [Server.Serve] are both called there.
+	Network Network
+	// Certificate returns that of the TLS listener, as in [tls.Config.GetCertificate],
+	// where it is in no files: the settings must have none then. Nil leaves it to them.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 }
 
 // Addrs are the addresses that a relay listens on, with their real ports. TLS
@@ -52,7 +64,8 @@ type Server struct {
 	connections *connections
 	tls         *tls.Config // nil without a certificate
 	started     chan struct{}
-	registrar   Registrar     // may be nil
+	registrar   Registrar // may be nil
+	network     network
 	changed     chan struct{} // holds one if the registrar has something to tell
 	unusedFor   time.Duration
 	lifetimes   lifetimes
@@ -79,34 +92,37 @@ func New(c Config, d Deps) (*Server, error) {
 	if len(c.Secrets) == 0 {
 		return nil, errors.New("secrets: none; nobody could use this relay")
 	}
-	around, err := here()
+	network := networkOf(d.Network)
+	here, err := around(network)
 	if err != nil {
 		return nil, err
 	}
-	at, err := c.resolve(around)
+	at, err := c.resolve(here)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{
-		config: c, log: d.Log, metrics: newMetrics(), started: make(chan struct{}), registrar: d.Registrar,
+		config: c, log: d.Log, metrics: newMetrics(), started: make(chan struct{}), registrar: d.Registrar, network: network,
 		changed: make(chan struct{}, 1), drained: make(chan struct{}, 1), unusedFor: unusedFor, lifetimes: standardLifetimes,
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.build(at)
-	s.policy.setOwn(around.own)
-	if c.TLS.CertFile != "" {
-		cert, err := newCertificate(c.TLS, s.metrics, s.log)
-		if err != nil {
-			return nil, err
-		}
-		s.tls = tlsConfig(cert)
+	how := c.how()
+	if d.Network == nil {
+		s.metrics.addKernel()
+	} else {
+		how = datagram.OneByOne
+	}
+	s.build(at, how)
+	s.policy.setOwn(here.own)
+	if s.tls, err = s.tlsConfig(d.Certificate); err != nil {
+		return nil, err
 	}
 	return s, s.metrics.register(d.Registerer)
 }
 
-func (s *Server) build(at addresses) {
+func (s *Server) build(at addresses, how datagram.How) {
 	c := s.config
 	s.table = newTable(c.Quotas, c.Limits, s.metrics)
 	s.metrics.allocationsMax.Set(float64(c.Quotas.Allocations))
@@ -117,7 +133,7 @@ func (s *Server) build(at addresses) {
 	s.generator = &generator{
 		addresses: at, table: s.table, policy: s.policy, metrics: s.metrics, flows: s.flows,
 		bandwidth: c.Bandwidth.PerAllocation, users: newUserMeters(c.Bandwidth.PerUser), all: newMeters(c.Bandwidth.Relay),
-		how: c.how(),
+		how: how, network: s.network,
 	}
 	s.guard = &guard{
 		realm: c.Realm, keys: s.keys, nonces: newNonces(c.Secrets), library: make(map[transport]*libraryNonce),
@@ -185,7 +201,7 @@ func (s *Server) watchAddresses(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		own, err := interfaceAddresses()
+		own, err := s.network.addresses()
 		if err != nil {
 			s.log.Warn("own addresses unknown; the last known ones hold", "error", err)
 			continue

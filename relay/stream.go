@@ -103,7 +103,7 @@ func (l *streamListener) acceptAll() {
 	for {
 		conn, err := l.Listener.Accept()
 		switch {
-		case errors.Is(err, net.ErrClosed):
+		case err != nil && (l.isClosed() || errors.Is(err, net.ErrClosed)): // not every network says why
 			return
 		case err != nil: // no file is free, or the client has gone
 			l.connections.metrics.acceptErrors.Inc()
@@ -151,6 +151,15 @@ func (l *streamListener) Accept() (net.Conn, error) {
 		return c, nil
 	case <-l.closed:
 		return nil, net.ErrClosed
+	}
+}
+
+func (l *streamListener) isClosed() bool {
+	select {
+	case <-l.closed:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -51,9 +51,11 @@ type queued struct {
 }
 
 // newPacketGuard returns a listener on a connection, which it takes over.
-func newPacketGuard(c *net.UDPConn, g *guard, f *flows, how datagram.How) (*packetGuard, error) {
-	c.SetReadBuffer(receiveBuffer)
-	c.SetWriteBuffer(receiveBuffer)
+func newPacketGuard(c net.PacketConn, g *guard, f *flows, how datagram.How) (*packetGuard, error) {
+	if udp, ok := c.(*net.UDPConn); ok {
+		udp.SetReadBuffer(receiveBuffer)
+		udp.SetWriteBuffer(receiveBuffer)
+	}
 	socket, err := datagram.New(c, how)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"switchboard/cmd/natlab/internal/report"
 	"switchboard/cmd/natlab/internal/scenario"
 )
 
@@ -31,7 +32,7 @@ func (p *program) listFlags(fs *flag.FlagSet) func(context.Context, []string) er
 		if err := w.Flush(); err != nil {
 			return err
 		}
-		fmt.Fprintf(p.stdout, "\n%d scenarios, %d cases\n", len(list), total)
+		fmt.Fprintf(p.stdout, "\n%s, %s\n", report.Plural(len(list), "scenario", "scenarios"), report.Plural(total, "case", "cases"))
 		return nil
 	}
 }

@@ -467,6 +467,47 @@ func TestLinkOfNetwork(t *testing.T) {
 	})
 }
 
+// What is under way to a host that moves, or in a network that is cut, is lost.
+func TestUnderWay(t *testing.T) {
+	for name, tt := range map[string]struct {
+		happen func(w *natlab.World)
+		want   natlab.Drop
+	}{
+		"nothing":             {func(*natlab.World) {}, natlab.NotDropped},
+		"moved":               {func(w *natlab.World) { w.Host("b").Move(w.Internet()) }, natlab.NoHost},
+		"cut":                 {func(w *natlab.World) { w.Network("home").Cut() }, natlab.NetworkCut},
+		"crashed":             {func(w *natlab.World) { w.Host("b").Crash() }, natlab.HostDown},
+		"crashed and started": {func(w *natlab.World) { w.Host("b").Crash(); w.Host("b").Start() }, natlab.NoSocket},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, _ *natlab.World) {
+				w, err := natlab.Build(1, natlab.Topology{
+					Networks: map[string]natlab.NetworkSpec{"home": {Link: natlab.Link{Delay: time.Second}}},
+					Hosts:    map[string]natlab.HostSpec{"a": {Networks: []string{"home"}}, "b": {Networks: []string{"home"}}},
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer w.Close()
+				b, err := w.Host("b").ListenPacket("udp", at(w.Host("b"), 1).String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				send(t, socket(t, w.Host("a"), "0"), at(w.Host("b"), 1))
+				time.Sleep(1500 * time.Millisecond) // it is on its second way, to b
+				tt.happen(w)
+				if _, ok := gets(b); ok != (tt.want == natlab.NotDropped) {
+					t.Errorf("it arrived: %t", ok)
+				}
+				time.Sleep(time.Second)
+				if got := w.Counts().Dropped(tt.want); tt.want != natlab.NotDropped && got != 1 {
+					t.Errorf("%d are counted as %v, want 1", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
 func at(h *natlab.Host, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(h.Addrs()[0], port)
 }

@@ -20,6 +20,8 @@ const (
 	maxTimeout    = 5 * time.Second
 	connectFor    = 30 * time.Second // and a listener waits as long for the last step
 	giveUpAfter   = 2 * time.Minute  // without any progress
+	keepAlive     = 15 * time.Second // as Go has it, and
+	keepAlives    = 9                // without an answer are the end
 	orphanFor     = time.Minute      // for the far end to close, too
 	timeWait      = time.Minute      // RFC 9293 section 3.4.2, shortened as in Linux
 	listenBacklog = 128
@@ -47,8 +49,12 @@ type tcpConn struct {
 	b        *binding     // of one that was dialled
 	listener *tcpListener // of one that is not accepted yet
 	state    tcpState
-	err      error     // why it ended early
-	since    time.Time // of the last progress, or when it began
+	err      error         // why it ended early
+	since    time.Time     // of the last progress, or when it began
+	heard    time.Time     // when the last segment came
+	probes   int           // keep-alives since
+	idle     time.Duration // before a keep-alive; 0 for none
+	keeping  bool          // the alarm is for a keep-alive
 	alarm    alarm
 	changed  *sync.Cond // for readers, writers and whoever dials
 	readBy   *deadline
@@ -65,7 +71,7 @@ type tcpConn struct {
 
 // newConn is one that has sent and received nothing yet.
 func (h *Host) newConn(network string, key connKey, s tcpState) *tcpConn {
-	c := &tcpConn{h: h, network: network, key: key, state: s, since: h.w.now, changed: sync.NewCond(&h.w.mu)}
+	c := &tcpConn{h: h, network: network, key: key, state: s, since: h.w.now, heard: h.w.now, idle: keepAlive, changed: sync.NewCond(&h.w.mu)}
 	c.alarm = alarm{w: h.w, ring: c.onAlarm}
 	c.readBy = newDeadline(h.w, c.changed.Broadcast)
 	c.writeBy = newDeadline(h.w, c.changed.Broadcast)
@@ -142,7 +148,7 @@ func (c *tcpConn) sendSegment(seq uint32, f nat.Flags, payload []byte) {
 	}
 }
 
-func (c *tcpConn) sendACK() { c.sendSegment(c.out.next, nat.ACK, nil) }
+func (c *tcpConn) sendACK() { c.sendSegment(c.out.highest, nat.ACK, nil) }
 
 func (c *tcpConn) sendSYN() {
 	f := nat.SYN
@@ -155,6 +161,7 @@ func (c *tcpConn) sendSYN() {
 
 // receive has a segment of the connection (RFC 9293 section 3.10.7).
 func (c *tcpConn) receive(p *packet) {
+	c.heard, c.probes = c.h.w.now, 0
 	switch {
 	case c.state == synSent:
 		c.receiveInSynSent(p)
@@ -231,6 +238,8 @@ func (c *tcpConn) onAlarm() {
 	switch {
 	case c.state == timeWaiting, c.orphaned():
 		c.end(nil)
+	case c.state == established && len(c.out.queue) == 0:
+		c.keepAlive()
 	case c.state != established && waited >= connectFor, waited >= giveUpAfter:
 		c.end(syscall.ETIMEDOUT)
 	case c.state != established:
@@ -239,6 +248,20 @@ func (c *tcpConn) onAlarm() {
 	default:
 		c.retransmit()
 	}
+}
+
+// keepAlive asks whether the far end is still there, if nothing came for long (RFC 9293
+// section 3.8.4).
+func (c *tcpConn) keepAlive() {
+	if c.idle > 0 && c.h.w.now.Sub(c.heard) >= c.idle {
+		if c.probes == keepAlives {
+			c.end(syscall.ETIMEDOUT)
+			return
+		}
+		c.probes++
+		c.sendSegment(c.out.highest-1, nat.ACK, nil)
+	}
+	c.setTimer()
 }
 
 // orphaned is whether this end has said and heard all that it ever will.

@@ -207,11 +207,25 @@ func (c *tcpConn) SetLinger(sec int) error {
 	return nil
 }
 
-// SetKeepAlive does nothing: an idle connection sends nothing.
-func (c *tcpConn) SetKeepAlive(bool) error { return nil }
+// SetKeepAlive is on at first, as in the package net.
+func (c *tcpConn) SetKeepAlive(on bool) error {
+	if !on {
+		return c.SetKeepAlivePeriod(0)
+	}
+	return c.SetKeepAlivePeriod(keepAlive)
+}
 
-// SetKeepAlivePeriod does nothing.
-func (c *tcpConn) SetKeepAlivePeriod(time.Duration) error { return nil }
+// SetKeepAlivePeriod is at first 15 s; 0 is never.
+func (c *tcpConn) SetKeepAlivePeriod(d time.Duration) error {
+	c.h.w.lock()
+	defer c.h.w.unlock()
+	if c.closed {
+		return c.error("set", net.ErrClosed)
+	}
+	c.idle = max(d, 0)
+	c.setTimer()
+	return nil
+}
 
 // SetNoDelay does nothing: what is written is sent at once.
 func (c *tcpConn) SetNoDelay(bool) error { return nil }

@@ -23,6 +23,9 @@ func (r *receiving) room() int { return max(tcpBuffer-r.size, 0) }
 func (c *tcpConn) receiveData(p *packet) {
 	r := &c.in
 	if p.length() == 0 || c.state == ended {
+		if before(p.seq, r.next) && c.state == established {
+			c.sendACK() // to a keep-alive
+		}
 		return
 	}
 	g := segment{p.seq, p.payload, p.flags&nat.FIN != 0}

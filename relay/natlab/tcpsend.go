@@ -133,18 +133,28 @@ func (c *tcpConn) sendQueued(g *segment) {
 	c.sendSegment(g.seq, f, g.payload)
 }
 
-// setTimer has the alarm ring when an acknowledgement, or room at the far end, is overdue.
+// setTimer has the alarm ring when an acknowledgement, or room at the far end, is overdue,
+// or else when the connection has been idle.
 func (c *tcpConn) setTimer() {
 	switch {
 	case c.state != established:
 	case len(c.out.queue) == 0:
 		if !c.orphaned() {
-			c.alarm.set(time.Time{})
+			c.alarm.set(c.nextKeepAlive())
 		}
-	case c.alarm.at.IsZero():
+	case c.alarm.at.IsZero() || c.keeping:
 		c.since = c.h.w.now
 		c.alarm.set(c.h.w.now.Add(c.out.timeout))
 	}
+	c.keeping = len(c.out.queue) == 0
+}
+
+// nextKeepAlive is when one is due; zero is never.
+func (c *tcpConn) nextKeepAlive() time.Time {
+	if c.idle == 0 {
+		return time.Time{}
+	}
+	return c.heard.Add(c.idle * time.Duration(c.probes+1))
 }
 
 // retransmit begins again with the oldest segment, slowly (RFC 5681 section 3.1). With no

@@ -1,6 +1,7 @@
 package phone_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -226,6 +227,35 @@ func TestLongRinging(t *testing.T) {
 			if s.Answer < answer.Wait || s.Connected > time.Second || s.Received == 0 || s.Restarts > 0 {
 				t.Errorf("%s: answered after %v, connected %v later, %d packets, %d restarts", side, s.Answer, s.Connected, s.Received, s.Restarts)
 			}
+		}
+	})
+}
+
+// Who hangs up while nothing reaches the server does not wait for it for ever.
+func TestHangUpWithoutServer(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		at, bt := w.behind("alice", natlab.RouterSpec{}), w.behind("bob", natlab.RouterSpec{})
+		a, b := w.phone(alice, at), w.phone(bob, bt)
+		defer a.Close()
+		defer b.Close()
+		place := w.options(at)
+		place.Warn = nil // reports are not taken, either
+		answered := take(t.Context(), b, w.options(bt))
+		ctx, hangUp := context.WithTimeout(t.Context(), 10*time.Second)
+		defer hangUp()
+		cut := time.AfterFunc(5*time.Second, at.Networks()[0].Cut)
+		defer cut.Stop()
+		begun := time.Now()
+		caller, err := phone.Place(ctx, a, bob, place)
+		if took := time.Since(begun); err == nil || took < 2*time.Minute || took > 3*time.Minute {
+			t.Errorf("it ended after %v: %v", took, err)
+		}
+		if !caller.Answered || caller.Received == 0 || caller.Silent < time.Minute {
+			t.Errorf("the caller: %+v", caller)
+		}
+		at.Networks()[0].Restore()
+		if callee := <-answered; callee.err != nil || callee.Reason != protocol.ReasonConnectionLost {
+			t.Errorf("the callee: %v, %q", callee.err, callee.Reason)
 		}
 	})
 }

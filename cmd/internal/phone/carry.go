@@ -25,7 +25,7 @@ func (p *phone) follow(call *client.Call) {
 		return
 	}
 	ctx, leave := context.WithCancel(context.Background())
-	p.call, p.leave, p.events = call, leave, make(chan client.CallEvent)
+	p.call, p.life, p.leave, p.events = call, ctx, leave, make(chan client.CallEvent)
 	p.tasks.Go(func() {
 		defer close(p.events)
 		for {
@@ -61,6 +61,7 @@ func (p *phone) talk(ctx context.Context, call *client.Call, hangUp <-chan struc
 func (p *phone) carry(ctx context.Context, hangUp <-chan struct{}, answer <-chan time.Time) (*protocol.CallEnded, error) {
 	figures := time.NewTicker(figuresEvery)
 	defer figures.Stop()
+	var late <-chan time.Time
 	for {
 		select {
 		case e, ok := <-p.events:
@@ -94,19 +95,29 @@ func (p *phone) carry(ctx context.Context, hangUp <-chan struct{}, answer <-chan
 				p.report(r)
 			}
 		case <-hangUp:
-			hangUp = nil
-			p.tasks.Go(func() {
-				hctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-				defer cancel()
-				p.lastFigures(hctx)
-				_ = p.call.Hangup(hctx, "") // the end comes as an event, or the session is gone
-			})
+			hangUp, late = nil, time.After(hangUpWithin)
+			p.tasks.Go(p.hangUp)
+		case <-late:
+			return nil, errors.New("the server did not say in time that the call has ended")
 		case <-answer:
 			return nil, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// hangUpWithin is how long a hangup may take. If the server cannot be reached for so long,
+// it ends the call itself.
+const hangUpWithin = 2 * time.Minute
+
+// hangUp tells the server. That the call has ended comes as an event.
+func (p *phone) hangUp() {
+	p.call.Check() // nobody waits gladly for this
+	p.lastFigures(p.life)
+	ctx, cancel := context.WithTimeout(p.life, hangUpWithin)
+	defer cancel()
+	_ = p.call.Hangup(ctx, "") // who waits for the end finds out
 }
 
 func (p *phone) handle(e client.CallEvent) error {

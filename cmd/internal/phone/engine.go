@@ -8,6 +8,7 @@ import (
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/interceptor/pkg/intervalpli"
+	"github.com/pion/logging"
 	"github.com/pion/webrtc/v4"
 
 	"switchboard/signaling/protocol"
@@ -30,9 +31,10 @@ func newAPI(o Options, n *network, wait time.Duration) (*webrtc.API, error) {
 		return nil, err
 	}
 	i.Add(pli)
-	s := webrtc.SettingEngine{}
-	// Two phones on one machine may have nothing but the loopback between them.
-	s.SetIncludeLoopbackCandidate(true)
+	s := webrtc.SettingEngine{LoggerFactory: quiet()}
+	// Two phones on one machine may have nothing but the loopback between them. Elsewhere it
+	// leads nowhere, and would only make more pairs to check.
+	s.SetIncludeLoopbackCandidate(o.Net == nil)
 	if o.RelayOnly {
 		s.SetRelayAcceptanceMinWait(wait)
 	}
@@ -45,6 +47,14 @@ func newAPI(o Options, n *network, wait time.Duration) (*webrtc.API, error) {
 	s.SetNet(n)
 	s.SetICEProxyDialer(n)
 	return webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(i), webrtc.WithSettingEngine(s)), nil
+}
+
+// quiet has the ICE library say nothing of what the phone sees for itself, such as that a
+// connection has been closed, unless the environment asks for it (PION_LOG_DEBUG=ice).
+func quiet() logging.LoggerFactory {
+	f := logging.NewDefaultLoggerFactory()
+	f.DefaultLogLevel = logging.LogLevelDisabled
+	return f
 }
 
 func codecs() (*webrtc.MediaEngine, error) {

@@ -18,6 +18,8 @@ import (
 
 // listener takes what comes: it counts, and records sound.
 type listener struct {
+	began func(time.Time) // is told when the first sound came; static
+
 	mu      sync.Mutex
 	first   time.Time // when the first sound came
 	packets uint64
@@ -36,8 +38,8 @@ type listener struct {
 	lastTS  uint32
 }
 
-func newListener(record string) (*listener, error) {
-	l := &listener{}
+func newListener(record string, began func(time.Time)) (*listener, error) {
+	l := &listener{began: began}
 	if record == "" {
 		return l, nil
 	}
@@ -82,6 +84,7 @@ func (l *listener) sound(p *rtp.Packet, decode func(byte) int16) {
 	defer l.mu.Unlock()
 	if l.packets++; l.packets == 1 {
 		l.first = now
+		l.began(now)
 	} else {
 		if gap := now.Sub(l.last); gap > l.gap {
 			l.gap, l.gapAt = gap, l.last

@@ -3,6 +3,7 @@ package phone
 import (
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/pion/rtp"
 
@@ -36,7 +37,7 @@ func TestSequence(t *testing.T) {
 // left out.
 func TestRecording(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "r.wav")
-	l, err := newListener(file)
+	l, err := newListener(file, func(time.Time) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,13 +19,16 @@ import (
 // network is what a phone reaches relays by. Over another network it puts them in
 // their order, see [relayOrder], connects to them by TCP and TLS so that this ends with
 // the call, and knows which socket leads to which relay, which the ICE library does not
-// tell. It may be used by several goroutines.
+// tell, and takes checks from a bounded number of endpoints. It may be used by several
+// goroutines.
 type network struct {
 	transport.Net
 	order relayOrder
 	tls   *tls.Config        // nil for the machine's trust
 	ctx   context.Context    // of all connections that are being made
 	leave context.CancelFunc // ends it
+
+	checkers checkers
 
 	mu      sync.Mutex
 	secure  map[string]bool   // host:port of relays that are reached by TLS; guarded by mu
@@ -72,6 +75,7 @@ func (machineNet) DialContext(ctx context.Context, network, address string) (net
 // begin is called before candidates are looked for with the servers of ice.
 func (n *network) begin(ice protocol.ICE) {
 	n.order.begin(ice)
+	n.checkers.reset()
 	secure := map[string]bool{}
 	for _, w := range slices.Concat(relaysOf(ice)...) {
 		if w.transport == "tls" {

@@ -41,6 +41,9 @@ type Options struct {
 	// called from several goroutines and must not block; nil tells nobody.
 	Tell func(event string, pairs ...any)
 	Warn func(error)
+	// Moment is told each moment of the call when it comes, for programs; the same holds of
+	// it.
+	Moment func(Moment)
 }
 
 // Forever is a wait without end.

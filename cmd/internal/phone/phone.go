@@ -33,7 +33,8 @@ type phone struct {
 	pc            *webrtc.PeerConnection
 	call          *client.Call
 	events        chan client.CallEvent
-	leave         context.CancelFunc // ends what follow has started
+	life          context.Context    // of what follow has started
+	leave         context.CancelFunc // ends it
 	drop          func()             // has the connection's callbacks go nowhere
 	prepared      string             // the pre-answer of the other side, or of this one
 	open          bool               // candidates may be sent
@@ -72,7 +73,7 @@ func newPhone(ice protocol.ICE, role protocol.Role, o Options) (*phone, error) {
 	o.RelayOnly = o.RelayOnly || ice.Policy == protocol.PolicyRelay
 	now := time.Now()
 	p := &phone{
-		ice: ice, role: role, o: o, story: &story{began: now}, opened: make(chan struct{}, 1), pairs: pairs{},
+		ice: ice, role: role, o: o, story: &story{began: now, told: o.Moment}, opened: make(chan struct{}, 1), pairs: pairs{},
 		requests: make(chan request, maxRequests), done: make(chan struct{}), times: times{began: now},
 	}
 	var err error
@@ -89,7 +90,7 @@ func newPhone(ice protocol.ICE, role protocol.Role, o Options) (*phone, error) {
 	if p.api, err = newAPI(o, p.network, wait); err != nil {
 		return nil, err
 	}
-	if p.heard, err = newListener(o.Record); err != nil {
+	if p.heard, err = newListener(o.Record, func(at time.Time) { p.story.addAt(at, FirstMedia, "") }); err != nil {
 		return nil, err
 	}
 	if err = p.connect(); err != nil {

@@ -13,7 +13,9 @@ import (
 // story is what happened in a call, as it happened. Its methods may be called
 // concurrently.
 type story struct {
-	began time.Time // static
+	// Static.
+	began time.Time
+	told  func(Moment) // may be nil; called with mu held, so that it hears them in their order
 
 	mu         sync.Mutex
 	moments    []Moment
@@ -41,8 +43,12 @@ func (s *story) addAt(at time.Time, what What, detail string) {
 
 // put is for who holds mu.
 func (s *story) put(m Moment) {
-	if len(s.moments) < maxMoments {
-		s.moments = append(s.moments, m)
+	if len(s.moments) >= maxMoments {
+		return
+	}
+	s.moments = append(s.moments, m)
+	if s.told != nil {
+		s.told(m)
 	}
 }
 

@@ -81,6 +81,14 @@ type Moment struct {
 	Detail string // a candidate, a path or a reason, in words; may be empty
 }
 
+// String is the moment in words, without its time.
+func (m Moment) String() string {
+	if m.Detail == "" {
+		return string(m.What)
+	}
+	return string(m.What) + ": " + m.Detail
+}
+
 // What is a kind of moment.
 type What string
 
@@ -138,7 +146,6 @@ func (l *listener) tell(s *Summary, answered, ended time.Time) {
 	if !answered.IsZero() {
 		s.Media = l.first.Sub(answered)
 	}
-	s.Moments = append(s.Moments, Moment{At: l.first.Sub(s.Began), What: FirstMedia})
 }
 
 // tell adds what happened.

@@ -8,12 +8,17 @@
 // wake the loop, it lets them gather for a moment. Elsewhere, and where [OneByOne] is
 // asked for, each socket has a goroutine and each datagram takes a call. Nothing here
 // allocates memory for a datagram that is handled, and nothing waits for a lock.
+//
+// One by one a socket can also be something that behaves like UDP, as on a network in
+// memory.
 package datagram
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -31,41 +36,52 @@ const (
 type Socket struct {
 	// Static after New.
 	local   *net.UDPAddr
-	six     bool         // its addresses are those of IPv6, IPv4 mapped to them
-	conn    *net.UDPConn // nil if it is batched
+	six     bool   // its addresses are those of IPv6, IPv4 mapped to them
+	conn    single // nil if it is batched
 	batched bool
 
+	closed atomic.Bool // unless it is batched
 	system system
 }
 
-// New returns a socket that takes over a connection.
-func New(c *net.UDPConn, how How) (*Socket, error) {
-	s := &Socket{local: c.LocalAddr().(*net.UDPAddr), conn: c, batched: how == Auto && canBatch}
-	s.six = !s.local.AddrPort().Addr().Is4()
-	if !s.batched {
+// New returns a socket that takes over a connection, which is one of UDP or behaves like
+// it. Only a [net.UDPConn] can be batched.
+func New(c net.PacketConn, how How) (*Socket, error) {
+	local, ok := c.LocalAddr().(*net.UDPAddr)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("%T has no address of UDP", c), c.Close())
+	}
+	s := &Socket{local: local, six: !local.AddrPort().Addr().Is4()}
+	udp, ok := c.(*net.UDPConn)
+	if s.batched = ok && how == Auto && canBatch; !s.batched {
+		s.conn = singleOf(c)
 		return s, nil
 	}
-	if err := s.open(c); err != nil {
+	if err := s.open(udp); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	s.conn = nil
 	return s, c.Close()
 }
 
 // LocalAddr is where the socket is.
 func (s *Socket) LocalAddr() *net.UDPAddr { return s.local }
 
-// SyscallConn implements [syscall.Conn].
+// SyscallConn implements [syscall.Conn]. It fails where no system has the socket.
 func (s *Socket) SyscallConn() (syscall.RawConn, error) {
 	if s.batched {
 		return s.system.file.SyscallConn()
 	}
-	return s.conn.SyscallConn()
+	if c, ok := s.conn.(syscall.Conn); ok {
+		return c.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // Describe says how the socket does it, and why.
 func (s *Socket) Describe() string {
 	switch {
+	case !s.batched && !isSystems(s.conn):
+		return "one by one, on a network that is not this machine's"
 	case !canBatch:
 		return "one by one, as this system has no other way"
 	case !s.batched:
@@ -90,6 +106,7 @@ func (s *Socket) Close() error {
 	if s.batched {
 		return s.close()
 	}
+	s.closed.Store(true)
 	return s.conn.Close()
 }
 
@@ -136,7 +153,7 @@ func (b *Batch) From(i int) netip.AddrPort {
 // for. What is not whole may be cut.
 func (b *Batch) Whole(i int) bool { return b.pieces[i].whole }
 
-func (b *Batch) receiveOne(c *net.UDPConn) error {
+func (b *Batch) receiveOne(c single) error {
 	n, from, err := c.ReadFromUDPAddrPort(b.buf[:b.size+1])
 	if err != nil {
 		return err
@@ -181,6 +198,7 @@ func (d *datagram) size() int {
 // Sender sends datagrams together. It belongs to one goroutine.
 type Sender struct {
 	list   []datagram
+	framed []byte // room for one that is sent alone
 	system sending
 }
 
@@ -216,14 +234,13 @@ func (s *Sender) Flush(through *Socket) (lost int) {
 	return lost
 }
 
-func (s *Sender) sendEach(c *net.UDPConn) (lost int) {
-	var framed []byte
+func (s *Sender) sendEach(c single) (lost int) {
 	for i := range s.list {
 		d := &s.list[i]
 		data := d.data
 		if d.framed {
-			framed = append(append(framed[:0], d.header[:]...), d.data...)
-			data = framed
+			s.framed = append(append(s.framed[:0], d.header[:]...), d.data...)
+			data = s.framed
 		}
 		if _, err := c.WriteToUDPAddrPort(data, d.to.AddrPort); err != nil && !errors.Is(err, net.ErrClosed) {
 			lost++

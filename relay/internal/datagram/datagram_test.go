@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -12,9 +13,12 @@ import (
 	"time"
 )
 
+// foreign is one by one through something that is no socket of this system.
+const foreign How = 99
+
 // every is each way in which a socket may work here, by its name.
 func every(t *testing.T, test func(t *testing.T, how How, listen string)) {
-	for _, how := range []How{Auto, OneByOne} {
+	for _, how := range []How{Auto, OneByOne, foreign} {
 		for _, listen := range []string{"127.0.0.1:0", "[::1]:0", "[::]:0"} {
 			t.Run(fmt.Sprintf("%d %s", how, listen), func(t *testing.T) { test(t, how, listen) })
 		}
@@ -28,12 +32,26 @@ func open(t testing.TB, how How, listen string) *Socket {
 		t.Skipf("no socket on %s: %v", listen, err)
 	}
 	c.(*net.UDPConn).SetReadBuffer(4 << 20)
-	s, err := New(c.(*net.UDPConn), how)
+	if how == foreign {
+		c = unspecific{c}
+	}
+	s, err := New(c, how)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
 	return s
+}
+
+// unspecific is a connection that is closed without saying that it is.
+type unspecific struct{ net.PacketConn }
+
+func (u unspecific) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := u.PacketConn.ReadFrom(b)
+	if errors.Is(err, net.ErrClosed) {
+		err = io.EOF
+	}
+	return n, from, err
 }
 
 // reach is the address at which another socket of this machine reaches s.
@@ -167,7 +185,7 @@ func TestWhatCannotBeSentIsCounted(t *testing.T) {
 
 // A loop that lets datagrams gather loses none, and serves sockets that come and go.
 func TestSocketsComeAndGo(t *testing.T) {
-	for _, how := range []How{Auto, OneByOne} {
+	for _, how := range []How{Auto, OneByOne, foreign} {
 		const each = 20
 		l, err := NewLoop(8, 1400, how, time.Millisecond)
 		if err != nil {
@@ -214,5 +232,33 @@ func TestSocketsComeAndGo(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A connection that is not of UDP is no socket.
+func TestNewRefuses(t *testing.T) {
+	c, _ := net.Pipe()
+	if s, err := New(stream{c}, OneByOne); err == nil {
+		t.Errorf("%v", s)
+	}
+	if _, err := c.Write(nil); err == nil {
+		t.Error("it is not closed")
+	}
+}
+
+// stream is a connection that says that it is one of packets.
+type stream struct{ net.Conn }
+
+func (stream) ReadFrom([]byte) (int, net.Addr, error)    { return 0, nil, io.EOF }
+func (stream) WriteTo(b []byte, _ net.Addr) (int, error) { return len(b), nil }
+
+// A socket says why it does not batch, and has nothing for who asks the system.
+func TestForeignSocket(t *testing.T) {
+	s := open(t, foreign, "127.0.0.1:0")
+	if d := s.Describe(); d != "one by one, on a network that is not this machine's" {
+		t.Errorf("%q", d)
+	}
+	if _, err := s.SyscallConn(); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("SyscallConn: %v", err)
 	}
 }

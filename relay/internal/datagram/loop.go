@@ -19,7 +19,7 @@ type Loop struct {
 	running sync.WaitGroup
 }
 
-// NewLoop returns a loop that runs, for sockets that do it in the same way. It receives
+// NewLoop returns a loop that runs, for sockets that were made with the same How. It receives
 // what so many senders send at once, in datagrams of at most size bytes. When datagrams
 // come so fast that the last ones came within gather, it waits as long for more: that is
 // how late a datagram may be. 0 is not at all.
@@ -35,7 +35,7 @@ func NewLoop(slots, size int, how How, gather time.Duration) (*Loop, error) {
 // not called concurrently for the sockets of a batched loop, and must not wait; the batch
 // is its own until it returns. A failure to receive is told to failed.
 func (l *Loop) Add(s *Socket, handle func(*Batch), failed func(error)) error {
-	if l.batched {
+	if s.batched {
 		return l.add(s, handle, failed)
 	}
 	l.running.Go(func() {
@@ -43,7 +43,7 @@ func (l *Loop) Add(s *Socket, handle func(*Batch), failed func(error)) error {
 		for {
 			err := b.receiveOne(s.conn)
 			switch {
-			case errors.Is(err, net.ErrClosed):
+			case err != nil && (s.closed.Load() || errors.Is(err, net.ErrClosed)): // not every network says why
 				return
 			case err != nil:
 				failed(err)

@@ -327,6 +327,17 @@ func TestTCP(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a connection has one mapping", func(t *testing.T) {
+		b := newBox(t, nat.NAT{Mapping: nat.AddressAndPortDependent})
+		var ports [2]netip.AddrPort
+		for i, dst := range []netip.AddrPort{a1, b1} {
+			p, _ := b.Outbound(b.now, nat.Packet{Proto: nat.TCP, Flags: nat.SYN, Src: x1, Dst: dst})
+			ports[i] = p.Src
+		}
+		if _, v := b.Inbound(b.now, nat.Packet{Proto: nat.TCP, Flags: synAck, Src: a1, Dst: ports[1]}); v != nat.Filtered {
+			t.Errorf("to the mapping of another connection: %v, want filtered", v)
+		}
+	})
 	t.Run("a reset makes no mapping", func(t *testing.T) {
 		b := newBox(t, nat.NAT{})
 		if _, v := b.Outbound(b.now, nat.Packet{Proto: nat.TCP, Flags: nat.RST, Src: x1, Dst: a1}); v != nat.NoMapping {

@@ -30,6 +30,7 @@ type child struct {
 	began    *report.Side
 	now      *report.Side
 	side     *report.Side
+	paths    []Path
 	failure  *Failure
 	unknown  []string
 	complain strings.Builder
@@ -38,12 +39,17 @@ type child struct {
 // start starts one with the arguments.
 func start(t *testing.T, name string, args ...string) *child {
 	t.Helper()
+	return here.start(t, name, args...)
+}
+
+func (p place) start(t *testing.T, name string, args ...string) *child {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := &child{t: t, name: name, dir: t.TempDir(), done: make(chan struct{})}
-	c.cmd = exec.Command(self, append([]string{"-dir", c.dir}, args...)...)
+	c.cmd = p.command(self, append([]string{"-dir", c.dir}, args...)...)
 	c.cmd.Env = append(os.Environ(), asPhone+"=1")
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	out, err := c.cmd.StdoutPipe()
@@ -102,9 +108,11 @@ func (c *child) read(out io.Reader) {
 		case l.Now != nil:
 			c.now = l.Now
 		case l.Side != nil:
-			c.side = l.Side
+			c.side, c.paths = l.Side, l.Paths
 		case l.Failure != nil:
 			c.failure = l.Failure
+		default:
+			c.unknown = append(c.unknown, s.Text())
 		}
 		c.mu.Unlock()
 	}

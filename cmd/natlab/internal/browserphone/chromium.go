@@ -1,6 +1,7 @@
 package browserphone
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -33,11 +34,16 @@ const (
 	removeFor   = 5 * time.Second
 )
 
+// longestDir is how long the name of a folder for temporary files may be: Chromium puts
+// org.chromium.Chromium.XXXXXX/SingletonSocket there, and a socket's name has 107 bytes.
+const longestDir = 107 - len("/org.chromium.Chromium.XXXXXX/SingletonSocket")
+
 // chromium is a running browser with one tab.
 type chromium struct {
 	ctx  context.Context // of the tab; done when the browser is gone
 	stop context.CancelFunc
 	dir  string // the profile and all else that it writes
+	more string // for what does not fit in there, or ""
 	pid  int    // its process group, too
 	said *tail
 }
@@ -51,16 +57,28 @@ func launch(ctx context.Context, o Options) (*chromium, error) {
 			return nil, err
 		}
 	}
-	dir, err := os.MkdirTemp(o.Dir, "natlab-chromium-")
+	hashes, err := o.trusted()
+	if err != nil {
+		return nil, err
+	}
+	// The name is short for the sake of what follows.
+	dir, err := os.MkdirTemp(o.Dir, "cr-")
 	if err != nil {
 		return nil, err
 	}
 	b := &chromium{dir: dir, said: new(tail)}
+	temporary := dir
+	if len(dir) > longestDir {
+		if temporary, err = os.MkdirTemp("", "cr-"); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+		b.more = temporary
+	}
 	var cmd *exec.Cmd
-	alloc, wait := chromedp.NewExecAllocator(context.Background(), slices.Concat(flags(o, dir), []chromedp.ExecAllocatorOption{
+	alloc, wait := chromedp.NewExecAllocator(context.Background(), slices.Concat(flags(o, hashes, dir), []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath(path),
 		chromedp.CombinedOutput(b.said),
-		chromedp.Env("HOME="+dir, "TMPDIR="+dir, "XDG_CONFIG_HOME="+dir, "XDG_CACHE_HOME="+dir),
+		chromedp.Env("HOME="+dir, "TMPDIR="+temporary, "XDG_CONFIG_HOME="+dir, "XDG_CACHE_HOME="+dir),
 		chromedp.ModifyCmdFunc(func(c *exec.Cmd) {
 			c.SysProcAttr = attributes()
 			cmd = c
@@ -84,28 +102,36 @@ func launch(ctx context.Context, o Options) (*chromium, error) {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
 		return nil, failure(CodeNoChromium, "Chromium is not installed at %s; Debian's package is chromium", path)
 	}
-	return nil, failure(CodeCrashed, "Chromium did not start: %v%s", err, b.said.told())
+	return nil, failure(CodeCrashed, "Chromium did not start%s", cmp.Or(b.said.told(), ": "+err.Error()))
 }
 
 // close ends the browser and all of its processes, and removes what they wrote.
 func (b *chromium) close() {
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		_ = chromedp.Cancel(b.ctx) // has it close by itself, so that it ends its connections
-	}()
-	select {
-	case <-closed:
-	case <-time.After(closeWithin):
-	}
 	if b.pid > 0 {
+		// Has it close by itself, so that it ends its connections. Without a process this would
+		// wait for ever.
+		closing, cancel := context.WithTimeout(b.ctx, closeWithin)
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			_ = chromedp.Cancel(closing)
+		}()
+		select {
+		case <-closed:
+		case <-closing.Done():
+		}
 		killGroup(b.pid)
+		<-closed
+		cancel()
 	}
 	b.stop()
-	<-closed
-	for end := time.Now().Add(removeFor); os.RemoveAll(b.dir) != nil && time.Now().Before(end); {
+	for end := time.Now().Add(removeFor); !b.removed() && time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond) // a process that is being killed may still write
 	}
+}
+
+func (b *chromium) removed() bool {
+	return os.RemoveAll(b.dir) == nil && (b.more == "" || os.RemoveAll(b.more) == nil)
 }
 
 // gone reports whether the browser has ended, and the failure for that.
@@ -117,16 +143,16 @@ func (b *chromium) gone() *Failure {
 }
 
 // flags are what Chromium is started with.
-func flags(o Options, dir string) []chromedp.ExecAllocatorOption {
+func flags(o Options, trusted []string, dir string) []chromedp.ExecAllocatorOption {
 	features := []string{
 		"Translate", "BlinkGenPropertyTrees", // chromedp's own
 		// These look for devices in the network, and for what Google offers.
 		"MediaRouter", "DialMediaRouteProvider", "CastMediaRouteProvider", "OptimizationHints", "NetworkTimeServiceQuerying",
 		// Names are the system's to resolve, with its hosts file.
 		"AsyncDns", "DnsOverHttps",
-	}
-	if !o.HideAddresses {
-		features = append(features, "WebRtcHideLocalIpsWithMdns")
+		// Pages may see the host's addresses once they may use the microphone; this page may from
+		// the start, as those of people who have allowed it once. Multicast does not cross routers.
+		"WebRtcHideLocalIpsWithMdns",
 	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.UserDataDir(dir+"/profile"),
@@ -143,34 +169,45 @@ func flags(o Options, dir string) []chromedp.ExecAllocatorOption {
 	} {
 		opts = append(opts, chromedp.Flag(f, true))
 	}
-	if len(o.SPKI) > 0 {
-		opts = append(opts, chromedp.Flag("ignore-certificate-errors-spki-list", strings.Join(o.SPKI, ",")))
+	if len(trusted) > 0 {
+		opts = append(opts, chromedp.Flag("ignore-certificate-errors-spki-list", strings.Join(trusted, ",")))
 	}
 	if o.Loopback {
 		opts = append(opts, chromedp.Flag("allow-loopback-in-peer-connection", true))
+	}
+	for _, f := range o.Flags {
+		name, value, given := strings.Cut(strings.TrimLeft(f, "-"), "=")
+		if given {
+			opts = append(opts, chromedp.Flag(name, value))
+		} else {
+			opts = append(opts, chromedp.Flag(name, true))
+		}
 	}
 	return opts
 }
 
 // resolverRules have every name not found but those of the lab. Addresses are names of
-// this kind, too.
+// this kind, too. The names of TURN and STUN servers over UDP are looked up with a dot at
+// their end, with which they are not in a hosts file.
 func resolverRules(o Options) string {
-	allowed := slices.Concat(hostsFile("/etc/hosts"), o.Allow)
+	names := hostsFile("/etc/hosts")
 	for _, s := range o.Servers {
 		if u, err := url.Parse(s); err == nil {
-			allowed = append(allowed, u.Hostname())
+			names = append(names, u.Hostname())
 		}
 	}
+	var rules []string
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		rules = append(rules, "MAP "+name+". "+name, "EXCLUDE "+name)
+	}
+	for _, name := range o.Allow {
+		rules = append(rules, "EXCLUDE "+name, "EXCLUDE "+name+".")
+	}
 	for digit := '1'; digit <= '9'; digit++ {
-		allowed = append(allowed, string(digit)+"*") // IPv4; nothing that Chromium wants by itself begins so
+		rules = append(rules, "EXCLUDE "+string(digit)+"*") // IPv4; nothing that Chromium wants by itself begins so
 	}
-	allowed = append(allowed, "*:*") // IPv6
-	slices.Sort(allowed)
-	rules := []string{"MAP * ~NOTFOUND"}
-	for _, name := range slices.Compact(allowed) {
-		rules = append(rules, "EXCLUDE "+name)
-	}
-	return strings.Join(rules, ", ")
+	return strings.Join(append(rules, "EXCLUDE *:*", "MAP * ~NOTFOUND"), ", ") // IPv6, and the rest
 }
 
 // hostsFile returns the names in a hosts file, none if it cannot be read.

@@ -66,9 +66,9 @@ func parse(args []string, errs io.Writer) (Options, error) {
 	fs.BoolVar(&o.RelayOnly, "relay-only", false, "use no path but through a relay")
 	fs.StringVar(&o.Transport, "transport", "", "reach relays by udp, tcp or tls alone")
 	fs.Func("spki", "`hashes` of keys whose certificates are trusted: SHA-256 of the SubjectPublicKeyInfo in base64, with commas between", list(&o.SPKI))
+	fs.Func("trust", "PEM `files` of certificates whose keys are trusted, with commas between; of an authority, where servers send its certificate, too", list(&o.Trust))
 	fs.Func("allow", "`names` that may be resolved beside those of the hosts file, with commas between; * stands for any characters", list(&o.Allow))
 	fs.BoolVar(&o.Loopback, "loopback", false, "use loopback's addresses, too")
-	fs.BoolVar(&o.HideAddresses, "hide-addresses", false, "hide the host's addresses behind names of multicast DNS")
 	fs.Func("picture", "`WIDTHxHEIGHT@RATE` of the false camera's picture; default 320x240@15", func(s string) error {
 		_, err := fmt.Sscanf(s, "%dx%d@%d", &o.Width, &o.Height, &o.Rate)
 		return err
@@ -77,6 +77,10 @@ func parse(args []string, errs io.Writer) (Options, error) {
 	fs.DurationVar(&o.Ring, "ring", 60*time.Second, "how long it may take from then until media is there")
 	fs.DurationVar(&o.Talk, "talk", 0, "hang up this long after media is there; 0 waits for the line hangup on standard input")
 	fs.StringVar(&o.Dir, "dir", "", "where to make the `folder` of the browser's profile, which is removed")
+	fs.Func("flag", "another `NAME[=VALUE]` for Chromium; may be given several times", func(s string) error {
+		o.Flags = append(o.Flags, s)
+		return nil
+	})
 	fs.StringVar(&o.Chromium, "chromium", "", "the `program`, instead of looking for it")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

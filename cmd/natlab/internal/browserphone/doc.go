@@ -10,8 +10,9 @@
 // # What comes out
 //
 // [Command] prints one [Line] of JSON a line. While the call goes on these are moments,
-// on the clock of the machine, and a view of the call when its media is there; in the
-// end there is the view at the end, or a failure in a sentence, whose code is that of
+// on the clock of the machine, and a view of the call once its media is there and the path
+// has settled; in the end there is the view at the end, with all paths that there were, and,
+// where something is not as it should be, a failure in a sentence, whose code is that of
 // the process, too. The page's last view is printed even when the browser dies.
 //
 // # What it promises

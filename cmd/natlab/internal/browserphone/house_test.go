@@ -13,10 +13,11 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -50,24 +51,36 @@ func buildServer(t *testing.T) string {
 // house is a server with a relay in a process of its own, reached over HTTPS with a
 // certificate that nobody has vouched for.
 type house struct {
-	url, codes, spki string
+	url, codes, spki, cert string
+	place                  place
 }
 
-func newHouse(t *testing.T) *house {
+// place is where a house and its phones are: the name and the address of their machine, and
+// what goes before a command to run it there.
+type place struct {
+	name, address string
+	before        []string
+}
+
+var here = place{"localhost", "127.0.0.1", nil}
+
+func newHouse(t *testing.T) *house { return newHouseAt(t, here) }
+
+func newHouseAt(t *testing.T, at place) *house {
 	t.Helper()
 	needsChromium(t)
 	dir := t.TempDir()
-	h := &house{codes: filepath.Join(dir, "data", "codes.log")}
+	h := &house{codes: filepath.Join(dir, "data", "codes.log"), place: at}
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	h.spki = selfSigned(t, cert, key)
+	h.cert, h.spki = cert, selfSigned(t, at.name, cert, key)
 	addrs := filepath.Join(dir, "addrs.json")
-	cmd := exec.Command(buildServer(t), "-addr-file", addrs)
+	cmd := at.command(buildServer(t), "-addr-file", addrs)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(),
-		"SWITCHBOARD_DEVELOPMENT=true", "SWITCHBOARD_HTTP_LISTEN=localhost:0", "SWITCHBOARD_OPS_LISTEN=localhost:0", "SWITCHBOARD_ADMIN_LISTEN=",
+		"SWITCHBOARD_DEVELOPMENT=true", "SWITCHBOARD_HTTP_LISTEN="+at.name+":0", "SWITCHBOARD_OPS_LISTEN="+at.address+":0", "SWITCHBOARD_ADMIN_LISTEN=",
 		"SWITCHBOARD_HTTP_TLS_CERT_FILE="+cert, "SWITCHBOARD_HTTP_TLS_KEY_FILE="+key,
-		"SWITCHBOARD_RELAY_LISTEN=127.0.0.1:0", "SWITCHBOARD_RELAY_TLS_LISTEN=127.0.0.1:0",
-		"SWITCHBOARD_RELAY_TLS_CERT_FILE="+cert, "SWITCHBOARD_RELAY_TLS_KEY_FILE="+key, "SWITCHBOARD_ICE_HOST=localhost",
+		"SWITCHBOARD_RELAY_LISTEN="+at.address+":0", "SWITCHBOARD_RELAY_TLS_LISTEN="+at.address+":0",
+		"SWITCHBOARD_RELAY_TLS_CERT_FILE="+cert, "SWITCHBOARD_RELAY_TLS_KEY_FILE="+key, "SWITCHBOARD_ICE_HOST="+at.name,
 		"SWITCHBOARD_AUTH_ADDRESS_BURST=100", "SWITCHBOARD_AUTH_CODE_RESEND=1ms")
 	file := filepath.Join(dir, "log")
 	log, err := os.Create(file)
@@ -93,20 +106,30 @@ func newHouse(t *testing.T) *house {
 		b, err := os.ReadFile(addrs)
 		return err == nil && json.Unmarshal(b, &a) == nil
 	})
-	h.url = strings.TrimSuffix(a.URL, "/")
+	u, err := url.Parse(a.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.url = "https://" + net.JoinHostPort(at.name, u.Port())
 	return h
 }
 
-// selfSigned writes a certificate for localhost and its key, and returns the hash by
+// command is one that runs there.
+func (p place) command(program string, args ...string) *exec.Cmd {
+	all := slices.Concat(p.before, []string{program}, args)
+	return exec.Command(all[0], all[1:]...)
+}
+
+// selfSigned writes a certificate for a name and its key, and returns the hash by
 // which the key is trusted.
-func selfSigned(t *testing.T, certFile, keyFile string) string {
+func selfSigned(t *testing.T, name, certFile, keyFile string) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	of := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, of, of, key.Public(), key)

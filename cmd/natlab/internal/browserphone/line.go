@@ -5,21 +5,47 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"switchboard/cmd/natlab/internal/report"
 )
 
-// Line is one line of output. One of its fields is set.
+// Line is one line of output. One of its fields is set; Paths comes with Side.
 type Line struct {
 	Moment *Moment `json:"moment,omitempty"`
-	// Began is this side's view when its media was there; Now is that for which the order
-	// "side" has asked.
+	// Began is this side's view once sound is there and its path has settled; Now is that for
+	// which the order "side" has asked. Host is not set in either.
 	Began *report.Side `json:"began,omitempty"`
 	Now   *report.Side `json:"now,omitempty"`
-	// Side is the view at the end. Host is not set.
-	Side *report.Side `json:"side,omitempty"`
+	// Side is the view at the end, and Paths are all that media has taken, in their order.
+	Side  *report.Side `json:"side,omitempty"`
+	Paths []Path       `json:"paths,omitempty"`
 	// Failure says why there is no call, or why it is not what it should be.
 	Failure *Failure `json:"failure,omitempty"`
+}
+
+// Path is one that media has taken from a time on.
+type Path struct {
+	At            int64  `json:"at_ns"` // as a moment's
+	Local         string `json:"local"`
+	Remote        string `json:"remote"`
+	Relay         string `json:"relay,omitempty"`
+	Server        string `json:"server,omitempty"`
+	LocalAddress  string `json:"local_address,omitempty"`
+	RemoteAddress string `json:"remote_address,omitempty"`
+}
+
+// Before returns a side's view with the last path that it had before a time; without one
+// it had none.
+func Before(s report.Side, paths []Path, t time.Time) report.Side {
+	s.Local, s.Remote, s.Relay, s.Server, s.LocalAddress, s.RemoteAddress = "", "", "", "", "", ""
+	for _, p := range paths {
+		if p.At < t.UnixNano() {
+			s.Local, s.Remote, s.Relay, s.Server = p.Local, p.Remote, p.Relay, p.Server
+			s.LocalAddress, s.RemoteAddress = p.LocalAddress, p.RemoteAddress
+		}
+	}
+	return s
 }
 
 // Moment is something that happened.
@@ -44,7 +70,7 @@ const (
 	Ended = "ended"
 )
 
-// Failure is what went wrong. It is an error, and the exit code of the process.
+// Failure is what went wrong: a sentence, and the exit code of the process.
 type Failure struct {
 	Code int    `json:"code"`
 	Text string `json:"text"`

@@ -1,10 +1,14 @@
 package browserphone
 
 import (
+	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"slices"
 	"time"
 
@@ -35,29 +39,31 @@ type Options struct {
 	// SPKI are the keys whose certificates are trusted: SHA-256 hashes of the
 	// SubjectPublicKeyInfo, in base64. Other certificates are checked as ever.
 	SPKI []string
+	// Trust are PEM files of certificates whose keys are trusted as well: a server's, or that
+	// of an authority that the server sends along with its own.
+	Trust []string
 	// Allow are names that may be resolved beside those of the servers and of the hosts
 	// file; * stands for any characters.
 	Allow []string
 	// Loopback gathers loopback's addresses, too, for calls in one machine.
 	Loopback bool
-	// HideAddresses hides the host's own addresses behind names of multicast DNS, as
-	// browsers do for pages that may use neither camera nor microphone.
-	HideAddresses bool
 
 	// Width, Height and Rate are of the false camera's picture; 0 is 320, 240 and 15 a
 	// second, which a machine with two cores encodes and decodes for two browsers.
 	Width, Height, Rate int
 
 	// Start bounds the time from the start of the program to the session, and Ring from
-	// there to the answer; 0 is 90 s and 60 s. A busy machine needs long for a browser.
+	// there to media; 0 is 90 s and 60 s. A busy machine needs long for a browser.
 	Start, Ring time.Duration
 	// Talk hangs up this long after media is there; 0 waits for the order.
 	Talk time.Duration
 
 	// Dir is where the profile's folder is made; "" is the system's for temporary files.
 	Dir string
-	// Chromium is the program; "" looks for it.
+	// Chromium is the program; "" looks for it. Flags are more of its options, NAME or
+	// NAME=VALUE.
 	Chromium string
+	Flags    []string
 }
 
 // defaults fills in what is 0.
@@ -77,6 +83,33 @@ func (o *Options) defaults() {
 	if o.Ring == 0 {
 		o.Ring = 60 * time.Second
 	}
+}
+
+// trusted returns the hashes of all keys that are trusted.
+func (o *Options) trusted() ([]string, error) {
+	hashes := slices.Clone(o.SPKI)
+	for _, file := range o.Trust {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, failure(CodeUsage, "-trust: %v", err)
+		}
+		before := len(hashes)
+		for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+			if block.Type != "CERTIFICATE" {
+				continue
+			}
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return nil, failure(CodeUsage, "-trust %s: %v", file, err)
+			}
+			sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+			hashes = append(hashes, base64.StdEncoding.EncodeToString(sum[:]))
+		}
+		if len(hashes) == before {
+			return nil, failure(CodeUsage, "-trust %s has no certificate", file)
+		}
+	}
+	return hashes, nil
 }
 
 // validate names all that is wrong.

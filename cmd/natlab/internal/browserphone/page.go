@@ -30,9 +30,16 @@ type said struct {
 		At   float64 `json:"at_ms"` // since 1970
 		What string  `json:"what"`
 	} `json:"moment"`
+	Path  *pagePath    `json:"path"`
 	Began *report.Side `json:"began"`
 	View  *report.Side `json:"view"` // of now, in case that it is the last
 	Ended *ended       `json:"ended"`
+}
+
+// pagePath is a path that media takes from now on.
+type pagePath struct {
+	Path
+	At float64 `json:"at_ms"` // since 1970
 }
 
 // ended is how the call ended, as the page knows it.

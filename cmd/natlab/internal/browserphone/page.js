@@ -1,9 +1,12 @@
 // What the program has its browser do, on the page of a server: it is evaluated there,
-// and calls the program's binding natlabSay with JSON: {moment}, {began} and {view}.
+// and calls the program's binding natlabSay with JSON: {moment}, {path}, {began}, {view} and {ended}.
 globalThis.natlab = (() => {
   'use strict'
   const POLL = 100 // ms
   const SOUND_EVERY = 20 // ms, from one packet of Opus to the next
+  // Calls between strangers keep to relays until the answer, and look for a better path then: the
+  // path is the call's own when it has not changed for a while, which it is given at most so long.
+  const [SETTLED, SETTLES] = [1500, 5000] // ms
   const SILENCE = 500 // ms without a packet, from which on it is told
 
   const say = (what) => globalThis.natlabSay(JSON.stringify(what))
@@ -46,15 +49,16 @@ globalThis.natlab = (() => {
 
   const seen = {
     candidates: new Map(), kinds: new Set(),
-    pairs: new Set(), tried: new Set(), pair: '',
+    pairs: new Set(), tried: new Set(), pair: '', pairAt: 0,
     streams: new Map(), sent: 0, received: 0, lost: 0, frames: 0,
-    sound: null, gap: 0, silent: false,
+    sound: null, firstSound: 0, gap: 0, gapAt: 0, silent: false,
     roundTrip: 0, ufrags: new Map(), restarts: 0,
     selected: { local: '', remote: '' },
     answered: 0, connected: null, firstMedia: null, began: false,
   }
 
-  const address = (host, port) => host ? `${host.includes(':') ? `[${host}]` : host}:${port}` : ''
+  // Events have brackets around IPv6 addresses, statistics have none.
+  const address = (host, port) => host ? `${/^[^[].*:/.test(host) ? `[${host}]` : host}:${port}` : ''
 
   /** @param {number} n the connection's number; ids of statistics are its own */
   function watch(pc, n) {
@@ -74,15 +78,18 @@ globalThis.natlab = (() => {
         moment('connected')
       } else if (state === 'disconnected' || state === 'failed') moment(`media ${state}`)
     })
+    let before = pc.signalingState
     pc.addEventListener('signalingstatechange', () => {
-      if (pc.signalingState !== 'stable') return
+      const own = before === 'have-local-offer'
+      before = pc.signalingState
+      if (before !== 'stable') return
       const ufrag = pc.currentLocalDescription?.sdp.match(/^a=ice-ufrag:(\S+)/m)?.[1]
-      const before = seen.ufrags.get(n)
-      if (!ufrag || ufrag === before) return
+      const last = seen.ufrags.get(n)
+      if (!ufrag || ufrag === last) return
       seen.ufrags.set(n, ufrag)
-      if (!before) return
-      seen.restarts++
-      moment('ICE restarted')
+      if (!last) return
+      if (own) seen.restarts++
+      moment(`ICE restarted by ${own ? 'this' : 'the other'} side`)
     })
     pc.addEventListener('track', ({ track }) => {
       // Something must take what comes, for it to be decoded in any case.
@@ -104,7 +111,7 @@ globalThis.natlab = (() => {
   }
 
   function found({ type, host, port, protocol, relay, base }) {
-    if (!type || !host) return
+    if (!type || !host || type === 'relay' && !relay) return // statistics tell of the relay
     const c = { type, address: address(host, port), protocol: (protocol || 'udp').toLowerCase() }
     if (base && !base.startsWith('0.0.0.0') && !base.startsWith('[::]')) c.base = base
     if (type === 'relay' && relay) c.relay = relay.toLowerCase()
@@ -159,7 +166,7 @@ globalThis.natlab = (() => {
     }
     const pair = report.get(selected)
     if (pair) onPath(report, pair)
-    if (!seen.began && seen.answered && seen.sound && pair) {
+    if (!seen.began && seen.answered && seen.sound && pair && (clock() - seen.pairAt > SETTLED || clock() - seen.firstSound > SETTLES)) {
       seen.began = true
       say({ began: side() })
     }
@@ -177,8 +184,11 @@ globalThis.natlab = (() => {
     }
     if (pair.currentRoundTripTime) seen.roundTrip = pair.currentRoundTripTime * 1000
     const words = `path ${path.local}${path.relay ? `(${path.relay})` : ''} ${seen.selected.local_address} to ${path.remote} ${seen.selected.remote_address}`
-    if (words !== seen.pair) moment(words)
+    if (words === seen.pair) return
     seen.pair = words
+    seen.pairAt = clock()
+    moment(words)
+    say({ path: { at_ms: clock(), ...seen.selected } })
   }
 
   /**
@@ -189,10 +199,12 @@ globalThis.natlab = (() => {
   function heard(s, packets) {
     const at = s.lastPacketReceivedTimestamp || (packets ? s.timestamp : seen.sound)
     if (!at || !s.packetsReceived) return
-    if (seen.sound === null) moment('first sound', at)
-    else {
+    if (seen.sound === null) {
+      seen.firstSound = at
+      moment('first sound', at)
+    } else {
       const gap = Math.max(s.timestamp - at, packets > 0 ? at - seen.sound - (packets - 1) * SOUND_EVERY : 0)
-      if (call?.state !== 'ended') seen.gap = Math.max(seen.gap, gap)
+      if (call?.state !== 'ended' && gap > seen.gap) [seen.gap, seen.gapAt] = [gap, s.timestamp - at < gap ? seen.sound : at]
     }
     const quiet = s.timestamp - at
     if (quiet >= SILENCE && !seen.silent) {
@@ -213,7 +225,7 @@ globalThis.natlab = (() => {
       first_media_ns: ns(seen.firstMedia ?? 0),
       pairs: seen.pairs.size, tried: seen.tried.size,
       packets_sent: seen.sent, packets_received: seen.received, packets_lost: seen.lost, video_frames: seen.frames,
-      gap_ns: ns(seen.gap), round_trip_ns: ns(seen.roundTrip), ice_restarts: seen.restarts,
+      gap_ns: ns(seen.gap), gap_at_ns: seen.gapAt && call ? ns(seen.gapAt - call.startedAt) : 0, round_trip_ns: ns(seen.roundTrip), ice_restarts: seen.restarts,
       candidates: [...seen.candidates.values()],
     }
   }

@@ -24,6 +24,9 @@ const (
 // leaveWithin bounds the time from a hang-up to the end.
 const leaveWithin = 5 * time.Second
 
+// mostPaths bounds the list of paths of a call that goes to and fro.
+const mostPaths = 100
+
 // phone is one run.
 type phone struct {
 	Options
@@ -32,6 +35,7 @@ type phone struct {
 
 	// Owned by listen until heard is closed.
 	last  *report.Side // the page's view
+	paths []Path
 	heard chan struct{}
 
 	talking chan struct{} // closed when media is there
@@ -71,7 +75,7 @@ func Run(ctx context.Context, o Options, orders <-chan Order, lines *Lines) erro
 	deaf()
 	<-p.heard
 	if p.last != nil {
-		p.lines.print(Line{Side: p.last})
+		p.lines.print(Line{Side: p.last, Paths: p.paths})
 	}
 	return err
 }
@@ -89,6 +93,11 @@ func (p *phone) listen(events func(func(runtime.EventBindingCalled, error) bool)
 		switch {
 		case s.Moment != nil:
 			p.lines.print(Line{Moment: &Moment{At: int64(s.Moment.At * 1e6), What: s.Moment.What}})
+		case s.Path != nil:
+			if len(p.paths) < mostPaths {
+				s.Path.Path.At = int64(s.Path.At * 1e6)
+				p.paths = append(p.paths, s.Path.Path)
+			}
 		case s.Began != nil:
 			p.lines.print(Line{Began: s.Began})
 			if p.last == nil {

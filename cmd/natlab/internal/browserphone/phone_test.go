@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"switchboard/cmd/natlab/internal/report"
+	"switchboard/cmd/natlab/internal/scenario"
 )
 
 var numbers atomic.Uint32
@@ -22,7 +23,15 @@ func newNumber() string { return fmt.Sprintf("+1201555%04d", 100+numbers.Add(1)%
 
 // phone returns the arguments of a phone of the house.
 func (h *house) phone(number string, args ...string) []string {
-	return append([]string{"-server", h.url, "-spki", h.spki, "-number", number, "-code-file", h.codes, "-loopback"}, args...)
+	return append([]string{"-server", h.url, "-spki", h.spki, "-number", number, "-code-file", h.codes}, append(h.place.flags(), args...)...)
+}
+
+// flags are those that phones need there.
+func (p place) flags() []string {
+	if p.name == here.name {
+		return []string{"-loopback"}
+	}
+	return nil
 }
 
 // using returns the ids of processes that have a folder in their arguments.
@@ -54,30 +63,46 @@ func TestCalls(t *testing.T) {
 		{"relay over TLS", []string{"-relay-only", "-transport", "tls"}, "tls"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			bobs := newNumber()
-			bob := start(t, "bob", h.phone(bobs, append(test.args, "-answer")...)...)
-			bob.await(Online)
-			ann := start(t, "ann", h.phone(newNumber(), append(test.args, "-call", bobs)...)...)
-			for _, c := range []*child{ann, bob} {
-				for _, what := range []string{Answered, Connected, FirstSound, FirstFrame} {
-					c.await(what)
-				}
-			}
-			ann.talksFor(bob, 3*time.Second)
-			ann.order(HangUp)
-			for _, c := range []*child{ann, bob} {
-				c.ends(CodeOK)
-				c.check(test.relay)
-			}
-			if ann.side == nil || bob.side == nil {
-				return
-			}
-			for _, s := range []struct{ a, b *child }{{ann, bob}, {bob, ann}} {
-				if a, b := s.a.side, s.b.side; a.RemoteAddress != b.LocalAddress && test.relay != "" {
-					t.Errorf("%s sends to %s, and %s from %s", s.a.name, a.RemoteAddress, s.b.name, b.LocalAddress)
-				}
-			}
+			h.call(t, test.relay, test.args...)
 		})
+	}
+}
+
+// call has two phones of the house talk, and checks how that went.
+func (h *house) call(t *testing.T, relay string, args ...string) {
+	t.Helper()
+	bobs := newNumber()
+	bob := h.place.start(t, "bob", h.phone(bobs, append(args, "-answer")...)...)
+	bob.await(Online)
+	ann := h.place.start(t, "ann", h.phone(newNumber(), append(args, "-call", bobs)...)...)
+	for _, c := range []*child{ann, bob} {
+		for _, what := range []string{Answered, Connected, FirstSound, FirstFrame} {
+			c.await(what)
+		}
+	}
+	ann.talksFor(bob, 3*time.Second)
+	ann.order(HangUp)
+	for _, c := range []*child{ann, bob} {
+		c.ends(CodeOK)
+		c.check(relay)
+	}
+	if ann.side == nil || bob.side == nil {
+		return
+	}
+	for _, s := range []struct{ a, b *child }{{ann, bob}, {bob, ann}} {
+		if a, b := s.a.side, s.b.side; a.RemoteAddress != b.LocalAddress {
+			t.Errorf("%s sends to %s, and %s from %s", s.a.name, a.RemoteAddress, s.b.name, b.LocalAddress)
+		}
+	}
+	if a, b := ann.began, bob.began; a.Local != ann.side.Local || b.Local != bob.side.Local {
+		t.Errorf("it began from %s to %s, before the path had settled", a.Local, b.Local)
+	}
+	want := scenario.Host
+	if relay != "" {
+		want = scenario.Path("relay/" + relay)
+	}
+	if got := report.PathOf([2]report.Side{*ann.side, *bob.side}); got != want {
+		t.Errorf("the path is judged to be %s, want %s", got, want)
 	}
 }
 
@@ -124,6 +149,9 @@ func (c *child) check(relay string) {
 	if relay == "" && c.hasCandidate(func(k report.Candidate) bool { return strings.HasSuffix(strings.Split(k.Address, ":")[0], ".local") }) {
 		c.t.Errorf("%s hides its addresses: %+v", c.name, s.Candidates)
 	}
+	if last := Before(*s, c.paths, time.Now()); last.LocalAddress != s.LocalAddress || last.Local != s.Local {
+		c.t.Errorf("%s: the last of the paths %+v is not the selected one, %s %s", c.name, c.paths, s.Local, s.LocalAddress)
+	}
 	c.t.Logf("%s: %s %s to %s %s, connected after %v, media after %v, %d of %d pairs tried, %d packets, %d pictures, gap %v, round trip %v, %d restarts",
 		c.name, s.Local, s.Relay, s.Remote, s.RemoteAddress, s.Connected, s.FirstMedia, s.Tried, s.Pairs, s.Received, s.Frames, s.Gap, s.RoundTrip, s.Restarts)
 }
@@ -135,6 +163,18 @@ func (c *child) hasCandidate(is func(report.Candidate) bool) bool {
 		}
 	}
 	return false
+}
+
+// shortDir is a folder for a phone that has all of its files in it: in one whose name is
+// longer, Chromium cannot have its sockets.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "bp-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 // parent starts a phone with the arguments, and is killed.
@@ -164,7 +204,7 @@ func TestNothingIsLeft(t *testing.T) {
 		{"its parent is killed", asParent, syscall.SIGKILL, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			dir := t.TempDir()
+			dir := shortDir(t)
 			self, err := os.Executable()
 			if err != nil {
 				t.Fatal(err)
@@ -186,7 +226,12 @@ func TestNothingIsLeft(t *testing.T) {
 					t.Log(out.String())
 				}
 			})
-			until(t, "it is online", func() bool { return strings.Contains(out.String(), `"what":"`+Online+`"`) })
+			until(t, "it is online", func() bool {
+				if strings.Contains(out.String(), `"failure"`) {
+					t.Fatal("it failed")
+				}
+				return strings.Contains(out.String(), `"what":"`+Online+`"`)
+			})
 			if n := len(using(dir)); n < 3 {
 				t.Fatalf("only %d processes have its folder in their arguments", n)
 			}

@@ -204,11 +204,15 @@ func word(failed bool) string {
 	return "as expected"
 }
 
+// maxMargin is a time that is a hundred times as long; above that, nothing would be
+// compared.
+const maxMargin = 10_000 // in percent
+
 // ParseMargin reads "50%" or "0.5".
 func ParseMargin(text string) (float64, error) {
 	var x float64
 	var rest string
-	if n, _ := fmt.Sscanf(text, "%g%s", &x, &rest); n == 0 || x < 0 || x != x || rest != "" && rest != "%" {
+	if n, _ := fmt.Sscanf(text, "%g%s", &x, &rest); n == 0 || !(x >= 0 && x <= maxMargin) || rest != "" && rest != "%" {
 		return 0, errors.New("a margin is a share such as 50% or 0.5")
 	}
 	if rest == "%" {
@@ -223,7 +227,7 @@ func (t *textWriter) comparison() {
 	if c == nil {
 		return
 	}
-	t.say("%s %s", t.paint(bold, "against "+c.File+":"), plural(c.Same, "case as it was", "cases as they were"))
+	t.say("%s %s", t.paint(bold, "against "+c.File+":"), Plural(c.Same, "case as it was", "cases as they were"))
 	list := func(mark, color string, changes []Change) {
 		for _, x := range changes {
 			t.say("  %s %s: %s", t.paint(color, mark), x.Name, x.What)

@@ -24,7 +24,7 @@ func (t *textWriter) failures(groups []group) {
 		}
 	}
 	if more > 0 {
-		t.say("%s\n", plural(more, "more case is not told in full", "more cases are not told in full; --json and --html have them"))
+		t.say("%s\n", Plural(more, "more case is not told in full", "more cases are not told in full; --json and --html have them"))
 	}
 }
 
@@ -32,13 +32,13 @@ func (t *textWriter) failure(c cell) {
 	x := c.shown()
 	t.say("%s %s", t.paint(c.outcome().color(), c.outcome().mark()), t.paint(bold, x.Name()))
 	for _, f := range x.Failures {
-		t.say("%s", Wrap(f, "    ", t.width()))
+		t.say("%s", hang(f, "    ", t.width()))
 	}
 	if x.Broken != "" {
-		t.say("%s", Wrap("the lab did not work: "+x.Broken, "    ", t.width()))
+		t.say("%s", hang("the lab did not work: "+x.Broken, "    ", t.width()))
 	}
 	if x.Reason != "" && len(x.Failures) > 0 {
-		t.say("%s", Wrap("why "+x.Expected+" is expected: "+x.Reason, "    ", t.width()))
+		t.say("%s", hang("why "+x.Expected+" is expected: "+x.Reason, "    ", t.width()))
 	}
 	if x.Broken == "" {
 		for i, s := range x.Sides {
@@ -80,13 +80,13 @@ func seedsOf(c cell) string {
 
 // side tells one side's view in sentences.
 func (t *textWriter) side(who string, s Side) {
-	t.say("%s", Wrap(fmt.Sprintf("%s %s: %s", who, s.Host, sideText(s)), "    ", t.width()))
+	t.say("%s", hang(fmt.Sprintf("%s %s: %s", who, s.Host, sideText(s)), "    ", t.width()))
 	if len(s.Candidates) > 0 {
 		var list []string
 		for _, c := range s.Candidates {
 			list = append(list, c.String())
 		}
-		t.say("%s", t.paint(faint, Wrap("candidates: "+strings.Join(list, ", "), "      ", t.width())))
+		t.say("%s", t.paint(faint, hang("candidates: "+strings.Join(list, ", "), "      ", t.width())))
 	}
 }
 
@@ -109,7 +109,7 @@ func sideText(s Side) string {
 	} else {
 		parts = append(parts, pairText(s)+" after "+seconds(s.Connected))
 	}
-	parts = append(parts, fmt.Sprintf("%d of %s tried", s.Tried, plural(s.Pairs, "pair", "pairs")))
+	parts = append(parts, fmt.Sprintf("%d of %s tried", s.Tried, Plural(s.Pairs, "pair", "pairs")))
 	switch {
 	case s.Received == 0:
 		parts = append(parts, "no media came")
@@ -120,7 +120,7 @@ func sideText(s Side) string {
 		parts = append(parts, fmt.Sprintf("%d frames of video decoded", s.Frames))
 	}
 	if s.Restarts > 0 {
-		parts = append(parts, plural(s.Restarts, "ICE restart", "ICE restarts"))
+		parts = append(parts, Plural(s.Restarts, "ICE restart", "ICE restarts"))
 	}
 	if s.End != "" {
 		parts = append(parts, "ended by "+s.End)

@@ -13,7 +13,7 @@ import (
 var pageText string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"seconds": seconds, "clock": clock, "pair": pairText, "plural": plural,
+	"seconds": seconds, "clock": clock, "pair": pairText, "plural": Plural,
 	"share": func(s Side) string { return fmt.Sprintf("%.1f %%", 100*s.LostShare()) },
 }).Parse(pageText))
 
@@ -53,7 +53,7 @@ type htmlCell struct {
 // script but for comfort.
 func (r *Report) WriteHTML(w io.Writer) error {
 	p := htmlPage{Report: r, Good: r.Totals.Failed+r.Totals.Broken == 0 && (r.Baseline == nil || len(r.Baseline.Worse) == 0) && !r.Interrupted}
-	p.Title = fmt.Sprintf("NAT lab: %d of %s as expected", r.Totals.Passed, plural(len(r.Calls), "call", "calls"))
+	p.Title = fmt.Sprintf("NAT lab: %d of %s as expected", r.Totals.Passed, Plural(len(r.Calls), "call", "calls"))
 	n := 0
 	for _, g := range r.groups() {
 		h := htmlGroup{Name: g.scenario, About: r.About[g.scenario]}
@@ -63,7 +63,7 @@ func (r *Report) WriteHTML(w io.Writer) error {
 			h.Cells = append(h.Cells, htmlCellOf(c, fmt.Sprintf("c%d", n)))
 			passed += c.passed()
 		}
-		h.Summary = fmt.Sprintf("%d of %s as expected", passed, plural(g.calls(), "call", "calls"))
+		h.Summary = fmt.Sprintf("%d of %s as expected", passed, Plural(g.calls(), "call", "calls"))
 		if g.isMatrix() {
 			h.matrix(g)
 		}

@@ -100,8 +100,8 @@ func (p *Progress) text(now time.Time) string {
 	if p.bad > 0 {
 		parts = append(parts, fmt.Sprintf("%d not as expected", p.bad))
 	}
-	if left := p.left(now); left > 0 {
-		parts = append(parts, "about "+seconds(left.Round(time.Second))+" left")
+	if left := p.left(now); left >= time.Second {
+		parts = append(parts, fmt.Sprintf("about %v left", left.Round(time.Second)))
 	}
 	if len(p.running) > 0 {
 		parts = append(parts, p.running[0])

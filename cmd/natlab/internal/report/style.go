@@ -90,7 +90,8 @@ func pad(text string, seen, width int) string {
 
 func runes(s string) int { return utf8.RuneCountInString(s) }
 
-func plural(n int, one, many string) string {
+// Plural is a number with its word.
+func Plural(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}
@@ -98,17 +99,22 @@ func plural(n int, one, many string) string {
 }
 
 // Wrap breaks text into lines that begin with an indent.
-func Wrap(text, indent string, width int) string {
+func Wrap(text, indent string, width int) string { return wrap(text, indent, indent, width) }
+
+// hang is Wrap with lines after the first further in.
+func hang(text, indent string, width int) string { return wrap(text, indent, indent+"  ", width) }
+
+func wrap(text, first, rest string, width int) string {
 	var b strings.Builder
 	at := 0
 	for _, word := range strings.Fields(text) {
 		switch {
 		case at == 0:
-			b.WriteString(indent)
-			at = runes(indent)
+			b.WriteString(first)
+			at = runes(first)
 		case at+1+runes(word) > width:
-			b.WriteString("\n" + indent)
-			at = runes(indent)
+			b.WriteString("\n" + rest)
+			at = runes(rest)
 		default:
 			b.WriteString(" ")
 			at++

@@ -101,9 +101,9 @@ func (t *textWriter) matrix(g group) {
 }
 
 func (t *textWriter) heading(g group) {
-	what := fmt.Sprintf("%s, %s", plural(len(g.cells), "case", "cases"), plural(g.calls(), "call", "calls"))
+	what := fmt.Sprintf("%s, %s", Plural(len(g.cells), "case", "cases"), Plural(g.calls(), "call", "calls"))
 	if len(g.cells) == g.calls() {
-		what = plural(g.calls(), "call", "calls")
+		what = Plural(g.calls(), "call", "calls")
 	}
 	t.say("%s  %s", t.paint(bold, g.scenario), t.paint(faint, what+" by "+t.r.Client+" on the "+t.r.Engine+" engine"))
 	if about := t.r.About[g.scenario]; about != "" {
@@ -127,7 +127,7 @@ func cellText(c cell) string {
 }
 
 func cellDetail(c cell) string {
-	if len(c.calls) < 2 {
+	if len(c.calls) < 2 || len(c.placed()) == 0 {
 		return ""
 	}
 	return fmt.Sprintf("%d/%d %.2fs", c.passed(), len(c.calls), c.slowest().Seconds())
@@ -277,7 +277,7 @@ func (t *textWriter) summary() {
 			parts = append(parts, t.paint(p.color, fmt.Sprintf("%d %s", p.n, p.text)))
 		}
 	}
-	t.say("%s: %s; %s", t.paint(bold, plural(len(r.Calls), "call", "calls")), strings.Join(parts, ", "), seconds(r.Took))
+	t.say("%s: %s; %s", t.paint(bold, Plural(len(r.Calls), "call", "calls")), strings.Join(parts, ", "), seconds(r.Took))
 	if r.Interrupted {
 		t.say("%s", t.paint(yellow, fmt.Sprintf("interrupted: %d of %d calls were placed", len(r.Calls), r.Planned)))
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -62,7 +63,7 @@ func timelineOf(c Call) timeline {
 	if c.Answered > 0 {
 		t.Answered = x(c.Answered)
 	}
-	t.Lanes = []lane{{Name: cmpName(c.Sides[0], "caller")}, {Name: cmpName(c.Sides[1], "callee")}, {Name: "the lab"}}
+	t.Lanes = []lane{{Name: nameOr(c.Sides[0], "caller")}, {Name: nameOr(c.Sides[1], "callee")}, {Name: "the lab"}}
 	for i := range t.Lanes {
 		t.Lanes[i].Y = lineTop + laneHeight*(float64(i)+0.75)
 	}
@@ -86,7 +87,7 @@ func timelineOf(c Call) timeline {
 	return t
 }
 
-func cmpName(s Side, otherwise string) string {
+func nameOr(s Side, otherwise string) string {
 	if s.Host == "" {
 		return otherwise
 	}
@@ -144,7 +145,14 @@ func ticksOf(end time.Duration, x func(time.Duration) float64) []tick {
 	}
 	var list []tick
 	for at := time.Duration(0); at <= end && len(list) < 12; at += step {
-		list = append(list, tick{x(at), seconds(at)})
+		list = append(list, tick{x(at), tickText(at)})
 	}
 	return list
+}
+
+func tickText(d time.Duration) string {
+	if d > 0 && d < time.Second {
+		return fmt.Sprintf("%d ms", d/time.Millisecond)
+	}
+	return fmt.Sprintf("%g s", d.Seconds())
 }

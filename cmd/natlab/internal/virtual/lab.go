@@ -1,0 +1,111 @@
+package virtual
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"switchboard/cmd/natlab/internal/report"
+	"switchboard/cmd/natlab/internal/scenario"
+	"switchboard/relay"
+	"switchboard/relay/natlab"
+)
+
+// lab is all that there is for one call. It is owned by the goroutine that runs the case.
+type lab struct {
+	// Static after build.
+	c         scenario.Case
+	world     *natlab.World
+	authority *authority
+	stores    *stores
+	secret    relay.Secret
+	log       *slog.Logger
+
+	relays map[string]*turn // that run
+	nodes  map[string]*node
+	tasks  sync.WaitGroup
+	began  time.Time
+	until  time.Duration // when the first event came, from began; the time of the end without one
+
+	mu      sync.Mutex
+	moments []report.Moment // guarded by mu
+}
+
+// build makes the networks of a case and starts its servers.
+func build(ctx context.Context, c scenario.Case, seed uint64, a *authority, log *slog.Logger) (*lab, error) {
+	world, err := natlab.Build(seed, c.Topology)
+	if err != nil {
+		return nil, err
+	}
+	l := &lab{
+		c: c, world: world, authority: a, secret: relay.Secret{ID: "lab", Key: relay.Key("sixteen bytes and")}, log: log,
+		relays: map[string]*turn{}, nodes: map[string]*node{}, began: time.Now(),
+	}
+	if l.stores, err = newStores(l.secret); err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	l.tasks.Go(func() { l.stores.roster.watch(ctx) })
+	for _, name := range slices.Sorted(maps.Keys(c.Relays)) {
+		if err := l.start(ctx, name); err != nil {
+			return nil, errors.Join(err, l.close())
+		}
+	}
+	for _, name := range c.Signaling {
+		if err := l.start(ctx, name); err != nil {
+			return nil, errors.Join(err, l.close())
+		}
+	}
+	return l, nil
+}
+
+// start starts a relay or a node on its host.
+func (l *lab) start(ctx context.Context, name string) error {
+	host := l.world.Host(name)
+	if host == nil {
+		return fmt.Errorf("no host %s", name)
+	}
+	cert, err := l.authority.certificate(name)
+	if err != nil {
+		return err
+	}
+	if spec, ok := l.c.Relays[name]; ok {
+		l.relays[name], err = startRelay(ctx, host, cmp.Or(spec.Region, "lab"), l.stores, l.secret, cert, l.log)
+		if err != nil {
+			delete(l.relays, name)
+		}
+		return err
+	}
+	n, err := startNode(ctx, host, l.stores, cert, l.log)
+	if err == nil {
+		l.nodes[name] = n
+	}
+	return err
+}
+
+// note writes down what happened.
+func (l *lab) note(who, what string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.moments = append(l.moments, report.Moment{At: time.Since(l.began), Who: who, What: what})
+}
+
+// close stops the servers, and takes the networks away. The context of build must have
+// ended.
+func (l *lab) close() error {
+	var err error
+	for _, name := range slices.Sorted(maps.Keys(l.nodes)) {
+		err = errors.Join(err, l.nodes[name].stop())
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.relays)) {
+		err = errors.Join(err, l.relays[name].stop())
+	}
+	l.tasks.Wait()
+	l.world.Close()
+	return err
+}

@@ -1,0 +1,5 @@
+//go:build brokenpermissions
+
+package labrelay_test
+
+const broken = true
