@@ -42,6 +42,8 @@ func (*Lab) Move(context.Context, string, string) error              { return er
 func (*Lab) Join(context.Context, string, string) error              { return errLinux }
 func (*Lab) Leave(context.Context, string, string) error             { return errLinux }
 func (*Lab) Command(context.Context, string, string, ...string) *Cmd { return &Cmd{} }
+func (*Lab) Probe(context.Context, string, bool) (Probed, error)     { return Probed{}, errLinux }
+func (*Lab) Verify(context.Context, string, bool) (Probed, error)    { return Probed{}, errLinux }
 func (*Lab) DialContext(context.Context, string, string, string) (net.Conn, error) {
 	return nil, errLinux
 }
