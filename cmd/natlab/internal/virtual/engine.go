@@ -94,6 +94,9 @@ func (e *Engine) run(ctx context.Context, c scenario.Case, seed uint64, log *slo
 	calling, cancel := context.WithTimeoutCause(ctx, limit+l.eventsTake()+c.Talk, errors.New("the call took too long"))
 	call, err := l.call(calling)
 	cancel()
+	if err == nil {
+		call.Faults, err = l.trespasses(ctx)
+	}
 	stop()
 	return call, errors.Join(err, l.close())
 }
