@@ -18,19 +18,22 @@ func (b *batch) add(format string, args ...any) { *b = append(*b, fmt.Sprintf(fo
 // router itself, "" for a host.
 func (p *plan) own(network, dev, by string, addrs []netip.Addr, metric int) batch {
 	var b batch
+	var has [2]bool
 	for _, a := range addrs {
+		has[family(a)] = true
 		b.address(dev, a, p.prefix(network, family(a)).Bits())
 	}
 	b.add("link set dev %s up", dev)
 	for _, r := range p.into[network] {
-		if via := p.outside[r.by][family(r.prefix.Addr())]; r.by != by && via.IsValid() {
+		fam := family(r.prefix.Addr())
+		if via := p.outside[r.by][fam]; has[fam] && r.by != by && via.IsValid() {
 			b.way(r.prefix, via, dev, metric)
 		}
 	}
 	for fam, all := range []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)} {
 		prefix := p.prefix(network, fam)
 		switch {
-		case !prefix.IsValid():
+		case !has[fam]:
 		case p.leads(network, fam):
 			b.way(all, gateway(prefix), dev, metric)
 		case fam == 1 && p.is64(network):

@@ -37,17 +37,22 @@ func (l *Lab) Command(ctx context.Context, host, name string, args ...string) *C
 
 // Start starts the process.
 func (c *Cmd) Start() error {
-	if c.SysProcAttr == nil {
-		c.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	c.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	c.SysProcAttr.Setpgid = true
+	c.prepare()
 	c.lab.mu.Lock()
 	defer c.lab.mu.Unlock()
 	if err := c.lab.begin(c); err != nil {
 		return fmt.Errorf("start %s on %q: %w", c.Path, c.name, err)
 	}
 	return nil
+}
+
+// prepare has the process end with the thread that starts it, and lead a group.
+func (c *Cmd) prepare() {
+	if c.SysProcAttr == nil {
+		c.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	c.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	c.SysProcAttr.Setpgid = true
 }
 
 // begin starts a process; mu is held.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	randv2 "math/rand/v2"
 	"net/netip"
 	"os"
@@ -38,6 +39,8 @@ type Lab struct {
 	made   map[string]int      // of a host's interfaces, ever
 	index  int                 // of the last interfaces
 	cut    map[string]bool     // networks
+	stunAt *space              // the machine of probes' server, from the first on
+	server *stunServer         // of probes, from the first on
 	closed bool
 	errs   error // of Close
 }
@@ -153,8 +156,12 @@ func (l *Lab) Close() error {
 	l.closed = true
 	l.end()
 	var errs []error
+	all := slices.Collect(maps.Values(l.spaces))
+	if l.stunAt != nil {
+		all = append(all, l.stunAt)
+	}
 	ids := make(map[nsid]bool)
-	for _, s := range l.spaces {
+	for _, s := range all {
 		ids[s.id] = true
 	}
 	_, err := endAll(ids)
@@ -166,8 +173,8 @@ func (l *Lab) Close() error {
 	for _, w := range l.allWires() {
 		w.close()
 	}
-	for _, name := range sorted(l.spaces) {
-		errs = append(errs, l.spaces[name].close())
+	for _, s := range all {
+		errs = append(errs, s.close())
 	}
 	for _, name := range spaces(l.state.ID) { // what a failed Build has left
 		errs = append(errs, vanish(name))

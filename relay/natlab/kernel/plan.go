@@ -22,6 +22,7 @@ type plan struct {
 	leases  map[place]pair
 	leading map[string]string  // the router that leads out of a network
 	into    map[string][]route // the ways into others, for all who are in a network
+	stun    [2]pair            // of the probes' server, on the internet
 }
 
 // place is a host in a network.
@@ -61,6 +62,7 @@ func newPlan(t natlab.Topology) (*plan, error) {
 		p.announce(name)
 	}
 	p.lease()
+	p.stun = [2]pair{p.take(natlab.Internet), p.take(natlab.Internet)}
 	return p, nil
 }
 
