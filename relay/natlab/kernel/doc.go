@@ -13,7 +13,8 @@
 // It promises that nothing is made in the machine's own namespace, that there is no way out
 // of a lab and none in, and that all is gone after [Lab.Close], or after [Clean] where the
 // process that held the lab was killed. Processes started by [Lab.Command] do not outlive
-// their lab or this process.
+// their lab or this process. Threads end with a lab: who starts processes with Pdeathsig by
+// other means has to keep their thread (runtime.LockOSThread).
 //
 // The Lab owns a thread for each namespace, two goroutines for each user-space router, four
 // for each link that does something, and one for each capture; Close waits for them.
