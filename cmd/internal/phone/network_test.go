@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -120,6 +121,27 @@ func TestConnectingEndsWithTheCall(t *testing.T) {
 		defer n.leave()
 		if _, err := n.Dial("tcp4", "192.0.2.1:3478"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("alone, it ended with %v", err)
+		}
+	})
+}
+
+// A connection to a relay whose network is gone must not hold up all else.
+func TestWritingToARelayIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, err := newNetwork(deaf{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer n.leave()
+		here, there := net.Pipe() // nobody reads
+		defer there.Close()
+		c := &relayConn{here, n}
+		begun := time.Now()
+		if _, err := c.Write([]byte("data")); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begun) != writeWithin {
+			t.Errorf("%v after %v", err, time.Since(begun))
+		}
+		if _, err := c.Write([]byte("more")); err == nil || time.Since(begun) != writeWithin {
+			t.Errorf("after that: %v after %v", err, time.Since(begun))
 		}
 	})
 }

@@ -2,7 +2,9 @@ package phone
 
 import (
 	"cmp"
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -81,6 +83,24 @@ func (s *relaySocket) Close() error {
 type relayConn struct {
 	net.Conn
 	network *network
+}
+
+// writeWithin bounds a write to a relay over a connection. The ICE library does nothing
+// else meanwhile, whatever other ways there are: a connection whose network is gone would
+// have it stand still until TCP gives up, after a quarter of an hour.
+const writeWithin = time.Second
+
+// Write writes to the relay, or ends the connection.
+func (c *relayConn) Write(b []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Write(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// What the relay has of b may be a part of it: nothing can follow.
+		err = errors.Join(err, c.Close())
+	}
+	return n, err
 }
 
 // Close closes the connection.

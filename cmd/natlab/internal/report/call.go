@@ -40,6 +40,15 @@ type Call struct {
 	Took  time.Duration `json:"took_ns"`
 	Rerun string        `json:"rerun"`          // the command that runs this case alone
 	Kept  []string      `json:"kept,omitempty"` // files with logs and captures
+	// Logs are what processes wrote last, of a call that is not as expected, without numbers,
+	// tokens and descriptions.
+	Logs []Log `json:"logs,omitempty"`
+}
+
+// Log is the end of what a process has written.
+type Log struct {
+	Name string `json:"name"` // the host, or the host and what runs there
+	Tail string `json:"tail"`
 }
 
 // Side is one phone's view of its call.
