@@ -100,7 +100,7 @@ regions: ## Three relays in three regions: which one each call gets, also when o
 	@go test -v -count=1 -run '^TestRegions$$' ./cmd/switchboard/internal/regions -all | { grep -vE '^(=== |    --- PASS)' || true; }
 
 # Programs that tests use, each with the Debian package that brings it.
-TOOLS := chromium:chromium firefox-esr:firefox-esr turnserver:coturn ip:iproute2 nft:nftables
+TOOLS := chromium:chromium firefox-esr:firefox-esr turnserver:coturn ip:iproute2 nft:nftables tcpdump:tcpdump
 
 .PHONY: tools
 tools: ## Install what the tests need beside Go, where that is possible

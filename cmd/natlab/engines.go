@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 
 	"switchboard/cmd/natlab/internal/bubble"
 	"switchboard/cmd/natlab/internal/engine"
+	"switchboard/cmd/natlab/internal/processes"
 	"switchboard/cmd/natlab/internal/virtual"
+	"switchboard/relay/natlab/kernel"
 )
 
 // opener makes an engine ready. It says what this machine lacks, if anything.
@@ -23,15 +26,64 @@ var engines = map[string]opener{
 		}
 		return virtual.New(b)
 	},
+	engine.Kernel: func(ctx context.Context, _ *slog.Logger) (engine.Engine, error) {
+		if err := lacking(kernel.Doctor()); err != nil {
+			return nil, err
+		}
+		return processes.New(ctx, processes.Options{})
+	},
 }
 
-// clean takes away what a kernel engine that was killed has left behind, and says what on w.
-var clean = func(context.Context, io.Writer) error {
-	return errors.New("this program has no kernel engine, which is what leaves things behind")
+// lacking is what no lab can be made without, nil if all of it is there.
+func lacking(all []kernel.Finding) error {
+	var errs []error
+	for _, f := range all {
+		if f.Needed && !f.OK {
+			errs = append(errs, fmt.Errorf("%s: %s; %s", f.What, f.Found, f.Get))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// clean takes away what kernel engines that were killed have left behind, and says what on
+// w.
+var clean = func(_ context.Context, w io.Writer) error {
+	c, err := kernel.Clean()
+	if len(c.Labs) == 0 && err == nil {
+		fmt.Fprintln(w, "nothing was left behind")
+	} else {
+		fmt.Fprintf(w, "removed what %d labs left behind: %d network namespaces, and %d processes in them\n", len(c.Labs), c.Namespaces, c.Processes)
+	}
+	if len(c.Living) > 0 {
+		fmt.Fprintf(w, "left alone %d labs that somebody works with\n", len(c.Living))
+	}
+	return err
 }
 
 // doctor says on w what this machine can do, and what to install. It returns an error if
 // that is not enough for the kernel engine.
-var doctor = func(context.Context, io.Writer) error {
-	return errors.New("this program has no kernel engine; the virtual one needs nothing of the machine")
+var doctor = func(_ context.Context, w io.Writer) error {
+	fmt.Fprintln(w, "ok       the virtual engine needs nothing of the machine")
+	all := kernel.Doctor()
+	for _, f := range all {
+		state := "ok"
+		switch {
+		case !f.OK && f.Needed:
+			state = "missing"
+		case !f.OK:
+			state = "without"
+		}
+		fmt.Fprintf(w, "%-8s %s", state, f.What)
+		if f.Found != "" {
+			fmt.Fprintf(w, ": %s", f.Found)
+		}
+		if !f.OK && f.Get != "" {
+			fmt.Fprintf(w, "; to have it: %s", f.Get)
+		}
+		fmt.Fprintln(w)
+	}
+	if lacking(all) != nil {
+		return errors.New("this machine cannot run the kernel engine")
+	}
+	return nil
 }

@@ -54,18 +54,15 @@ func (b *binding) conflicts(o *binding) bool {
 	return b.addr == o.addr
 }
 
-// boundTo is the socket that packets to dst are for: one that is bound to the address, else
-// one that is bound to all.
+// boundTo is the socket that packets to dst are for. There is at most one: others would
+// conflict.
 func (h *Host) boundTo(p nat.Proto, dst netip.AddrPort) *binding {
-	var found *binding
 	for _, b := range h.bound[bindKey{p, dst.Port()}] {
 		if b.conn == nil && b.takes(dst.Addr()) {
-			if found == nil || found.addr.IsUnspecified() {
-				found = b
-			}
+			return b
 		}
 	}
-	return found
+	return nil
 }
 
 // The ports that are given to sockets that ask for none, as Linux has them.
@@ -117,8 +114,8 @@ func (h *Host) unbind(b *binding) {
 	h.bound[b.key] = rest
 }
 
-// bindTo is a binding for the address of a socket of a network such as "udp4", which bindAny
-// takes apart: an invalid address is all of them.
+// bindTo is a binding for an address, of the families that a network such as "udp4" means. An
+// invalid address is all of them.
 func bindTo(f families, addr netip.Addr) (*binding, error) {
 	switch {
 	case !addr.IsValid() && f[1]:

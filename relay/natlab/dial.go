@@ -269,6 +269,8 @@ func (h *Host) connect(network string, local, remote netip.AddrPort) (*tcpConn, 
 		return nil, syscall.ENETUNREACH
 	case family(src) != family(remote.Addr()):
 		return nil, syscall.EAFNOSUPPORT
+	case src.IsLoopback() && !h.owns(remote.Addr()):
+		return nil, syscall.EINVAL
 	}
 	b := &binding{addr: src}
 	b.families[family(src)] = true

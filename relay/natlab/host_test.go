@@ -246,7 +246,7 @@ func TestSocketFull(t *testing.T) {
 
 func TestLocalDelivery(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *natlab.World) {
-		_, a, _ := two(t, w)
+		_, a, b := two(t, w)
 		for _, to := range []string{"127.0.0.1", "::1", a.Addrs()[0].String(), "0.0.0.0"} {
 			s := socket(t, a, "8000")
 			c := socket(t, a, "0")
@@ -255,6 +255,13 @@ func TestLocalDelivery(t *testing.T) {
 				t.Errorf("to %s, nothing arrives", to)
 			}
 			s.Close()
+		}
+		lo, err := a.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := lo.WriteTo([]byte("x"), net.UDPAddrFromAddrPort(at(b, 7000))); !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("from loopback to another host: %v", err)
 		}
 	})
 }
@@ -510,6 +517,30 @@ func TestUnderWay(t *testing.T) {
 
 func at(h *natlab.Host, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(h.Addrs()[0], port)
+}
+
+// What is sent at the same time arrives in its order.
+func TestOrder(t *testing.T) {
+	inWorld(t, func(t *testing.T, _ *natlab.World) {
+		w, err := natlab.Build(1, natlab.Topology{
+			Networks: map[string]natlab.NetworkSpec{natlab.Internet: {Link: natlab.Link{Delay: 10 * time.Millisecond, Jitter: 10 * time.Millisecond}}},
+			Hosts:    map[string]natlab.HostSpec{"a": {Networks: []string{natlab.Internet}}, "b": {Networks: []string{natlab.Internet}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		c, s := socket(t, w.Host("a"), "0"), socket(t, w.Host("b"), "1")
+		for i := range byte(100) {
+			c.WriteTo([]byte{i}, net.UDPAddrFromAddrPort(at(w.Host("b"), 1)))
+		}
+		b := make([]byte, 1)
+		for i := range byte(100) {
+			if _, _, err := s.ReadFrom(b); err != nil || b[0] != i {
+				t.Fatalf("datagram %d is %d (%v)", i, b[0], err)
+			}
+		}
+	})
 }
 
 // The same seed loses the same packets.

@@ -272,8 +272,9 @@ func (c *tcpConn) finished() {
 	switch {
 	case c.state != established || !c.out.finAcked:
 	case !c.in.fin:
-		if c.closed {
-			c.alarm.set(c.h.w.now.Add(orphanFor))
+		if c.closed && (c.keeping || c.alarm.at.IsZero()) {
+			c.keeping = false
+			c.alarm.set(c.h.w.now.Add(orphanFor)) // whatever else the far end says
 		}
 	case c.in.finLast:
 		c.state = timeWaiting

@@ -146,7 +146,7 @@ func (c *tcpConn) setTimer() {
 		c.since = c.h.w.now
 		c.alarm.set(c.h.w.now.Add(c.out.timeout))
 	}
-	c.keeping = len(c.out.queue) == 0
+	c.keeping = len(c.out.queue) == 0 && !c.orphaned()
 }
 
 // nextKeepAlive is when one is due; zero is never.

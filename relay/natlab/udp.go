@@ -194,6 +194,8 @@ func (c *udpConn) send(p *packet) error {
 		src = c.h.source(dst)
 	} else if !c.h.owns(src) {
 		return syscall.EADDRNOTAVAIL
+	} else if src.IsLoopback() && !c.h.owns(dst) {
+		return syscall.EINVAL
 	}
 	p.src = netip.AddrPortFrom(src, c.b.key.port)
 	if !src.IsValid() || !c.h.send(p) {

@@ -90,6 +90,13 @@ func TestValidate(t *testing.T) {
 			t.Networks["home"] = natlab.NetworkSpec{Prefixes: prefixes("10.0.0.0/24")}
 			t.Routers["cgn"] = natlab.RouterSpec{Inside: "carrier", Outside: natlab.Internet, IPv6: natlab.IPv6Routed}
 		}, []string{`network "carrier" has no IPv4 prefix for the NAT's outside`}},
+		{"nat64", func(t *natlab.Topology) {
+			t.Networks["home"] = natlab.NetworkSpec{Prefixes: prefixes("10.0.0.0/24")}
+			t.Routers["box"] = natlab.RouterSpec{Inside: "home", Outside: "carrier", NAT: &natlab.NAT{NAT64: true}}
+		}, []string{`network "home" has no IPv6 prefix for NAT64`}},
+		{"routed to nowhere", func(t *natlab.Topology) {
+			t.Routers["box"] = natlab.RouterSpec{Inside: "home", Outside: "carrier", IPv6: natlab.IPv6Routed}
+		}, []string{`network "carrier" has no IPv6 prefix to route to`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			top := home()

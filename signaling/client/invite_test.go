@@ -98,6 +98,7 @@ func TestInviteGivenUp(t *testing.T) {
 		c, p := dial(t, s)
 		_, done := invite(t, c, p, "c1")
 		p.tell(1, incoming("c2"))
+		p.stays(s, 59*time.Second)
 		r := <-done // after a minute
 		if !errors.Is(r.err, context.DeadlineExceeded) {
 			t.Errorf("%+v", r)

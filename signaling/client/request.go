@@ -129,18 +129,31 @@ func (c *Client) waitFor(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
+// checkAfter is how long a request goes unanswered until the connection is checked: a
+// server answers within five seconds. A connection can be dead one way, as when a VPN takes
+// over the device's packets: then what the server sends still comes, and nothing that is
+// sent arrives.
+const checkAfter = 6 * time.Second
+
 func (c *Client) askOnce(ctx context.Context, a asking) error {
 	r, id, err := c.start(a)
 	if err != nil {
 		return err
 	}
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		c.mu.Lock()
-		delete(c.requests, id)
-		c.mu.Unlock()
-		return fmt.Errorf("client: %s: %w", a.body.Type(), context.Cause(ctx))
+	late := time.NewTicker(checkAfter)
+	defer late.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-r.done:
+			waiting = false
+		case <-late.C:
+			c.Check()
+		case <-ctx.Done():
+			c.mu.Lock()
+			delete(c.requests, id)
+			c.mu.Unlock()
+			return fmt.Errorf("client: %s: %w", a.body.Type(), context.Cause(ctx))
+		}
 	}
 	if r.err != nil {
 		return r.err

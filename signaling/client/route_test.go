@@ -32,7 +32,7 @@ func (s *server) dialled(o Options) <-chan *Client {
 // stays fails if the client leaves p, or connects once more.
 func (p *peer) stays(s *server, within time.Duration) {
 	p.t.Helper()
-	beat, over := time.NewTicker(20*time.Second), time.After(within)
+	beat, over := time.NewTicker(3*time.Second), time.After(within)
 	defer beat.Stop()
 	for {
 		select {

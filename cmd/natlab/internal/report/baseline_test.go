@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -22,7 +21,7 @@ func run(calls ...Call) *Report {
 }
 
 func TestCompare(t *testing.T) {
-	const ms = time.Millisecond
+
 	base := Call{Case: "c", Path: "direct", Connect: 400 * ms, Gap: 40 * ms}
 	with := func(set func(*Call)) Call {
 		c := base

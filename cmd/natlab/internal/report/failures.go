@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -144,12 +145,14 @@ func pairText(s Side) string {
 }
 
 // maxMoments is how many are told on a terminal.
-const maxMoments = 30
+const maxMoments = 40
 
+// moments tells them, but for how candidates were found, which are listed above.
 func (t *textWriter) moments(c Call) {
-	for i, m := range c.Events {
+	list := slices.DeleteFunc(slices.Clone(c.Events), func(m Moment) bool { return strings.HasPrefix(m.What, found) })
+	for i, m := range list {
 		if i == maxMoments {
-			t.say("      and %d more moments", len(c.Events)-i)
+			t.say("      and %d more moments", len(list)-i)
 			return
 		}
 		t.say("    %s  %s %s", t.paint(faint, fmt.Sprintf("%9s", clock(m.At))), m.Who, m.What)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -60,22 +61,23 @@ func timelineOf(c Call) timeline {
 		return math.Round((lineLeft+(lineRight-lineLeft)*float64(d)/float64(end))*10) / 10
 	}
 	t := timeline{Left: lineLeft, Right: lineRight, Ticks: ticksOf(end, x)}
-	if c.Answered > 0 {
-		t.Answered = x(c.Answered)
+	answered := c.answeredAt()
+	if answered > 0 {
+		t.Answered = x(answered)
 	}
 	t.Lanes = []lane{{Name: nameOr(c.Sides[0], "caller")}, {Name: nameOr(c.Sides[1], "callee")}, {Name: "the lab"}}
 	for i := range t.Lanes {
 		t.Lanes[i].Y = lineTop + laneHeight*(float64(i)+0.75)
 	}
 	for i, s := range c.Sides {
-		if from := c.Answered + s.FirstMedia; s.Received > 0 {
+		if from := answered + s.FirstMedia; s.Received > 0 {
 			t.Lanes[i].Media = &span{x(from), x(end) - x(from)}
 		}
 		if s.Gap > 0 && s.GapAt > 0 {
 			t.Lanes[i].Gap = &span{x(s.GapAt), math.Max(2, x(s.GapAt+s.Gap)-x(s.GapAt))}
 		}
 	}
-	for n, m := range c.moments() {
+	for n, m := range together(c.moments()) {
 		t.Moments = append(t.Moments, numbered{n + 1, m})
 		i := slices.IndexFunc(t.Lanes[:2], func(l lane) bool { return l.Name == m.Who })
 		if i < 0 {
@@ -106,21 +108,59 @@ func (l *lane) mark(x float64, number int, text string) {
 	l.Marks = append(l.Marks, dot{x, l.Y - markApart*float64(level%maxLevels), number, text})
 }
 
-// moments are the call's, and those that sides tell as times, in order.
+// moments are the call's, and those that sides tell as times, where the engine has told
+// none of these, in order.
 func (c Call) moments() []Moment {
 	list := slices.Clone(c.Events)
-	if c.Answered > 0 {
+	if answered := c.answeredAt(); answered > 0 && !slices.ContainsFunc(list, func(m Moment) bool { return strings.Contains(m.What, "first media") }) {
 		for _, s := range c.Sides {
 			if s.Connected > 0 {
-				list = append(list, Moment{c.Answered + s.Connected, s.Host, "is connected: " + pairText(s)})
+				list = append(list, Moment{answered + s.Connected, s.Host, "is connected: " + pairText(s)})
 			}
 			if s.FirstMedia > 0 {
-				list = append(list, Moment{c.Answered + s.FirstMedia, s.Host, "hears first media"})
+				list = append(list, Moment{answered + s.FirstMedia, s.Host, "hears first media"})
 			}
 		}
 	}
 	slices.SortStableFunc(list, func(a, b Moment) int { return int(a.At - b.At) })
 	return list
+}
+
+// found is how the moment begins at which a phone has found a candidate.
+const found = "candidate found: "
+
+// together makes one moment of those of one who at one time, to the millisecond: a phone
+// finds many candidates at once.
+func together(list []Moment) []Moment {
+	var merged []Moment
+	for _, m := range list {
+		i := slices.IndexFunc(merged, func(o Moment) bool {
+			return o.Who == m.Who && o.At.Truncate(time.Millisecond) == m.At.Truncate(time.Millisecond)
+		})
+		if i < 0 {
+			merged = append(merged, m)
+			continue
+		}
+		what, isFound := strings.CutPrefix(m.What, found)
+		if !isFound || !strings.Contains(merged[i].What, found) {
+			what = m.What
+		}
+		merged[i].What += ", " + what
+	}
+	return merged
+}
+
+// answeredAt is when the call was answered; 0 is unknown.
+func (c Call) answeredAt() time.Duration {
+	if c.Answered > 0 {
+		return c.Answered
+	}
+	for _, m := range c.Events {
+		if m.What == "answered" {
+			return m.At
+		}
+	}
+	return 0
 }
 
 // ends is when the last thing happens that is known of; never 0.
@@ -130,7 +170,7 @@ func (c Call) ends() time.Duration {
 		end = max(end, m.At)
 	}
 	for _, s := range c.Sides {
-		end = max(end, s.GapAt+s.Gap, c.Answered+s.FirstMedia)
+		end = max(end, s.GapAt+s.Gap, c.answeredAt()+s.FirstMedia)
 	}
 	return end + end/50
 }

@@ -32,7 +32,7 @@ func pair(a, b natlab.RouterSpec, path scenario.Path) scenario.Case {
 	return scenario.Case{
 		Scenario: "test", Caller: "alice", Callee: "bob", Signaling: []string{"node"}, Relays: map[string]scenario.Relay{"relay": {}},
 		Topology: natlab.Topology{
-			Networks: map[string]natlab.NetworkSpec{"home-a": {}, "home-b": {}, natlab.Internet: {Link: natlab.Link{Delay: 10 * time.Millisecond}}},
+			Networks: map[string]natlab.NetworkSpec{"home-a": {}, "home-b": {}},
 			Routers:  map[string]natlab.RouterSpec{"nat-a": a, "nat-b": b},
 			Hosts: map[string]natlab.HostSpec{
 				"alice": {Networks: []string{"home-a"}}, "bob": {Networks: []string{"home-b"}},

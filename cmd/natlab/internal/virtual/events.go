@@ -47,9 +47,7 @@ func (l *lab) happen(ctx context.Context, e scenario.Event) error {
 		l.note(e.Drain, "drained")
 		return l.drain(e.Drain)
 	case e.Start != "":
-		l.note(e.Start, "started")
-		l.world.Host(e.Start).Start()
-		return l.start(ctx, e.Start)
+		return l.startAgain(ctx, e.Start)
 	case e.Move != nil:
 		l.note(e.Move.Host, "moves to "+e.Move.Network)
 		l.world.Host(e.Move.Host).Move(l.world.Network(e.Move.Network))
@@ -75,6 +73,23 @@ func (l *lab) happen(ctx context.Context, e scenario.Event) error {
 		return err
 	}
 	return fmt.Errorf("nothing is to happen")
+}
+
+// startAgain starts what was killed, and puts back into service what was drained.
+func (l *lab) startAgain(ctx context.Context, name string) error {
+	if t := l.relays[name]; t != nil {
+		l.note(name, "is back in service")
+		t.server.Resume()
+		return nil
+	}
+	if n := l.nodes[name]; n != nil {
+		l.note(name, "is back in service")
+		n.undrain()
+		return nil
+	}
+	l.note(name, "started")
+	l.world.Host(name).Start()
+	return l.start(ctx, name)
 }
 
 func (l *lab) kill(name string) error {

@@ -39,7 +39,7 @@ type lab struct {
 
 // build makes the networks of a case and starts its servers.
 func build(ctx context.Context, c scenario.Case, seed uint64, a *authority, log *slog.Logger) (*lab, error) {
-	world, err := natlab.Build(seed, c.Topology)
+	world, err := natlab.Build(seed, withDelay(c.Topology))
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +62,24 @@ func build(ctx context.Context, c scenario.Case, seed uint64, a *authority, log 
 		}
 	}
 	return l, nil
+}
+
+// internetDelay is that of each packet into the internet and out of it, where a scenario
+// gives its link none: what takes no time at all happens in an order that no real network
+// has.
+const internetDelay = 5 * time.Millisecond
+
+func withDelay(t natlab.Topology) natlab.Topology {
+	internet := t.Networks[natlab.Internet]
+	if internet.Link == (natlab.Link{}) {
+		internet.Link.Delay = internetDelay
+		t.Networks = maps.Clone(t.Networks)
+		if t.Networks == nil {
+			t.Networks = map[string]natlab.NetworkSpec{}
+		}
+		t.Networks[natlab.Internet] = internet
+	}
+	return t
 }
 
 // start starts a relay or a node on its host.

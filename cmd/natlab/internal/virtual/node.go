@@ -134,6 +134,12 @@ func (n *node) drain() {
 	n.server.Drain()
 }
 
+// undrain puts it back.
+func (n *node) undrain() {
+	n.server.Undrain()
+	n.view.SetDraining(false)
+}
+
 // stop ends the node when the call is over.
 func (n *node) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)

@@ -81,6 +81,7 @@ func (h *handset) knows(ctx context.Context, number string) error {
 func (h *handset) options() phone.Options {
 	return phone.Options{
 		Net: h.host.Net(), RelayTLS: h.l.trust(),
+		Warn: func(err error) { h.l.note(h.host.Name(), "warning: "+err.Error()) },
 		Moment: func(m phone.Moment) {
 			if m.What == phone.FirstMedia {
 				h.once.Do(func() { close(h.media) })

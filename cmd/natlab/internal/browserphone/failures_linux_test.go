@@ -37,7 +37,6 @@ func TestFailures(t *testing.T) {
 		{"no camera", append(h.phone(newNumber()), "-call", newNumber(), "-flag", "use-fake-device-for-media-stream=device-count=0"), CodeNoCamera, "there is none"},
 		{"nobody has the number", h.phone(newNumber(), "-call", "+12015550199"), CodeUnreachable, "cannot be reached"},
 		{"nobody calls", h.phone(newNumber(), "-answer", "-ring", "1s"), CodeNoCall, "no call"},
-		{"no codes", with("-server", h.url, "-number", newNumber(), "-code-file", "/nowhere/codes"), CodeFailed, "no code"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := start(t, "phone", test.args...)
