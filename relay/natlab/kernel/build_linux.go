@@ -189,10 +189,10 @@ func (l *Lab) cables(ctx context.Context) (map[string]batch, error) {
 }
 
 // cable makes the one between a host, or a router's outside, and a network: one in user
-// space if the network's link does something to packets, and else what is to be added to
+// space if the network's link needs that, and else what is to be added to
 // veths.
 func (l *Lab) cable(veths *batch, name, dev, network string) (*wire, error) {
-	if l.plan.top.Networks[network].Link == (natlab.Link{}) {
+	if l.DescribeLink(network).How != "user" {
 		veths.add("%s", l.veth(name, dev, network, port(name)))
 		return nil, nil
 	}
@@ -238,6 +238,9 @@ func (l *Lab) configure(ctx context.Context, scripts map[string]batch) error {
 		run(name)
 	}
 	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := l.impairAll(ctx); err != nil {
 		return err
 	}
 	for name := range l.translators {

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"switchboard/relay/natlab"
 )
 
 // doctorName is that of the namespace in which [Doctor] tries things.
@@ -94,6 +97,16 @@ var attempts = []attempt{
 			}
 			return nil
 		})
+	}},
+	{"token buckets", "iproute2's tc and a kernel with CONFIG_NET_SCH_TBF: else links with a rate are to be in user space", false, func(ctx context.Context, s *space) error {
+		out, err := s.program(ctx, "", "tc", rateArgs("a", natlab.Link{Rate: 1_000_000})...)
+		if err != nil {
+			return fmt.Errorf("tc: %w: %s", err, bytes.TrimSpace(out))
+		}
+		return nil
+	}},
+	{"nftables on devices", "a kernel with CONFIG_NF_TABLES_NETDEV, CONFIG_NETFILTER_EGRESS and CONFIG_NFT_NUMGEN: else links that lose are to be in user space", false, func(ctx context.Context, s *space) error {
+		return s.nft(ctx, lossRules("b", 0.5))
 	}},
 	{"IPv6", "a kernel with CONFIG_IPV6, and without ipv6.disable=1", true, func(ctx context.Context, s *space) error {
 		return s.ip(ctx, batch{"addr add 2001:2::2/64 dev a nodad"})

@@ -152,6 +152,9 @@ func (l *Lab) join(ctx context.Context, host, network string) error {
 	if err := l.spaces[network].ip(ctx, b); err != nil {
 		return err
 	}
+	if err := l.impair(ctx, host, i.dev, network); err != nil {
+		return err
+	}
 	l.startWire(w, host, network)
 	addrs := l.plan.leases[place{host, network}].valid()
 	if err := l.spaces[host].ip(ctx, l.plan.own(network, i.dev, "", addrs, i.metric)); err != nil {

@@ -37,6 +37,7 @@ func Doctor() []Finding {
 func (*Lab) ID() string                                                    { return "" }
 func (*Lab) Namespace(string) string                                       { return "" }
 func (*Lab) Describe(string) Choice                                        { return Choice{} }
+func (*Lab) DescribeLink(string) Choice                                    { return Choice{} }
 func (*Lab) External(string) []netip.Addr                                  { return nil }
 func (*Lab) Dropped(string) map[string]uint64                              { return nil }
 func (*Lab) Addrs(string) []netip.Addr                                     { return nil }

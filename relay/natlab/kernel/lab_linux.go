@@ -237,6 +237,9 @@ func newLab(t natlab.Topology, opts Options) (*Lab, error) {
 // choose says for all routers what does their work.
 func (l *Lab) choose() error {
 	var errs []error
+	if l.opts.Links != AutoLinks && l.opts.Links != UserLinks {
+		errs = append(errs, fmt.Errorf("options: links: %q is not %q", l.opts.Links, UserLinks))
+	}
 	for name := range l.opts.Router {
 		if _, ok := l.plan.top.Routers[name]; !ok {
 			errs = append(errs, fmt.Errorf("options: no router is called %q", name))

@@ -179,18 +179,33 @@ func (s *space) do(f func() error) error {
 	return <-done
 }
 
-// visit has a thread for this one time call f, which may take as long as it likes.
+// visit has a thread call f in the namespace, which may take as long as it likes. The thread
+// comes back after it: were it to end, a process that somebody had started on it before would
+// take that for the end of its parent (PR_SET_PDEATHSIG).
 func (s *space) visit(f func() error) error {
 	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked
-		if err := unix.Setns(int(s.fd.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("enter %s: %w", s.name, err)
-			return
-		}
-		done <- f()
-	}()
+	go func() { done <- s.enterAndLeave(f) }()
 	return <-done
+}
+
+func (s *space) enterAndLeave(f func() error) error {
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return err
+	}
+	defer home.Close()
+	if err := unix.Setns(int(s.fd.Fd()), unix.CLONE_NEWNET); err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("enter %s: %w", s.name, err)
+	}
+	err = f()
+	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+		return errors.Join(err, fmt.Errorf("leave %s: %w", s.name, back)) // and the thread ends
+	}
+	runtime.UnlockOSThread()
+	return err
 }
 
 // close ends the thread and takes away the name. Nobody may call do any more.
