@@ -172,6 +172,7 @@ func (l *lab) untilMedia(ctx context.Context, phones [2]*handset, placed <-chan 
 func (l *lab) report(o [2]outcome) report.Call {
 	c := l.c
 	var call report.Call
+	call.Answered = o[0].summary.Answer
 	var before [2]report.Side
 	for i, host := range []string{c.Caller, c.Callee} {
 		before[i], call.Sides[i] = sideOf(host, o[i].summary, l.until)
