@@ -29,6 +29,8 @@ var arrows = []struct {
 		why: "clients parse numbers, too"},
 	{who: "relay/...", not: []string{"signaling/...", "directory/...", nats}, deep: true,
 		why: "a relay runs, is tested and is trusted alone; it is given what it needs"},
+	{who: "relay", not: []string{"relay/natlab/..."}, deep: true,
+		why: "a lab is made around relays, and is no part of them"},
 	{who: "signaling/protocol", only: []string{"directory/e164"},
 		why: "the wire is for clients, too"},
 	{who: "signaling/call", only: []string{"directory/e164", "signaling/protocol"},
