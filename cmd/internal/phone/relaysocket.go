@@ -20,6 +20,7 @@ const keepAlive = 12 * time.Second
 type relaySocket struct {
 	net.PacketConn
 	network *network
+	silence silence
 
 	mu    sync.Mutex
 	relay net.Addr    // guarded by mu; nil before the first packet
@@ -29,7 +30,9 @@ type relaySocket struct {
 }
 
 func newRelaySocket(c net.PacketConn, n *network) *relaySocket {
-	return &relaySocket{PacketConn: c, network: n}
+	s := &relaySocket{PacketConn: c, network: n}
+	s.silence.broken = func() { n.unlessCarrier(s.LocalAddr().String(), s.Close) }
+	return s
 }
 
 // WriteTo sends to the relay.
@@ -38,10 +41,20 @@ func (s *relaySocket) WriteTo(b []byte, to net.Addr) (int, error) {
 	if s.sent = time.Now(); s.relay == nil && !s.over {
 		s.relay = to
 		s.alarm = time.AfterFunc(keepAlive, s.keep)
-		s.network.note(s.LocalAddr(), way{"udp", s.network.nameOf(to)})
+		s.network.note(s.LocalAddr(), to, way{"udp", s.network.nameOf(to)})
 	}
 	s.mu.Unlock()
+	s.silence.sent(b)
 	return s.PacketConn.WriteTo(b, to)
+}
+
+// ReadFrom returns what the relay has sent next.
+func (s *relaySocket) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := s.PacketConn.ReadFrom(b)
+	if err == nil {
+		s.silence.heard()
+	}
+	return n, from, err
 }
 
 // keep asks the relay for nothing in particular, if nothing else was sent for long. That
@@ -66,13 +79,18 @@ func (s *relaySocket) keep() {
 	}
 }
 
-// Close closes the socket.
+// Close closes the socket. It may be called again.
 func (s *relaySocket) Close() error {
 	s.mu.Lock()
+	if s.over {
+		s.mu.Unlock()
+		return nil
+	}
 	if s.over = true; s.alarm != nil {
 		s.alarm.Stop()
 	}
 	s.mu.Unlock()
+	s.silence.end()
 	s.network.forget(s.LocalAddr())
 	return s.PacketConn.Close()
 }
@@ -81,13 +99,38 @@ func (s *relaySocket) Close() error {
 type relayConn struct {
 	net.Conn
 	network *network
+	silence silence
+	end     func() error // once
 }
 
-// Close closes the connection.
-func (c *relayConn) Close() error {
-	c.network.forget(c.LocalAddr())
-	return c.Conn.Close()
+func newRelayConn(c net.Conn, n *network) *relayConn {
+	r := &relayConn{Conn: c, network: n}
+	r.end = sync.OnceValue(func() error {
+		r.silence.end()
+		n.forget(c.LocalAddr())
+		return c.Close()
+	})
+	r.silence.broken = func() { n.unlessCarrier(c.LocalAddr().String(), r.end) }
+	return r
 }
+
+// Write sends to the relay, a message at a time.
+func (c *relayConn) Write(b []byte) (int, error) {
+	c.silence.sent(b)
+	return c.Conn.Write(b)
+}
+
+// Read reads what the relay has sent.
+func (c *relayConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.silence.heard()
+	}
+	return n, err
+}
+
+// Close closes the connection. It may be called again.
+func (c *relayConn) Close() error { return c.end() }
 
 // nameOf is what a relay is called in its URL, host:port, or its address.
 func (n *network) nameOf(relay net.Addr) string {
