@@ -58,3 +58,41 @@ func TestAnotherNetwork(t *testing.T) {
 		})
 	}
 }
+
+// A network that was gone for a while, of either side, costs no direct path: what ICE waits
+// for it counts from when both sides are there.
+func TestDirectAgain(t *testing.T) {
+	for _, who := range []string{"caller", "callee"} {
+		t.Run(who, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				at, bt := w.behind("alice", natlab.RouterSpec{NAT: &natlab.PortRestricted}), w.behind("bob", natlab.RouterSpec{NAT: &natlab.PortRestricted})
+				a, b := w.phone(alice, at), w.phone(bob, bt)
+				defer a.Close()
+				defer b.Close()
+				place := w.options(at)
+				place.Duration = 30 * time.Second
+				answered := take(t.Context(), b, w.options(bt))
+				gone := map[string]*natlab.Host{"caller": at, "callee": bt}[who].Networks()[0]
+				go func() {
+					time.Sleep(5 * time.Second)
+					gone.Cut()
+					time.Sleep(10 * time.Second)
+					gone.Restore()
+				}()
+				caller, err := phone.Place(t.Context(), a, bob, place)
+				if err != nil {
+					t.Fatal(err)
+				}
+				callee := <-answered
+				if callee.err != nil {
+					t.Fatal(callee.err)
+				}
+				for side, got := range map[string]phone.Summary{"caller": caller, "callee": callee.Summary} {
+					if got.Path == nil || got.Path.Local == "relay" || got.Path.Remote == "relay" || got.Gap > 20*time.Second {
+						t.Errorf("%s: the path was %+v, longest gap %v", side, got.Path, got.Gap)
+					}
+				}
+			})
+		})
+	}
+}

@@ -46,7 +46,9 @@ type phone struct {
 	flush         <-chan time.Time           // when they are
 	restarts      int
 	restartAt     <-chan time.Time
-	restartWanted bool // once the open offer is settled
+	restartWanted bool      // once the open offer is settled
+	offered       time.Time // the last restart
+	again         bool      // it is the second one, for the first was answered late
 	pairs         pairs
 
 	changes  chan webrtc.PeerConnectionState
