@@ -129,6 +129,9 @@ func (k *Call) Cancel(ctx context.Context) error {
 // Check is that of the client, for who has only the call.
 func (k *Call) Check() { k.client.Check() }
 
+// CheckWithin is [Client.CheckWithin] for the one that the call is made by.
+func (k *Call) CheckWithin(d time.Duration) { k.client.CheckWithin(d) }
+
 // Hangup ends the call in any state; a repeat is no error. why may be "", or say
 // that ICE or the media failed.
 func (k *Call) Hangup(ctx context.Context, why protocol.Reason) error {

@@ -144,12 +144,16 @@ const checkWithin = 5 * time.Second
 // Check is for who has reason to doubt the connection, such as one that has lost media or
 // sees another network: if the server says nothing within 5 s, the client connects anew,
 // where it would else take up to two and a half heartbeats to notice. It does not wait.
-func (c *Client) Check() {
+func (c *Client) Check() { c.CheckWithin(checkWithin) }
+
+// CheckWithin is Check for who has more reason than doubt, such as one whose packets leave
+// from another address than before, and says how long the server may be silent.
+func (c *Client) CheckWithin(d time.Duration) {
 	c.mu.Lock()
 	l := c.link
 	c.mu.Unlock()
 	if l != nil {
-		l.check()
+		l.check(d)
 	}
 }
 

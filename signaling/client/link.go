@@ -128,8 +128,8 @@ func (l *link) patience() time.Duration {
 }
 
 // check asks for a sign of life, which must come soon. It may be called by anybody.
-func (l *link) check() {
-	if err := l.ws.SetReadDeadline(time.Now().Add(checkWithin)); err != nil {
+func (l *link) check(within time.Duration) {
+	if err := l.ws.SetReadDeadline(time.Now().Add(within)); err != nil {
 		return // it has ended
 	}
 	l.send([]byte(pingFrame))

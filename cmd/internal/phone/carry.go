@@ -61,6 +61,8 @@ func (p *phone) talk(ctx context.Context, call *client.Call, hangUp <-chan struc
 func (p *phone) carry(ctx context.Context, hangUp <-chan struct{}, answer <-chan time.Time) (*protocol.CallEnded, error) {
 	figures := time.NewTicker(figuresEvery)
 	defer figures.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	var late <-chan time.Time
 	for {
 		select {
@@ -89,6 +91,10 @@ func (p *phone) carry(ctx context.Context, hangUp <-chan struct{}, answer <-chan
 		case s := <-p.changes:
 			p.connection(s)
 		case <-p.restartAt:
+			p.restart()
+		case <-look.C:
+			p.look()
+		case <-p.heardServer:
 			p.restart()
 		case <-figures.C:
 			if r := p.figures(); !p.times.answered.IsZero() && r.Media == protocol.MediaConnected {

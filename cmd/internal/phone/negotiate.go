@@ -125,7 +125,13 @@ func (p *phone) described(d protocol.CallDescribe) error {
 		if p.pc.SignalingState() != webrtc.SignalingStateHaveLocalOffer {
 			return nil // to an offer that was taken back
 		}
-		return p.remote(webrtc.SDPTypeAnswer, d.SDP)
+		late := time.Since(p.offered) > lateAnswer && p.role == protocol.Caller && !p.o.RelayOnly
+		err := p.remote(webrtc.SDPTypeAnswer, d.SDP)
+		if err == nil && late && !p.again && p.pc.SignalingState() == webrtc.SignalingStateStable {
+			p.restart()
+			p.again = true
+		}
+		return err
 	case "offer":
 		if d.Renew {
 			if err := p.connect(); err != nil {
@@ -167,6 +173,11 @@ func (p *phone) rollBack() error {
 	return p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: sdp})
 }
 
+// lateAnswer is when an answer to a restart is late: the ICE library, of the caller who
+// decides, takes a relay from 2 s after the restart on and needs up to 1 s for a direct path.
+// What kept the answer away is over; with one more restart both begin at the same time.
+const lateAnswer = time.Second
+
 // restart makes an offer that restarts ICE, as soon as no other is open.
 func (p *phone) restart() {
 	p.restartAt = nil
@@ -176,6 +187,7 @@ func (p *phone) restart() {
 	p.sendCandidates() // of the generation that ends
 	p.pairs.count(p.pc)
 	p.restarts++
+	p.offered, p.again = time.Now(), false
 	p.story.add(Restarted, "by this side")
 	p.o.tell("ice restart")
 	p.network.begin(p.ice)

@@ -34,6 +34,9 @@ type network struct {
 	secure  map[string]bool   // host:port of relays that are reached by TLS; guarded by mu
 	named   map[string]string // what an address was resolved from, both host:port; guarded by mu
 	towards map[string]way    // by the local address of a socket, host:port; guarded by mu
+	reached map[string]string // the relay's address, both host:port, as towards; guarded by mu
+	sixOnly bool              // the phone has no IPv4 address; guarded by mu
+	carrier carrier           // guarded by mu
 }
 
 // way is how a relay is reached.
@@ -52,7 +55,7 @@ func newNetwork(n transport.Net, config *tls.Config) (*network, error) {
 		n = machineNet{machine}
 	}
 	ctx, leave := context.WithCancel(context.Background())
-	return &network{Net: n, tls: config, ctx: ctx, leave: leave, named: map[string]string{}, towards: map[string]way{}}, nil
+	return &network{Net: n, tls: config, ctx: ctx, leave: leave, named: map[string]string{}, towards: map[string]way{}, reached: map[string]string{}}, nil
 }
 
 // machineNet is the network of the machine, whose interfaces may change in a call.
@@ -82,9 +85,10 @@ func (n *network) begin(ice protocol.ICE) {
 			secure[w.server] = true
 		}
 	}
+	sixOnly := n.hasSixOnly()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.secure = secure
+	n.secure, n.sixOnly = secure, sixOnly
 }
 
 // ResolveUDPAddr is the first that is done for a server over UDP.
@@ -138,8 +142,9 @@ func (n *network) Dial(network, address string) (net.Conn, error) {
 		}
 		conn = over
 	}
-	n.note(conn.LocalAddr(), w)
-	return &relayConn{conn, n}, nil
+	relay := newRelayConn(conn, n)
+	n.note(relay.LocalAddr(), relay.RemoteAddr(), w)
+	return relay, nil
 }
 
 func (n *network) dialTCP(ctx context.Context, network, address string) (net.Conn, error) {
@@ -167,16 +172,17 @@ func (n *network) tlsFor(address string) *tls.Config {
 }
 
 // note keeps where a socket leads to, until it is closed.
-func (n *network) note(local net.Addr, w way) {
+func (n *network) note(local, relay net.Addr, w way) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.towards[local.String()] = w
+	n.towards[local.String()], n.reached[local.String()] = w, relay.String()
 }
 
 func (n *network) forget(local net.Addr) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.towards, local.String())
+	delete(n.reached, local.String())
 }
 
 // wayFrom is where the socket with a local address, host:port, leads to. It is empty if

@@ -46,15 +46,19 @@ type phone struct {
 	flush         <-chan time.Time           // when they are
 	restarts      int
 	restartAt     <-chan time.Time
-	restartWanted bool // once the open offer is settled
+	restartWanted bool      // once the open offer is settled
+	offered       time.Time // the last restart
+	again         bool      // it is the second one, for the first was answered late
 	pairs         pairs
 
 	changes  chan webrtc.PeerConnectionState
 	found    chan *webrtc.ICECandidate // nil marks the end
 	opened   chan struct{}             // the server takes this side's candidates
 	requests chan request
-	done     chan struct{}
-	tasks    sync.WaitGroup
+	// heardServer is for who is on another network.
+	heardServer chan struct{}
+	done        chan struct{}
+	tasks       sync.WaitGroup
 
 	times times
 
@@ -74,7 +78,7 @@ func newPhone(ice protocol.ICE, role protocol.Role, o Options) (*phone, error) {
 	now := time.Now()
 	p := &phone{
 		ice: ice, role: role, o: o, story: &story{began: now, told: o.Moment}, opened: make(chan struct{}, 1), pairs: pairs{},
-		requests: make(chan request, maxRequests), done: make(chan struct{}), times: times{began: now},
+		requests: make(chan request, maxRequests), heardServer: make(chan struct{}, 1), done: make(chan struct{}), times: times{began: now},
 	}
 	var err error
 	if p.player, err = newPlayer(o.Play); err != nil {

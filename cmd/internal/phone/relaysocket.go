@@ -22,6 +22,7 @@ const keepAlive = 12 * time.Second
 type relaySocket struct {
 	net.PacketConn
 	network *network
+	silence silence
 
 	mu    sync.Mutex
 	relay net.Addr    // guarded by mu; nil before the first packet
@@ -31,7 +32,9 @@ type relaySocket struct {
 }
 
 func newRelaySocket(c net.PacketConn, n *network) *relaySocket {
-	return &relaySocket{PacketConn: c, network: n}
+	s := &relaySocket{PacketConn: c, network: n}
+	s.silence.broken = func() { n.unlessCarrier(s.LocalAddr().String(), s.Close) }
+	return s
 }
 
 // WriteTo sends to the relay.
@@ -40,16 +43,24 @@ func (s *relaySocket) WriteTo(b []byte, to net.Addr) (int, error) {
 	if s.sent = time.Now(); s.relay == nil && !s.over {
 		s.relay = to
 		s.alarm = time.AfterFunc(keepAlive, s.keep)
-		s.network.note(s.LocalAddr(), way{"udp", s.network.nameOf(to)})
+		s.network.note(s.LocalAddr(), to, way{"udp", s.network.nameOf(to)})
 	}
 	s.mu.Unlock()
+	s.silence.sent(b)
 	return s.PacketConn.WriteTo(b, to)
 }
 
-// ReadFrom returns what comes from the relay.
+// LocalAddr is the socket's, see [network.relayFamily].
+func (s *relaySocket) LocalAddr() net.Addr { return s.network.relayFamily(s.PacketConn.LocalAddr()) }
+
+// ReadFrom returns what the relay has sent next.
 func (s *relaySocket) ReadFrom(b []byte) (int, net.Addr, error) {
 	n, from, err := s.PacketConn.ReadFrom(b)
-	if err == nil && isAllocated(b[:n]) {
+	if err != nil {
+		return n, from, err
+	}
+	s.silence.heard()
+	if isAllocated(b[:n]) {
 		s.mu.Lock()
 		relay := s.relay
 		s.mu.Unlock()
@@ -57,7 +68,7 @@ func (s *relaySocket) ReadFrom(b []byte) (int, net.Addr, error) {
 			s.network.order.answers(s.network.nameOf(relay))
 		}
 	}
-	return n, from, err
+	return n, from, nil
 }
 
 // isAllocated reports whether a packet is the success of an allocation (RFC 8656 section
@@ -88,13 +99,18 @@ func (s *relaySocket) keep() {
 	}
 }
 
-// Close closes the socket.
+// Close closes the socket. It may be called again.
 func (s *relaySocket) Close() error {
 	s.mu.Lock()
+	if s.over {
+		s.mu.Unlock()
+		return nil
+	}
 	if s.over = true; s.alarm != nil {
 		s.alarm.Stop()
 	}
 	s.mu.Unlock()
+	s.silence.end()
 	s.network.forget(s.LocalAddr())
 	return s.PacketConn.Close()
 }
@@ -103,15 +119,32 @@ func (s *relaySocket) Close() error {
 type relayConn struct {
 	net.Conn
 	network *network
+	silence silence
+	end     func() error // once
 }
+
+func newRelayConn(c net.Conn, n *network) *relayConn {
+	r := &relayConn{Conn: c, network: n}
+	r.end = sync.OnceValue(func() error {
+		r.silence.end()
+		n.forget(r.LocalAddr())
+		return c.Close()
+	})
+	r.silence.broken = func() { n.unlessCarrier(r.LocalAddr().String(), r.end) }
+	return r
+}
+
+// LocalAddr is the connection's, see [network.relayFamily].
+func (c *relayConn) LocalAddr() net.Addr { return c.network.relayFamily(c.Conn.LocalAddr()) }
 
 // writeWithin bounds a write to a relay over a connection. The ICE library does nothing
 // else meanwhile, whatever other ways there are: a connection whose network is gone would
 // have it stand still until TCP gives up, after a quarter of an hour.
 const writeWithin = time.Second
 
-// Write writes to the relay, or ends the connection.
+// Write sends to the relay, a message at a time, or ends the connection.
 func (c *relayConn) Write(b []byte) (int, error) {
+	c.silence.sent(b)
 	if err := c.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
 		return 0, err
 	}
@@ -123,11 +156,17 @@ func (c *relayConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the connection.
-func (c *relayConn) Close() error {
-	c.network.forget(c.LocalAddr())
-	return c.Conn.Close()
+// Read reads what the relay has sent.
+func (c *relayConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.silence.heard()
+	}
+	return n, err
 }
+
+// Close closes the connection. It may be called again.
+func (c *relayConn) Close() error { return c.end() }
 
 // nameOf is what a relay is called in its URL, host:port, or its address.
 func (n *network) nameOf(relay net.Addr) string {

@@ -112,7 +112,14 @@ func (p *phone) watchICE(t *webrtc.ICETransport, gone <-chan struct{}) {
 		}
 	}
 	t.OnSelectedCandidatePairChange(func(pair *webrtc.ICECandidatePair) {
-		unless(func() { p.story.path(p.pathOf(pair), addressOf(pair.Local), addressOf(pair.Remote)) })
+		unless(func() {
+			local := ""
+			if pair.Local.Typ == webrtc.ICECandidateTypeRelay {
+				local = related(pair.Local)
+			}
+			p.network.carries(local, addressOf(pair.Remote))
+			p.story.path(p.pathOf(pair), addressOf(pair.Local), addressOf(pair.Remote))
+		})
 	})
 	t.OnConnectionStateChange(func(s webrtc.ICETransportState) { unless(func() { p.story.ice(s) }) })
 }
