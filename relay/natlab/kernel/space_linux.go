@@ -225,12 +225,17 @@ func (s *space) enterAndLeave(f func() error) error {
 	return err
 }
 
-// close ends the thread and takes away the name. Nobody may call do any more.
-func (s *space) close() error {
+// leave ends the thread. Nobody may call do any more.
+func (s *space) leave() {
 	close(s.calls)
 	<-s.ended
 	if s.fd != nil {
 		s.fd.Close()
 	}
+}
+
+// close ends the thread and takes away the name.
+func (s *space) close() error {
+	s.leave()
 	return vanish(s.name)
 }
