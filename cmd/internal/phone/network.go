@@ -111,11 +111,14 @@ func (n *network) ListenPacket(network, address string) (net.PacketConn, error) 
 // dialWithin bounds how long a connection to a relay, and its TLS, may take.
 const dialWithin = 20 * time.Second
 
-// Dial connects to a relay, by TLS if that is how it is to be reached. It is the first
-// that is done for a server over TCP or TLS. A relay is reached by one of them at each of
-// its ports.
+// Dial connects to a relay that does not answer over UDP, by TLS if that is how it is to
+// be reached. It is the first that is done for a server over TCP or TLS. A relay is
+// reached by one of them at each of its ports.
 func (n *network) Dial(network, address string) (net.Conn, error) {
 	n.order.wait(address)
+	if !n.order.needs(n.ctx, address) {
+		return nil, errUDPDoes
+	}
 	ctx, cancel := context.WithTimeout(n.ctx, dialWithin)
 	defer cancel()
 	conn, err := n.dialTCP(ctx, network, address)

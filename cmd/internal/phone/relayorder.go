@@ -1,6 +1,9 @@
 package phone
 
 import (
+	"context"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +16,10 @@ import (
 // relay carries both. The ICE library takes them all for equal. The phone has the first
 // begin before the others, and tells the other side which of its relay candidates it
 // prefers; the library decides between those that are equal by which came first.
+//
+// A relay is reached by TCP and TLS only where it does not answer over UDP. The other side's
+// library would choose among three candidates of one relay by which of its checks came
+// before the word of them, and so now and then take TLS where UDP does.
 
 const (
 	// headStart is how long the relays after the first wait. It is above batchFor, so that
@@ -21,7 +28,13 @@ const (
 	// acceptAfter is how long it waits, when all goes through relays, for better pairs than
 	// the first that works.
 	acceptAfter = 100 * time.Millisecond
+	// udpWithin is how long TCP and TLS wait for the relay's answer over UDP. That is less than
+	// the ICE library waits for better pairs before it takes one with a relay.
+	udpWithin = 500 * time.Millisecond
 )
+
+// errUDPDoes is why a relay is not reached by TCP or TLS.
+var errUDPDoes = errors.New("the relay is reached over UDP")
 
 // relayOrder is which relays are reached later, and until when they wait. It may be used
 // by several goroutines.
@@ -29,6 +42,9 @@ type relayOrder struct {
 	mu    sync.Mutex
 	later map[string]bool // host:port; guarded by mu
 	until time.Time       // guarded by mu
+
+	overUDP  map[string]string        // from a way by TCP or TLS to the same relay's over UDP, both host:port; guarded by mu
+	answered map[string]chan struct{} // by such a way over UDP: closed once there is an allocation; guarded by mu
 }
 
 // begin is called before candidates are looked for with the servers of ice.
@@ -42,6 +58,52 @@ func (o *relayOrder) begin(ice protocol.ICE) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.later, o.until = later, time.Now().Add(headStart)
+	o.overUDP, o.answered = map[string]string{}, map[string]chan struct{}{}
+	for _, relay := range relaysOf(ice) {
+		i := slices.IndexFunc(relay, func(w way) bool { return w.transport == "udp" })
+		if i < 0 {
+			continue
+		}
+		o.answered[relay[i].server] = make(chan struct{})
+		for _, w := range relay {
+			if w.transport != "udp" {
+				o.overUDP[w.server] = relay[i].server
+			}
+		}
+	}
+}
+
+// answers notes that a relay has given an allocation over UDP.
+func (o *relayOrder) answers(at string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if c := o.answered[at]; c != nil {
+		select {
+		case <-c:
+		default:
+			close(c)
+		}
+	}
+}
+
+// needs waits until a relay has answered over UDP, and returns false then, or until it has had
+// its time for that. ctx bounds the wait.
+func (o *relayOrder) needs(ctx context.Context, at string) bool {
+	o.mu.Lock()
+	answered := o.answered[o.overUDP[at]]
+	o.mu.Unlock()
+	if answered == nil {
+		return true // there is no other way
+	}
+	late := time.NewTimer(udpWithin)
+	defer late.Stop()
+	select {
+	case <-answered:
+		return false
+	case <-late.C:
+	case <-ctx.Done():
+	}
+	return true
 }
 
 // wait lets the first relay have its head start.

@@ -43,8 +43,8 @@ func TestTheFirstRelayHasAHeadStart(t *testing.T) {
 			tcp bool
 			due time.Duration
 		}{
-			{"192.0.2.1:3478", false, 0}, {"one.example:5349", true, 0}, {"198.51.100.1:3478", false, 0},
-			{"two.example:5349", true, headStart}, {"192.0.2.2:3478", false, headStart},
+			{"192.0.2.1:3478", false, 0}, {"198.51.100.1:3478", false, 0},
+			{"192.0.2.2:3478", false, headStart}, {"two.example:5349", true, headStart + udpWithin},
 		} {
 			if test.tcp {
 				_, err = n.Dial("tcp4", test.at)
@@ -54,6 +54,41 @@ func TestTheFirstRelayHasAHeadStart(t *testing.T) {
 			if since := time.Since(begun); !errors.Is(err, errNowhere) || since != test.due {
 				t.Errorf("%s is reached after %v, want %v: %v", test.at, since, test.due, err)
 			}
+		}
+	})
+}
+
+// TCP and TLS are for relays that do not answer over UDP.
+func TestUDPIsTriedBeforeTCP(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, err := newNetwork(nowhere{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.begin(twoRelays)
+		time.AfterFunc(100*time.Millisecond, func() { n.order.answers("192.0.2.1:3478") })
+		for _, test := range []struct {
+			at   string
+			want error
+			took time.Duration
+		}{
+			{"one.example:5349", errUDPDoes, 100 * time.Millisecond},
+			{"one.example:5349", errUDPDoes, 0},
+			{"two.example:5349", errNowhere, headStart - 100*time.Millisecond + udpWithin},
+			{"other.example:5349", errNowhere, 0},
+		} {
+			begun := time.Now()
+			_, err := n.Dial("tcp4", test.at)
+			if since := time.Since(begun); !errors.Is(err, test.want) || since != test.took {
+				t.Errorf("%s: %v after %v, want %v after %v", test.at, err, since, test.want, test.took)
+			}
+		}
+		n.order.answers("192.0.2.1:3478") // once more, as when two sockets lead there
+		n.begin(twoRelays)
+		time.AfterFunc(10*time.Millisecond, n.leave)
+		begun := time.Now()
+		if _, err := n.Dial("tcp4", "one.example:5349"); err == nil || time.Since(begun) > udpWithin {
+			t.Errorf("when the call ends: %v after %v", err, time.Since(begun))
 		}
 	})
 }

@@ -46,6 +46,26 @@ func (s *relaySocket) WriteTo(b []byte, to net.Addr) (int, error) {
 	return s.PacketConn.WriteTo(b, to)
 }
 
+// ReadFrom returns what comes from the relay.
+func (s *relaySocket) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := s.PacketConn.ReadFrom(b)
+	if err == nil && isAllocated(b[:n]) {
+		s.mu.Lock()
+		relay := s.relay
+		s.mu.Unlock()
+		if relay != nil {
+			s.network.order.answers(s.network.nameOf(relay))
+		}
+	}
+	return n, from, err
+}
+
+// isAllocated reports whether a packet is the success of an allocation (RFC 8656 section
+// 7.3).
+func isAllocated(b []byte) bool {
+	return len(b) >= 20 && b[0] == 1 && b[1] == 3 && stun.IsMessage(b)
+}
+
 // keep asks the relay for nothing in particular, if nothing else was sent for long. That
 // the answer is one to no question of its own, the TURN client passes over.
 func (s *relaySocket) keep() {
