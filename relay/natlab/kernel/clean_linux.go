@@ -45,8 +45,11 @@ func remove(names []string) (processes int, err error) {
 			ids[id] = true
 		}
 	}
-	processes, err = endAll(ids)
-	errs := []error{err}
+	// A name is the only way to what still runs: it stays for the next attempt.
+	if processes, err = endAll(ids); err != nil {
+		return processes, err
+	}
+	var errs []error
 	for _, name := range names {
 		errs = append(errs, vanish(name))
 	}

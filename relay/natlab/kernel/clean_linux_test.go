@@ -254,3 +254,23 @@ func TestCommand(t *testing.T) {
 		t.Error("an unknown host is reached")
 	}
 }
+
+// TestMainThread has the process's first thread stay where it is, whatever labs do: it is what
+// others see of the process.
+func TestMainThread(t *testing.T) {
+	needRoot(t)
+	before, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		l := build(t, behind(natlab.RouterSpec{}), kernel.Options{})
+		for range 20 {
+			c := packets(t, l, "alice", ":0")
+			c.Close()
+			if now, err := os.Readlink("/proc/self/ns/net"); err != nil || now != before {
+				t.Fatalf("the process is in %s, was in %s: %v", now, before, err)
+			}
+		}
+	}
+}

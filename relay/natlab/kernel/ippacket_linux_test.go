@@ -187,6 +187,7 @@ func FuzzTranslate(f *testing.F) {
 		was := bytes.Clone(in)
 		_, out := tr.outbound(bytes.Clone(in))
 		tr.inbound(bytes.Clone(in))
+		new(fragments).add(bytes.Clone(in))
 		if out == nil {
 			return
 		}

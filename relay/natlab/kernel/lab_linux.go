@@ -155,7 +155,6 @@ func (l *Lab) Close() error {
 	}
 	l.closed = true
 	l.end()
-	var errs []error
 	all := slices.Collect(maps.Values(l.spaces))
 	if l.stunAt != nil {
 		all = append(all, l.stunAt)
@@ -165,7 +164,6 @@ func (l *Lab) Close() error {
 		ids[s.id] = true
 	}
 	_, err := endAll(ids)
-	errs = append(errs, err)
 	l.running.Wait()
 	for _, t := range l.translators {
 		t.close()
@@ -174,17 +172,29 @@ func (l *Lab) Close() error {
 		w.close()
 	}
 	for _, s := range all {
-		errs = append(errs, s.close())
+		s.leave()
 	}
-	for _, name := range spaces(l.state.ID) { // what a failed Build has left
+	if err == nil {
+		err = l.forget()
+	}
+	l.errs = err
+	return err
+}
+
+// forget takes away all names, those that a failed Build has left too, and then the state. If
+// it does not come to that, Clean does it once this process has ended.
+func (l *Lab) forget() error {
+	var errs []error
+	for _, name := range spaces(l.state.ID) {
 		errs = append(errs, vanish(name))
 	}
-	if l.errs = errors.Join(errs...); l.errs == nil {
-		if err := os.Remove(l.state.path()); err != nil && !errors.Is(err, os.ErrNotExist) {
-			l.errs = err
-		}
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
-	return l.errs
+	if err := os.Remove(l.state.path()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func (l *Lab) allWires() []*wire {

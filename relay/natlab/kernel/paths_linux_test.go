@@ -236,3 +236,17 @@ func stream(t *testing.T, from, to net.PacketConn, at netip.AddrPort, link natla
 		t.Errorf("%d bytes in %v, want no less than %v", got*size, took, least)
 	}
 }
+
+// TestFragments has packets pass that are larger than what a network carries at once.
+func TestFragments(t *testing.T) {
+	t.Parallel()
+	for _, how := range []kernel.Routers{kernel.NFTRouters, kernel.TUNRouters} {
+		t.Run(string(how), func(t *testing.T) {
+			t.Parallel()
+			l := build(t, behind(natlab.RouterSpec{NAT: &natlab.PortRestricted}), kernel.Options{Routers: how})
+			alice, server := packets(t, l, "alice", ":5000"), packets(t, l, "server", ":6000")
+			large := strings.Repeat("large ", 1000)
+			passes(t, server, alice, passes(t, alice, server, at(l, "server", 6000), large), large)
+		})
+	}
+}

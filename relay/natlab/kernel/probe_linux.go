@@ -15,12 +15,12 @@ import (
 )
 
 // probeWait is how long a probe waits for an answer, beside what the links take.
-const probeWait = 400 * time.Millisecond
+const probeWait = 500 * time.Millisecond
 
 // Probe finds out how the NATs between a host and the internet behave, asking coturn's
 // turnserver on a machine of its own there. It knows nothing of the topology but the delays of
 // links. The first call in a lab starts the server. With coturn, its client is asked, too,
-// which takes up to seven seconds.
+// which takes up to seven seconds; without, it is up to two.
 func (l *Lab) Probe(ctx context.Context, host string, coturn bool) (Probed, error) {
 	p, err := l.probe(ctx, host, coturn)
 	if err != nil {
@@ -69,11 +69,11 @@ func (l *Lab) probe(ctx context.Context, host string, coturn bool) (Probed, erro
 	if !four {
 		c.Server, c.Known = netip.AddrPortFrom(nat.Embed(s.addr.Addr()), s.addr.Port()), nat.Embed
 	}
-	p := Probed{TCP: make(map[uint16]bool)}
+	var p Probed
 	var errs [3]error
 	var all sync.WaitGroup
 	all.Go(func() { p.Ours, errs[0] = c.Discover(ctx) })
-	all.Go(func() { errs[1] = l.probeTCP(ctx, host, c.Server.Addr(), wait, p.TCP) })
+	all.Go(func() { p.TCP, errs[1] = l.probeTCP(ctx, host, c.Server.Addr(), wait) })
 	switch p.CoturnMissing = coturnMissing(four); {
 	case !coturn:
 		p.CoturnMissing = "it was not asked"
@@ -85,19 +85,26 @@ func (l *Lab) probe(ctx context.Context, host string, coturn bool) (Probed, erro
 }
 
 // probeTCP says for all of TCPPorts whether there is a way to the server's.
-func (l *Lab) probeTCP(ctx context.Context, host string, server netip.Addr, wait time.Duration, open map[uint16]bool) error {
-	for _, port := range TCPPorts {
-		dialing, cancel := context.WithTimeout(ctx, wait)
-		c, err := l.DialContext(dialing, host, "tcp", netip.AddrPortFrom(server, port).String())
-		cancel()
-		if open[port] = err == nil; err == nil {
-			c.Close()
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+func (l *Lab) probeTCP(ctx context.Context, host string, server netip.Addr, wait time.Duration) (map[uint16]bool, error) {
+	const again = time.Second // after which a SYN is sent once more
+	dialing, cancel := context.WithTimeout(ctx, again+2*wait)
+	defer cancel()
+	got := make([]bool, len(TCPPorts))
+	var all sync.WaitGroup
+	for i, port := range TCPPorts {
+		all.Go(func() {
+			c, err := l.DialContext(dialing, host, "tcp", netip.AddrPortFrom(server, port).String())
+			if got[i] = err == nil; got[i] {
+				c.Close()
+			}
+		})
 	}
-	return nil
+	all.Wait()
+	open := make(map[uint16]bool)
+	for i, port := range TCPPorts {
+		open[port] = got[i]
+	}
+	return open, ctx.Err()
 }
 
 // coturnMissing is why coturn's client cannot be asked.

@@ -62,6 +62,9 @@ func (s ruleset) firewall(line func(string, ...any)) {
 func (s ruleset) pass(line func(string, ...any)) {
 	switch {
 	case s.user:
+		// This decides nothing, but has conntrack work, for which the kernel waits for all
+		// fragments of a packet.
+		line("meta l4proto udp ct state new")
 		line("oifname { %q, %q } accept", tunInner, tunOuter)
 		line("iifname { %q, %q } accept", tunInner, tunOuter)
 	case s.spec.NAT == nil:

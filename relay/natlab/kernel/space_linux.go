@@ -60,9 +60,8 @@ func shareNetns() error {
 func newSpace(name string) (*space, error) {
 	s := &space{name: name, calls: make(chan func()), ended: make(chan struct{})}
 	made := make(chan error)
-	go func() {
+	onThread(func() { // which is never unlocked: the thread ends with the goroutine
 		defer close(s.ended)
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
 		err := s.enter()
 		made <- err
 		if err != nil {
@@ -71,7 +70,7 @@ func newSpace(name string) (*space, error) {
 		for call := range s.calls {
 			call()
 		}
-	}()
+	})
 	err := <-made
 	if err == nil {
 		err = s.appear()
@@ -81,6 +80,24 @@ func newSpace(name string) (*space, error) {
 		return nil, fmt.Errorf("make network namespace %s: %w", name, err)
 	}
 	return s, nil
+}
+
+// onThread has a goroutine that is locked to its thread call f. The thread is not the first of
+// the process: that one never ends, and what it is in is what /proc says of the process.
+func onThread(f func()) {
+	locked := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			onThread(f) // on another thread, as long as this one is taken
+			runtime.UnlockOSThread()
+			close(locked)
+			return
+		}
+		close(locked)
+		f()
+	}()
+	<-locked
 }
 
 // enter takes the calling thread into a new namespace, with a /sys and files that show it.
@@ -184,12 +201,12 @@ func (s *space) do(f func() error) error {
 // take that for the end of its parent (PR_SET_PDEATHSIG).
 func (s *space) visit(f func() error) error {
 	done := make(chan error)
-	go func() { done <- s.enterAndLeave(f) }()
+	onThread(func() { done <- s.enterAndLeave(f) })
 	return <-done
 }
 
+// enterAndLeave unlocks the thread, unless that could not leave.
 func (s *space) enterAndLeave(f func() error) error {
-	runtime.LockOSThread()
 	home, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		runtime.UnlockOSThread()
@@ -208,12 +225,17 @@ func (s *space) enterAndLeave(f func() error) error {
 	return err
 }
 
-// close ends the thread and takes away the name. Nobody may call do any more.
-func (s *space) close() error {
+// leave ends the thread. Nobody may call do any more.
+func (s *space) leave() {
 	close(s.calls)
 	<-s.ended
 	if s.fd != nil {
 		s.fd.Close()
 	}
+}
+
+// close ends the thread and takes away the name.
+func (s *space) close() error {
+	s.leave()
 	return vanish(s.name)
 }

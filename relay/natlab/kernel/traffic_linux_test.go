@@ -36,7 +36,7 @@ func say(t *testing.T, c net.PacketConn, to netip.AddrPort, word string) {
 func hear(t *testing.T, c net.PacketConn, wait time.Duration) (string, netip.AddrPort) {
 	t.Helper()
 	c.SetReadDeadline(time.Now().Add(wait))
-	b := make([]byte, 1500)
+	b := make([]byte, 1<<16)
 	n, from, err := c.ReadFrom(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return "", netip.AddrPort{}
@@ -60,7 +60,7 @@ func passes(t *testing.T, c, d net.PacketConn, to netip.AddrPort, word string) n
 	say(t, c, to, word)
 	got, from := hear(t, d, soon)
 	if got != word {
-		t.Fatalf("heard %q at %v, want %q", got, to, word)
+		t.Fatalf("heard %.20q at %v, want %.20q", got, to, word)
 	}
 	return from
 }

@@ -56,13 +56,18 @@ func (t *translator) close() {
 // read has each packet of a device translated, until that is closed.
 func (t *translator) read(from *os.File, handle func([]byte) (*os.File, []byte)) {
 	b := make([]byte, 1<<16)
+	var parts fragments
 	for {
 		n, err := from.Read(b)
 		if err != nil {
 			return
 		}
+		whole := parts.add(b[:n])
+		if whole == nil {
+			continue
+		}
 		// A device that is full or down loses what is written, as a network does.
-		if to, out := handle(b[:n]); to != nil {
+		if to, out := handle(whole); to != nil {
 			to.Write(out)
 		}
 	}
