@@ -99,6 +99,22 @@ kills: tools ## kill -9 nodes in every state of a call and its relay, drain one,
 regions: ## Three relays in three regions: which one each call gets, also when one is drained or killed; the gaps
 	@go test -v -count=1 -run '^TestRegions$$' ./cmd/switchboard/internal/regions -all | { grep -vE '^(=== |    --- PASS)' || true; }
 
+# How often each call of make natlab-seeds is placed.
+SEEDS ?= 100
+
+.PHONY: natlab-seeds
+natlab-seeds: ## Every pair of NATs in virtual time, SEEDS=100 times each; half an hour
+	go build -o bin/ ./cmd/natlab
+	bin/natlab run matrix --repeat $(SEEDS)
+
+.PHONY: natlab
+natlab: tools ## Calls behind real NATs, with softphones and Chromium, and every event; needs root (an hour)
+	go build -o bin/ ./cmd/natlab
+	bin/natlab doctor
+	bin/natlab run classic same-nat same-nat-hairpin same-carrier same-carrier-hairpin --engine kernel
+	bin/natlab run relay-killed relay-drained node-killed node-drained wifi-to-mobile nat-reboot network-gone-10s vpn --engine kernel
+	bin/natlab run browsers --engine kernel --browser
+
 # Programs that tests use, each with the Debian package that brings it.
 TOOLS := chromium:chromium firefox-esr:firefox-esr turnserver:coturn ip:iproute2 nft:nftables tcpdump:tcpdump
 

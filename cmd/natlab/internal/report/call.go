@@ -22,6 +22,9 @@ type Call struct {
 	After    string `json:"after,omitempty"`
 	// Failures say in sentences what was not as expected; none is a pass.
 	Failures []string `json:"failures,omitempty"`
+	// Faults say in sentences what an engine saw that must never be, whatever the case
+	// expects; each is a failure, too.
+	Faults []string `json:"faults,omitempty"`
 	// Skipped says why the call was not placed; it counts as neither.
 	Skipped string `json:"skipped,omitempty"`
 	// Broken says why the lab could not place the call, or see it through; it counts as

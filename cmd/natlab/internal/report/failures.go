@@ -56,6 +56,7 @@ func (t *textWriter) failure(c cell) {
 	if len(x.Kept) > 0 {
 		t.say("    kept: %s", strings.Join(x.Kept, ", "))
 	}
+	t.logs(x)
 	t.say("")
 }
 
@@ -156,6 +157,20 @@ func (t *textWriter) moments(c Call) {
 			return
 		}
 		t.say("    %s  %s %s", t.paint(faint, fmt.Sprintf("%9s", clock(m.At))), m.Who, m.What)
+	}
+}
+
+// maxLogLines is how many of each log are told on a terminal, the last ones.
+const maxLogLines = 8
+
+// logs are what processes wrote last.
+func (t *textWriter) logs(c Call) {
+	for _, l := range c.Logs {
+		lines := strings.Split(strings.TrimRight(l.Tail, "\n"), "\n")
+		t.say("    last words of %s:", l.Name)
+		for _, line := range lines[max(0, len(lines)-maxLogLines):] {
+			t.say("      %s", t.paint(faint, line))
+		}
 	}
 }
 

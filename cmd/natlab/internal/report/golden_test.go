@@ -90,6 +90,7 @@ func spoil(_ context.Context, c scenario.Case, o engine.Options, r *report.Call)
 			r.Sides[i].Local, r.Sides[i].Remote, r.Sides[i].Relay = "relay", "relay", "tcp"
 		}
 		r.Kept = []string{"kept/alice.log", "kept/nat-a.pcap"}
+		r.Logs = []report.Log{{Name: "alice softphone", Tail: strings.Repeat("an old line\n", 9) + "a new line\n"}}
 	case "classic symmetric × symmetric":
 		if o.Seed == 1 {
 			r.Path, r.Sides = "none", [2]report.Side{{Host: "alice", Pairs: 9, Tried: 9, End: "ice_failed"}, {Host: "bob", Pairs: 9, Tried: 9, End: "ice_failed"}}

@@ -277,7 +277,7 @@ func (t *textWriter) summary() {
 			parts = append(parts, t.paint(p.color, fmt.Sprintf("%d %s", p.n, p.text)))
 		}
 	}
-	t.say("%s: %s; %s", t.paint(bold, Plural(len(r.Calls), "call", "calls")), strings.Join(parts, ", "), seconds(r.Took))
+	t.say("%s by %s on the %s engine: %s; %s", t.paint(bold, Plural(len(r.Calls), "call", "calls")), r.Client, r.Engine, strings.Join(parts, ", "), seconds(r.Took))
 	if r.Interrupted {
 		t.say("%s", t.paint(yellow, fmt.Sprintf("interrupted: %d of %d calls were placed", len(r.Calls), r.Planned)))
 	}

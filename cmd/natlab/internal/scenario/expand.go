@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"net/netip"
@@ -197,7 +198,7 @@ func (c *Case) bounds() {
 func (c *Case) expect(s *Scenario) error {
 	e := &c.Expect
 	if e.Path != "" && e.Path != Theory {
-		c.Reason = "the scenario says so"
+		c.Reason = c.stated(s)
 		if e.After == "" {
 			e.After = e.Path
 		}
@@ -220,6 +221,20 @@ func (c *Case) expect(s *Scenario) error {
 		e.After = x.Path
 	}
 	return err
+}
+
+// stated is why a path is expected that the scenario states: with what theory says of it, if
+// that is another.
+func (c *Case) stated(s *Scenario) string {
+	const says = "the scenario says so"
+	x, err := c.theory(s)
+	switch {
+	case err != nil || c.Expect.Path == Any:
+		return says
+	case x.Path == c.Expect.Path:
+		return says + ", and theory: " + theory.Get().Why(x.Reason)
+	}
+	return fmt.Sprintf("%s; theory expects %s: %s", says, x.Path, theory.Get().Why(x.Reason))
 }
 
 // theory is the table's cell, for two accesses that it has rows for, and else what the law

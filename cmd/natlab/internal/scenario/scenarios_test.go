@@ -1,11 +1,15 @@
 package scenario
 
 import (
+	"os"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"switchboard/cmd/natlab/internal/theory"
+	"switchboard/relay/natlab"
 )
 
 const ours = "../../../../configs/natlab"
@@ -128,4 +132,43 @@ func library(t *testing.T) map[string]Access {
 		t.Fatal(problems)
 	}
 	return l
+}
+
+// TestStatedPaths say what theory would.
+func TestStatedPaths(t *testing.T) {
+	for path, want := range map[Path]string{
+		RelayTCP: "the scenario says so, and theory: UDP does not get out", RelayUDP: "the scenario says so; theory expects relay/tcp: UDP does not get out", Any: "the scenario says so",
+	} {
+		s := &Scenario{Access: library(t), Expect: Expect{Path: path}}
+		s.defaults()
+		c, err := s.newCase(pair{"", Phone{Access: "udp-blocked"}, Phone{Access: "symmetric"}})
+		if err != nil || !strings.HasPrefix(c.Reason, want) || c.Expect.After != path {
+			t.Errorf("%s: %q, %v", path, c.Reason, err)
+		}
+	}
+}
+
+// TestGuideHasEveryKey holds the reference of the language in README.md against the types.
+func TestGuideHasEveryKey(t *testing.T) {
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	types := []reflect.Type{
+		reflect.TypeFor[Scenario](), reflect.TypeFor[Access](), reflect.TypeFor[Relay](), reflect.TypeFor[Call](), reflect.TypeFor[Phone](),
+		reflect.TypeFor[Matrix](), reflect.TypeFor[Event](), reflect.TypeFor[Change](), reflect.TypeFor[Cut](), reflect.TypeFor[Expect](),
+		reflect.TypeFor[natlab.NetworkSpec](), reflect.TypeFor[natlab.RouterSpec](), reflect.TypeFor[natlab.HostSpec](), reflect.TypeFor[natlab.Firewall](),
+		reflect.TypeFor[natlab.Link](), reflect.TypeFor[natlab.NAT](), reflect.TypeFor[natlab.PortRange](),
+	}
+	for _, typ := range types {
+		keys := keysOf(typ)
+		if len(keys) == 0 {
+			t.Errorf("%v has no keys", typ)
+		}
+		for _, k := range keys {
+			if !strings.Contains(string(page), "`"+k+"`") {
+				t.Errorf("README.md does not explain `%s` of %v", k, typ)
+			}
+		}
+	}
 }

@@ -23,6 +23,7 @@ func Judge(c scenario.Case, call *report.Call) {
 	if call.Path == "" {
 		call.Path = string(scenario.None)
 	}
+	call.Failures = append(call.Failures, call.Faults...)
 	j := judge{c.Expect, call}
 	if j.path(); call.Path == string(scenario.None) {
 		return // the rest follows from that

@@ -28,6 +28,7 @@ func TestJudge(t *testing.T) {
 		{"skipped", func(_ *scenario.Case, r *report.Call) { r.Path, r.Skipped = "", "no root" }, nil},
 		{"broken", func(_ *scenario.Case, r *report.Call) { r.Path, r.Broken = "", "no disk" }, nil},
 		{"no connection", func(_ *scenario.Case, r *report.Call) { r.Path, r.Sides = "", [2]report.Side{} }, []string{"the call did not connect, expected direct"}},
+		{"a fault", func(_ *scenario.Case, r *report.Call) { r.Faults = []string{"a relay is open"} }, []string{"a relay is open"}},
 		{"worse", func(_ *scenario.Case, r *report.Call) { r.Path = "relay/tcp" }, []string{"the path is relay/tcp, expected direct, which is better"}},
 		{"better than can be", func(_ *scenario.Case, r *report.Call) { r.Path = "host" }, []string{"the path is host, expected direct: better than can be"}},
 		{"none is expected", func(c *scenario.Case, r *report.Call) { c.Expect.Path, r.Path = "none", "" }, nil},

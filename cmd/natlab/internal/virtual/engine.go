@@ -94,6 +94,9 @@ func (e *Engine) run(ctx context.Context, c scenario.Case, seed uint64, log *slo
 	calling, cancel := context.WithTimeoutCause(ctx, limit+l.eventsTake()+c.Talk, errors.New("the call took too long"))
 	call, err := l.call(calling)
 	cancel()
+	if err == nil {
+		call.Faults, err = l.trespasses(ctx)
+	}
 	stop()
 	return call, errors.Join(err, l.close())
 }
@@ -169,6 +172,7 @@ func (l *lab) untilMedia(ctx context.Context, phones [2]*handset, placed <-chan 
 func (l *lab) report(o [2]outcome) report.Call {
 	c := l.c
 	var call report.Call
+	call.Answered = o[0].summary.Answer
 	var before [2]report.Side
 	for i, host := range []string{c.Caller, c.Callee} {
 		before[i], call.Sides[i] = sideOf(host, o[i].summary, l.until)

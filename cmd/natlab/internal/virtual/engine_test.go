@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -134,5 +135,18 @@ func TestNoRelay(t *testing.T) {
 	call = run(t, c, 1)
 	if len(call.Failures) == 0 || !strings.Contains(call.Failures[0], "did not connect") {
 		t.Errorf("a call without a relay passes: %v", call.Failures)
+	}
+}
+
+// TestOpenRelay has a relay whose permissions are broken on purpose noticed, whatever else a
+// call shows, and one whose are not left in peace.
+func TestOpenRelay(t *testing.T) {
+	for _, tags := range []string{"", "brokenpermissions"} {
+		cmd := exec.CommandContext(t.Context(), "go", "run", "-tags", tags, "switchboard/cmd/natlab", "run", "--scenarios", "../../../../configs/natlab", "smoke", "--case", "port-restricted × port-restricted")
+		out, err := cmd.CombinedOutput()
+		noticed := bytes.Contains(out, []byte("lets who has no permission send to a client"))
+		if want := tags != ""; noticed != want || (err != nil) != want {
+			t.Errorf("with the tags %q: %v\n%s", tags, err, out)
+		}
 	}
 }

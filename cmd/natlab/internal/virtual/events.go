@@ -77,9 +77,9 @@ func (l *lab) happen(ctx context.Context, e scenario.Event) error {
 
 // startAgain starts what was killed, and puts back into service what was drained.
 func (l *lab) startAgain(ctx context.Context, name string) error {
-	if t := l.relays[name]; t != nil {
+	if r := l.relays[name]; r != nil {
 		l.note(name, "is back in service")
-		t.server.Resume()
+		r.Server().Resume()
 		return nil
 	}
 	if n := l.nodes[name]; n != nil {
@@ -93,9 +93,8 @@ func (l *lab) startAgain(ctx context.Context, name string) error {
 }
 
 func (l *lab) kill(name string) error {
-	if t := l.relays[name]; t != nil {
-		t.kill(l.stores.roster)
-		delete(l.relays, name)
+	if l.relays[name] != nil {
+		l.killRelay(name)
 		return nil
 	}
 	if n := l.nodes[name]; n != nil {
@@ -107,8 +106,8 @@ func (l *lab) kill(name string) error {
 }
 
 func (l *lab) drain(name string) error {
-	if t := l.relays[name]; t != nil {
-		t.server.Drain()
+	if r := l.relays[name]; r != nil {
+		r.Drain()
 		return nil
 	}
 	if n := l.nodes[name]; n != nil {

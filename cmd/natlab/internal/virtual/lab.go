@@ -1,7 +1,6 @@
 package virtual
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +12,8 @@ import (
 
 	"switchboard/cmd/natlab/internal/report"
 	"switchboard/cmd/natlab/internal/scenario"
-	"switchboard/relay"
 	"switchboard/relay/natlab"
+	"switchboard/relay/natlab/labrelay"
 )
 
 // lab is all that there is for one call. It is owned by the goroutine that runs the case.
@@ -24,10 +23,9 @@ type lab struct {
 	world     *natlab.World
 	authority *authority
 	stores    *stores
-	secret    relay.Secret
 	log       *slog.Logger
 
-	relays map[string]*turn // that run
+	relays map[string]*labrelay.Relay // that run
 	nodes  map[string]*node
 	tasks  sync.WaitGroup
 	began  time.Time
@@ -44,10 +42,10 @@ func build(ctx context.Context, c scenario.Case, seed uint64, a *authority, log 
 		return nil, err
 	}
 	l := &lab{
-		c: c, world: world, authority: a, secret: relay.Secret{ID: "lab", Key: relay.Key("sixteen bytes and")}, log: log,
-		relays: map[string]*turn{}, nodes: map[string]*node{}, began: time.Now(),
+		c: c, world: world, authority: a, log: log,
+		relays: map[string]*labrelay.Relay{}, nodes: map[string]*node{}, began: time.Now(),
 	}
-	if l.stores, err = newStores(l.secret); err != nil {
+	if l.stores, err = newStores(labrelay.Secrets()); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
 	l.tasks.Go(func() { l.stores.roster.watch(ctx) })
@@ -84,22 +82,17 @@ func withDelay(t natlab.Topology) natlab.Topology {
 
 // start starts a relay or a node on its host.
 func (l *lab) start(ctx context.Context, name string) error {
-	host := l.world.Host(name)
-	if host == nil {
+	if l.world.Host(name) == nil {
 		return fmt.Errorf("no host %s", name)
+	}
+	if _, ok := l.c.Relays[name]; ok {
+		return l.startRelay(name)
 	}
 	cert, err := l.authority.certificate(name)
 	if err != nil {
 		return err
 	}
-	if spec, ok := l.c.Relays[name]; ok {
-		l.relays[name], err = startRelay(ctx, host, cmp.Or(spec.Region, "lab"), l.stores, l.secret, cert, l.log)
-		if err != nil {
-			delete(l.relays, name)
-		}
-		return err
-	}
-	n, err := startNode(ctx, host, l.stores, cert, l.log)
+	n, err := startNode(ctx, l.world.Host(name), l.stores, cert, l.log)
 	if err == nil {
 		l.nodes[name] = n
 	}
@@ -121,7 +114,7 @@ func (l *lab) close() error {
 		err = errors.Join(err, l.nodes[name].stop())
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.relays)) {
-		err = errors.Join(err, l.relays[name].stop())
+		err = errors.Join(err, l.relays[name].Close())
 	}
 	l.tasks.Wait()
 	l.world.Close()

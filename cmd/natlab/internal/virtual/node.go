@@ -33,8 +33,8 @@ type stores struct {
 	minter    *relay.Minter
 }
 
-func newStores(secret relay.Secret) (*stores, error) {
-	m, err := relay.NewMinter([]relay.Secret{secret}, time.Hour)
+func newStores(secrets []relay.Secret) (*stores, error) {
+	m, err := relay.NewMinter(secrets, time.Hour)
 	if err != nil {
 		return nil, err
 	}

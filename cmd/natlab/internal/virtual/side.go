@@ -14,6 +14,9 @@ func sideOf(host string, s phone.Summary, at time.Duration) (then, end report.Si
 		Host: host, End: string(s.Reason), Connected: s.Connected, FirstMedia: s.Media, Pairs: s.Pairs, Tried: s.Tried,
 		Sent: s.Sent, Received: s.Received, Lost: s.Lost, Frames: s.Frames, Gap: max(s.Gap, s.Silent), RoundTrip: s.RoundTrip, Restarts: s.Restarts,
 	}
+	if s.Gap >= s.Silent {
+		end.GapAt = s.GapAt
+	}
 	for _, c := range s.Candidates {
 		end.Candidates = append(end.Candidates, report.Candidate{Type: c.Type, Address: c.Address, Base: c.Base, Protocol: c.Protocol, Relay: c.Relay})
 	}
