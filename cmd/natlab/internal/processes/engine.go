@@ -92,9 +92,9 @@ func Clean() (removed []string, err error) {
 	all, err := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*"))
 	errs := []error{err}
 	for _, dir := range all {
-		number, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
+		number, _, ok := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
 		pid, err := strconv.Atoi(number)
-		if err != nil || syscall.Kill(pid, 0) == nil {
+		if !ok || err != nil || syscall.Kill(pid, 0) == nil {
 			continue // another's, or one that may be in use
 		}
 		if err := os.RemoveAll(dir); err != nil {
