@@ -87,7 +87,9 @@ Each has flags of its own: natlab COMMAND -h. They may stand before or after the
   natlab explain matrix "adm-adf × eim-apdf"
 
 Scenarios are the files of configs/natlab, here or in a directory above, or where
---scenarios or NATLAB_SCENARIOS says. cmd/natlab/README.md is the guide.
+--scenarios or NATLAB_SCENARIOS says. On the kernel engine, the programs switchboard,
+softphone and nats-server are those of the folder that NATLAB_BIN names, or else are built
+here, or those beside this one or in PATH. cmd/natlab/README.md is the guide.
 
 exit codes: 0 all as expected, 1 something is not, or is worse than in the baseline,
 2 usage, 3 the lab itself could not run, 130 interrupted

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 
 	"switchboard/cmd/natlab/internal/bubble"
 	"switchboard/cmd/natlab/internal/engine"
@@ -30,7 +31,7 @@ var engines = map[string]opener{
 		if err := lacking(kernel.Doctor()); err != nil {
 			return nil, err
 		}
-		return processes.New(ctx, processes.Options{})
+		return processes.New(ctx, processes.Options{Bin: os.Getenv("NATLAB_BIN")})
 	},
 }
 
@@ -49,9 +50,15 @@ func lacking(all []kernel.Finding) error {
 // w.
 var clean = func(_ context.Context, w io.Writer) error {
 	c, err := kernel.Clean()
-	if len(c.Labs) == 0 && err == nil {
+	folders, ferr := processes.Clean()
+	err = errors.Join(err, ferr)
+	if len(folders) > 0 {
+		fmt.Fprintf(w, "removed %d folders of programs and settings\n", len(folders))
+	}
+	if len(c.Labs)+len(folders) == 0 && err == nil {
 		fmt.Fprintln(w, "nothing was left behind")
-	} else {
+	}
+	if len(c.Labs) > 0 {
 		fmt.Fprintf(w, "removed what %d labs left behind: %d network namespaces, and %d processes in them\n", len(c.Labs), c.Namespaces, c.Processes)
 	}
 	if len(c.Living) > 0 {

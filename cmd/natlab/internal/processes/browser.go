@@ -3,9 +3,7 @@ package processes
 import (
 	"encoding/json"
 	"errors"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"switchboard/cmd/natlab/internal/browserphone"
@@ -17,9 +15,8 @@ type browsers struct{ program []string }
 func (browsers) name() string { return "chromium" }
 
 func (c browsers) command(p *phone, number string) (string, []string) {
-	names := slices.Concat(p.c.Signaling, slices.Sorted(maps.Keys(p.c.Relays)))
 	args := append(slices.Clone(c.program[1:]),
-		"-server", p.urls(), "-profile", p.profile, "-dir", p.dir, "-spki", p.servers.spki, "-allow", strings.Join(names, ","))
+		"-server", p.urls(), "-profile", p.profile, "-dir", p.dir, "-spki", p.servers.spki)
 	if number == "" {
 		return c.program[0], append(args, "-answer")
 	}

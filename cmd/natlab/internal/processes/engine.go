@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"switchboard/cmd/natlab/internal/engine"
@@ -55,7 +59,7 @@ func New(ctx context.Context, o Options) (*Engine, error) {
 		}
 		o.Browser = []string{self, "browser-phone"}
 	}
-	dir, err := os.MkdirTemp("", "natlab-")
+	dir, err := os.MkdirTemp("", dirPrefix+strconv.Itoa(os.Getpid())+"-")
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +82,28 @@ func (e *Engine) prepare(ctx context.Context) (err error) {
 	}
 	e.keys, err = newKeyring(ctx, e.programs[switchboard], e.dir)
 	return err
+}
+
+// dirPrefix begins the names of engines' folders; the process's number follows.
+const dirPrefix = "natlab-"
+
+// Clean removes the folders of engines whose processes have died, and returns them.
+func Clean() (removed []string, err error) {
+	all, err := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*"))
+	errs := []error{err}
+	for _, dir := range all {
+		number, _, ok := strings.Cut(strings.TrimPrefix(filepath.Base(dir), dirPrefix), "-")
+		pid, err := strconv.Atoi(number)
+		if !ok || err != nil || syscall.Kill(pid, 0) == nil {
+			continue // another's, or one that may be in use
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		removed = append(removed, dir)
+	}
+	return removed, errors.Join(errs...)
 }
 
 // Close removes the engine's files. No call may be in progress.

@@ -33,22 +33,36 @@ func (p *placing) write(views [2]view) {
 	}
 	c.Path = string(report.PathOf([2]report.Side{views[0].began, views[1].began}))
 	c.After = string(report.PathOf(c.Sides))
-	invited := momentOf(views[0].moments, "invited", "calling")
-	if invited.IsZero() {
-		invited = p.invited
-	}
-	if answered := momentOf(views[0].moments, "answered"); !answered.IsZero() {
-		c.Answered = answered.Sub(invited)
-	}
 	for i, v := range views {
 		if !v.gapAt.IsZero() {
-			c.Sides[i].GapAt = v.gapAt.Sub(invited)
+			c.Sides[i].GapAt = v.gapAt.Sub(p.invitedBy(views[0].moments))
 		}
 	}
+	p.tell(views[0].moments, views[1].moments)
+}
+
+// tell writes what has happened: at the phones, the caller first, and in the lab.
+func (p *placing) tell(phones ...[]moment) {
+	var caller []moment
+	if len(phones) > 0 {
+		caller = phones[0]
+	}
+	invited := p.invitedBy(caller)
+	if answered := momentOf(caller, "answered"); !answered.IsZero() {
+		p.call.Answered = answered.Sub(invited)
+	}
 	p.mu.Lock()
-	all := slices.Concat(p.moments, views[0].moments, views[1].moments)
+	all := slices.Concat(p.describe(invited), p.moments, slices.Concat(phones...), p.dropped())
 	p.mu.Unlock()
-	c.Events = counted(all, invited)
+	p.call.Events = counted(all, invited)
+}
+
+// invitedBy is when the caller's invite was taken, or else when the caller was started.
+func (p *placing) invitedBy(caller []moment) time.Time {
+	if at := momentOf(caller, "invited", "calling"); !at.IsZero() {
+		return at
+	}
+	return p.invited
 }
 
 // counted are moments in their order, counted from one time.

@@ -32,10 +32,11 @@ type placing struct {
 	keep   string // where what is left of it goes, or ""
 
 	// Owned by place.
-	servers *servers
-	phones  [2]*phone
-	call    report.Call
-	invited time.Time // what moments are counted from
+	servers  *servers
+	phones   [2]*phone
+	captures []func() error // that end one
+	call     report.Call
+	invited  time.Time // what moments are counted from
 	// firstEvent is when the first of the case's events happened; zero without.
 	firstEvent time.Time
 
@@ -120,7 +121,7 @@ func (p *placing) place(user context.Context, within time.Duration) (err error) 
 		return err
 	case err != nil:
 		p.note("lab", "%v", err)
-		p.call.Events = counted(p.moments, p.invited)
+		p.tell(nil)
 		p.tails()
 		return nil
 	}
@@ -162,6 +163,9 @@ func (p *placing) converse(ctx context.Context) error {
 	node, err := p.servers.at(p.c.Signaling[0])
 	if err != nil {
 		return labError{err}
+	}
+	if err := p.capture(); err != nil {
+		return err
 	}
 	begun := time.Now()
 	if err := p.registerBoth(ctx, node.codes); err != nil {
@@ -237,6 +241,7 @@ func (p *placing) close() error {
 	for i := len(all) - 1; i >= 0; i-- {
 		all[i].kill()
 	}
+	p.kept()
 	err := errors.Join(p.lab.Close(), os.RemoveAll(p.dir))
 	p.log.Debug("all is gone", "took", time.Since(begun))
 	return err

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"switchboard/relay/natlab/kernel"
 )
 
 // said are the lines of a process that has written them.
@@ -86,7 +88,7 @@ func TestViewsBecomeACall(t *testing.T) {
 	}
 	other := v
 	other.began.FirstMedia, other.end.FirstMedia, other.moments = time.Second, time.Second, nil
-	p := &placing{invited: began.Add(-time.Second), moments: []moment{{began.Add(3 * time.Second), "relay", "killed"}}}
+	p := &placing{lab: &kernel.Lab{}, invited: began.Add(-time.Second), moments: []moment{{began.Add(3 * time.Second), "relay", "killed"}}}
 	p.write([2]view{v, other})
 	if p.call.Path != "direct" || p.call.After != "relay/tls" || p.call.Connect != time.Second || p.call.Gap != 1500*time.Millisecond {
 		t.Errorf("%+v", p.call)
