@@ -25,6 +25,7 @@ type nowhere struct{ transport.Net }
 var errNowhere = errors.New("nowhere")
 
 func (nowhere) ResolveUDPAddr(string, string) (*net.UDPAddr, error) { return nil, errNowhere }
+func (nowhere) Interfaces() ([]*transport.Interface, error)         { return nil, errNowhere }
 func (nowhere) ResolveTCPAddr(string, string) (*net.TCPAddr, error) { return nil, errNowhere }
 
 // The first relay begins at once, the others after its head start, by whatever they are
