@@ -35,6 +35,7 @@ type network struct {
 	named   map[string]string // what an address was resolved from, both host:port; guarded by mu
 	towards map[string]way    // by the local address of a socket, host:port; guarded by mu
 	reached map[string]string // the relay's address, both host:port, as towards; guarded by mu
+	sixOnly bool              // the phone has no IPv4 address; guarded by mu
 	carrier carrier           // guarded by mu
 }
 
@@ -84,9 +85,10 @@ func (n *network) begin(ice protocol.ICE) {
 			secure[w.server] = true
 		}
 	}
+	sixOnly := n.hasSixOnly()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.secure = secure
+	n.secure, n.sixOnly = secure, sixOnly
 }
 
 // ResolveUDPAddr is the first that is done for a server over UDP.
@@ -137,8 +139,9 @@ func (n *network) Dial(network, address string) (net.Conn, error) {
 		}
 		conn = over
 	}
-	n.note(conn.LocalAddr(), conn.RemoteAddr(), w)
-	return newRelayConn(conn, n), nil
+	relay := newRelayConn(conn, n)
+	n.note(relay.LocalAddr(), relay.RemoteAddr(), w)
+	return relay, nil
 }
 
 func (n *network) dialTCP(ctx context.Context, network, address string) (net.Conn, error) {

@@ -26,6 +26,7 @@ var errNowhere = errors.New("nowhere")
 
 func (nowhere) ResolveUDPAddr(string, string) (*net.UDPAddr, error) { return nil, errNowhere }
 func (nowhere) ResolveTCPAddr(string, string) (*net.TCPAddr, error) { return nil, errNowhere }
+func (nowhere) Interfaces() ([]*transport.Interface, error)         { return nil, errNowhere }
 
 // The first relay begins at once, the others after its head start, by whatever they are
 // reached; once that is over, nobody waits.

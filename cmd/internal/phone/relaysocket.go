@@ -48,6 +48,9 @@ func (s *relaySocket) WriteTo(b []byte, to net.Addr) (int, error) {
 	return s.PacketConn.WriteTo(b, to)
 }
 
+// LocalAddr is the socket's, see [network.relayFamily].
+func (s *relaySocket) LocalAddr() net.Addr { return s.network.relayFamily(s.PacketConn.LocalAddr()) }
+
 // ReadFrom returns what the relay has sent next.
 func (s *relaySocket) ReadFrom(b []byte) (int, net.Addr, error) {
 	n, from, err := s.PacketConn.ReadFrom(b)
@@ -107,12 +110,15 @@ func newRelayConn(c net.Conn, n *network) *relayConn {
 	r := &relayConn{Conn: c, network: n}
 	r.end = sync.OnceValue(func() error {
 		r.silence.end()
-		n.forget(c.LocalAddr())
+		n.forget(r.LocalAddr())
 		return c.Close()
 	})
-	r.silence.broken = func() { n.unlessCarrier(c.LocalAddr().String(), r.end) }
+	r.silence.broken = func() { n.unlessCarrier(r.LocalAddr().String(), r.end) }
 	return r
 }
+
+// LocalAddr is the connection's, see [network.relayFamily].
+func (c *relayConn) LocalAddr() net.Addr { return c.network.relayFamily(c.Conn.LocalAddr()) }
 
 // Write sends to the relay, a message at a time.
 func (c *relayConn) Write(b []byte) (int, error) {
