@@ -21,6 +21,7 @@ type relaySocket struct {
 	net.PacketConn
 	network *network
 	silence silence
+	refused refusals
 
 	mu    sync.Mutex
 	relay net.Addr    // guarded by mu; nil before the first packet
@@ -44,6 +45,9 @@ func (s *relaySocket) WriteTo(b []byte, to net.Addr) (int, error) {
 		s.network.note(s.LocalAddr(), to, way{"udp", s.network.nameOf(to)})
 	}
 	s.mu.Unlock()
+	if err := s.refused.sent(b); err != nil {
+		return 0, err
+	}
 	s.silence.sent(b)
 	return s.PacketConn.WriteTo(b, to)
 }
@@ -56,6 +60,7 @@ func (s *relaySocket) ReadFrom(b []byte) (int, net.Addr, error) {
 	n, from, err := s.PacketConn.ReadFrom(b)
 	if err == nil {
 		s.silence.heard()
+		s.refused.heard(b[:n])
 	}
 	return n, from, err
 }
@@ -103,6 +108,7 @@ type relayConn struct {
 	net.Conn
 	network *network
 	silence silence
+	refused refusals
 	end     func() error // once
 }
 
@@ -122,6 +128,9 @@ func (c *relayConn) LocalAddr() net.Addr { return c.network.relayFamily(c.Conn.L
 
 // Write sends to the relay, a message at a time.
 func (c *relayConn) Write(b []byte) (int, error) {
+	if err := c.refused.sent(b); err != nil {
+		return 0, err
+	}
 	c.silence.sent(b)
 	return c.Conn.Write(b)
 }
@@ -131,6 +140,7 @@ func (c *relayConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
 		c.silence.heard()
+		c.refused.heard(b[:n])
 	}
 	return n, err
 }
