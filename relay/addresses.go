@@ -32,10 +32,11 @@ func (a addresses) all() []netip.Addr {
 
 func (a addresses) each() []relayAddress { return slices.Concat(a.four, a.six) }
 
-// forClient returns the addresses for a client that asks for no family: those of
-// its own, or else of the other.
-func (a addresses) forClient(from netip.Addr) []relayAddress {
-	if len(a.six) == 0 || from.Is4() && len(a.four) > 0 {
+// unasked returns the addresses for a client that asks for no family: IPv4 (RFC 8656
+// section 7.2), whatever its own, for it reaches peers with IPv6 by itself if at all, and
+// needs the relay for those with IPv4 alone. A relay that has none gives what it has.
+func (a addresses) unasked() []relayAddress {
+	if len(a.four) > 0 {
 		return a.four
 	}
 	return a.six

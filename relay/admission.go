@@ -60,7 +60,7 @@ func (g *guard) refuseAllocate(m *stun.Message, c client, who identity, now time
 	if m.Contains(stun.AttrEvenPort) || m.Contains(stun.AttrReservationToken) {
 		return refusedEvenPort, insufficientCapacity
 	}
-	list := g.addresses.forClient(c.addr.Addr())
+	list := g.addresses.unasked()
 	if v, err := m.Get(stun.AttrRequestedAddressFamily); err == nil && len(v) > 0 {
 		const four, six = 1, 2
 		if list = nil; v[0] == four {

@@ -25,9 +25,8 @@ func (s *Server) libraryConfig(over transport) turn.ServerConfig {
 		AllocationLifetime: s.lifetimes.allocation,
 		PermissionTimeout:  s.lifetimes.permission,
 		ChannelBindTimeout: s.lifetimes.channel,
-		// Who does not ask for a family gets that of its own address, as browsers
-		// expect, where the relay has it.
-		StrictAddressFamily: len(s.generator.addresses.six) == 0,
+		// Who asks for no family gets IPv4, where the relay has it.
+		StrictAddressFamily: len(s.generator.addresses.four) > 0,
 		PacketConnConfigs:   []turn.PacketConnConfig{{PacketConn: s.guard.library[over]}},
 	}
 }

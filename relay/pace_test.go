@@ -226,8 +226,8 @@ func TestNoPortIsFree(t *testing.T) {
 	}
 }
 
-// An allocation is of the family that was asked for, or else of the client's, or else
-// of that which there is.
+// An allocation is of the family that was asked for, or else of IPv4, or else of that
+// which there is.
 func TestFamilyOfAnAllocation(t *testing.T) {
 	addr := netip.MustParseAddr
 	const none, four, six = 0, 1, 2
@@ -239,7 +239,7 @@ func TestFamilyOfAnAllocation(t *testing.T) {
 		want   string // the relayed address, or the code
 	}{
 		{"both, a client of IPv4", "127.0.0.1:0", []netip.Addr{addr("127.0.0.1"), addr("::1")}, none, "127.0.0.1"},
-		{"both, a client of IPv6", "[::1]:0", []netip.Addr{addr("127.0.0.1"), addr("::1")}, none, "::1"},
+		{"both, a client of IPv6", "[::1]:0", []netip.Addr{addr("127.0.0.1"), addr("::1")}, none, "127.0.0.1"},
 		{"both, a client of IPv4, on all addresses", ":0", []netip.Addr{addr("127.0.0.1"), addr("::1")}, none, "127.0.0.1"},
 		{"both, IPv6 asked for", "127.0.0.1:0", []netip.Addr{addr("127.0.0.1"), addr("::1")}, six, "::1"},
 		{"both, IPv4 asked for", "[::1]:0", []netip.Addr{addr("127.0.0.1"), addr("::1")}, four, "127.0.0.1"},

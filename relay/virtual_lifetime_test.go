@@ -218,8 +218,8 @@ func TestVirtualFamilies(t *testing.T) {
 				}
 			}
 			answer := r.done(t, r.greet(t).request(t, stun.MethodAllocate, udpRelay))
-			if a := addressIn(t, answer, stun.AttrXORRelayedAddress).Addr(); a.Is6() != is6 {
-				t.Errorf("a client at %v has %v", at, a)
+			if a := addressIn(t, answer, stun.AttrXORRelayedAddress).Addr(); a.Is6() {
+				t.Errorf("a client at %v that asks for nothing has %v", at, a)
 			}
 			if code := r.do(t, stun.MethodRefresh, lifetime(0)); code != 0 {
 				t.Fatal(code)

@@ -23,6 +23,7 @@ type relaySocket struct {
 	net.PacketConn
 	network *network
 	silence silence
+	refused refusals
 
 	mu    sync.Mutex
 	relay net.Addr    // guarded by mu; nil before the first packet
@@ -46,6 +47,9 @@ func (s *relaySocket) WriteTo(b []byte, to net.Addr) (int, error) {
 		s.network.note(s.LocalAddr(), to, way{"udp", s.network.nameOf(to)})
 	}
 	s.mu.Unlock()
+	if err := s.refused.sent(b); err != nil {
+		return 0, err
+	}
 	s.silence.sent(b)
 	return s.PacketConn.WriteTo(b, to)
 }
@@ -60,6 +64,7 @@ func (s *relaySocket) ReadFrom(b []byte) (int, net.Addr, error) {
 		return n, from, err
 	}
 	s.silence.heard()
+	s.refused.heard(b[:n])
 	if isAllocated(b[:n]) {
 		s.mu.Lock()
 		relay := s.relay
@@ -120,6 +125,7 @@ type relayConn struct {
 	net.Conn
 	network *network
 	silence silence
+	refused refusals
 	end     func() error // once
 }
 
@@ -144,6 +150,9 @@ const writeWithin = time.Second
 
 // Write sends to the relay, a message at a time, or ends the connection.
 func (c *relayConn) Write(b []byte) (int, error) {
+	if err := c.refused.sent(b); err != nil {
+		return 0, err
+	}
 	c.silence.sent(b)
 	if err := c.SetWriteDeadline(time.Now().Add(writeWithin)); err != nil {
 		return 0, err
@@ -161,6 +170,7 @@ func (c *relayConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
 		c.silence.heard()
+		c.refused.heard(b[:n])
 	}
 	return n, err
 }
