@@ -6,12 +6,17 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"switchboard/cmd/natlab/internal/browserphone"
 	"switchboard/cmd/natlab/internal/engine"
 	"switchboard/cmd/natlab/internal/report"
 	"switchboard/cmd/natlab/internal/scenario"
@@ -32,11 +37,21 @@ func needLab(t *testing.T) {
 // shared is the engine of all tests, since its programs take a while to build.
 var shared = sync.OnceValues(func() (*Engine, error) { return New(context.Background(), Options{}) })
 
+// used is whether a test has asked for it.
+var used bool
+
+// TestMain is a browser at one side of a call, too, where the engine starts this program as
+// one.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "browser-phone" {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		os.Exit(browserphone.Command(ctx, os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	code := m.Run()
-	if e, err := shared(); err == nil && !testing.Short() && os.Geteuid() == 0 {
-		if err := e.Close(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
+	if used {
+		if e, err := shared(); err == nil && e.Close() != nil {
+			fmt.Fprintln(os.Stderr, "the engine's files cannot be removed")
 			code = 1
 		}
 	}
@@ -46,6 +61,7 @@ func TestMain(m *testing.M) {
 func newEngine(t *testing.T) *Engine {
 	t.Helper()
 	needLab(t)
+	used = true
 	e, err := shared()
 	if err != nil {
 		t.Fatal(err)
@@ -77,12 +93,13 @@ func caseOf(t *testing.T, name, word string) scenario.Case {
 }
 
 // place places the call of a case, which must be as expected.
-func place(t *testing.T, e *Engine, c scenario.Case) report.Call {
+func place(t *testing.T, e *Engine, c scenario.Case, o engine.Options) report.Call {
 	t.Helper()
-	call, err := e.Run(t.Context(), c, options(t))
+	call, err := e.Run(t.Context(), c, o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	call.Client = o.Client
 	if verdict.Judge(c, &call); len(call.Failures) > 0 {
 		t.Errorf("%s: %s", c.Name, strings.Join(call.Failures, "; "))
 		for _, m := range call.Events {
@@ -107,7 +124,7 @@ func TestCalls(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			begun := time.Now()
-			call := place(t, e, caseOf(t, "classic", test.name))
+			call := place(t, e, caseOf(t, "classic", test.name), options(t))
 			if call.Path != string(test.want) {
 				t.Errorf("the path is %s, want %s", call.Path, test.want)
 			}
@@ -121,18 +138,69 @@ func TestCalls(t *testing.T) {
 	}
 }
 
-// A relay that loses its power in a call is left for another.
+// A relay that loses its power in a call and comes back is found again; what is kept shows
+// how.
 func TestRelayIsKilled(t *testing.T) {
 	e := newEngine(t)
 	c := caseOf(t, "relay-killed", "")
 	c.Relays = map[string]scenario.Relay{"relay-1": {Region: "lab"}}
 	c.Events = []scenario.Event{{At: time.Second, Kill: "relay-1"}, {At: 2 * time.Second, Start: "relay-1"}}
 	c.Talk = 15 * time.Second
-	call := place(t, e, c)
+	o := options(t)
+	o.Keep = t.TempDir()
+	call := place(t, e, c, o)
 	if call.Gap < time.Second || call.Sides[0].Restarts+call.Sides[1].Restarts == 0 {
 		t.Errorf("nothing was lost: %+v", call)
 	}
 	t.Logf("no media for %v", call.Gap)
+	for _, name := range []string{"alice.log", "alice.pcap", "bob.log", "bob.pcap", "relay-1.log", "relay-1.pcap", "signaling.log"} {
+		info, err := os.Stat(filepath.Join(o.Keep, name))
+		if err != nil || info.Size() < 100 || !slices.Contains(call.Kept, filepath.Join(o.Keep, name)) {
+			t.Errorf("%s is not kept: %v, %v", name, err, call.Kept)
+		}
+	}
+}
+
+func TestBrowsersCall(t *testing.T) {
+	e := newEngine(t)
+	if _, err := exec.LookPath("chromium"); err != nil {
+		t.Skip("needs Chromium: ", err)
+	}
+	o := options(t)
+	o.Client = engine.Chromium
+	call := place(t, e, caseOf(t, "browsers", "port-restricted x symmetric"), o)
+	for _, s := range call.Sides {
+		if s.Frames == 0 {
+			t.Errorf("%s decoded no video", s.Host)
+		}
+	}
+}
+
+// A NAT that is not what it is taken for is the lab's fault, and no call is placed.
+func TestNATThatIsAnother(t *testing.T) {
+	e := newEngine(t)
+	c := caseOf(t, "classic", "double-nat x double-nat")
+	kind := e.verified.of(kindOf(c.Topology, c.Caller))
+	kind.probed, kind.err = true, errors.New("it filters")
+	defer func() { kind.probed, kind.err = false, nil }()
+	call, err := e.Run(t.Context(), c, options(t))
+	if err == nil || !strings.Contains(err.Error(), "a NAT is not what it is taken for") || call.Sides[0].Sent > 0 {
+		t.Errorf("got %v and %+v", err, call)
+	}
+}
+
+// A server that cannot start is the lab's fault; what it wrote says why.
+func TestServerThatDoesNotStart(t *testing.T) {
+	e := newEngine(t)
+	c := caseOf(t, "smoke", "open x open")
+	c.Relays = map[string]scenario.Relay{"relay": {Region: "no region"}}
+	_, err := e.Run(t.Context(), c, options(t))
+	if err == nil || !strings.Contains(err.Error(), ": get ready: it has ended") || !strings.Contains(err.Error(), "region") {
+		t.Errorf("got %v", err)
+	}
+	if is := left(t, e); is != "" {
+		t.Errorf("there are\n%s", is)
+	}
 }
 
 // An engine that is told to stop in a call leaves nothing.
