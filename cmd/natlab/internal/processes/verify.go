@@ -53,7 +53,7 @@ func (k *kindOfNAT) once(ctx context.Context, probe func() error) error {
 }
 
 // kindOf names the NATs between a host and the internet, with the lines between them; "" is
-// for none.
+// for none, and for those that cannot be probed.
 func kindOf(t natlab.Topology, host string) string {
 	type hop struct {
 		Link   natlab.Link
@@ -64,7 +64,7 @@ func kindOf(t natlab.Topology, host string) string {
 	network := t.Hosts[host].Networks[0]
 	for network != natlab.Internet {
 		r, ok := leadsOut(t, network)
-		if !ok {
+		if !ok || r.NAT != nil && tooFew(r.NAT.PortRange) {
 			return ""
 		}
 		h := hop{Link: t.Networks[network].Link, Router: r}
@@ -82,6 +82,12 @@ func kindOf(t natlab.Topology, host string) string {
 	}
 	text, _ := json.Marshal(hops) // plain values, which never fail
 	return string(text)
+}
+
+// tooFew reports whether a NAT has so few ports that a probe, which takes some twenty for as
+// long as mappings live, would leave none to the call, or find none.
+func tooFew(ports natlab.PortRange) bool {
+	return ports != natlab.PortRange{} && ports.Max-ports.Min < 256
 }
 
 func leadsOut(t natlab.Topology, network string) (natlab.RouterSpec, bool) {
