@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
-	"path/filepath"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -54,42 +52,30 @@ func (e *Engine) Run(ctx context.Context, c scenario.Case, o engine.Options) (re
 	if o.Client != engine.Softphone {
 		return report.Call{Skipped: "browsers need the kernel engine"}, nil
 	}
-	log, kept, err := keepLog(o)
+	kept, err := newKeeper(o)
 	if err != nil {
 		return report.Call{}, err
 	}
 	var call report.Call
 	e.bubbles.Run(strings.ReplaceAll(c.Scenario+"/"+c.Name, " ", "_"), func(ctx context.Context) {
-		call, err = e.run(ctx, c, o.Seed, log)
+		call, err = e.run(ctx, c, o.Seed, kept)
 	})
-	if path, failed := kept(); failed != nil {
-		err = errors.Join(err, failed)
-	} else if path != "" {
-		call.Kept = append(call.Kept, path)
-	}
-	return call, err
-}
-
-// keepLog returns where a call's log goes, and what ends that and names the file, "" if
-// there is none.
-func keepLog(o engine.Options) (*slog.Logger, func() (string, error), error) {
-	if o.Keep == "" {
-		return o.Log, func() (string, error) { return "", nil }, nil
-	}
-	f, err := os.Create(filepath.Join(o.Keep, "log.txt"))
-	if err != nil {
-		return nil, nil, err
-	}
-	return slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: slog.LevelDebug})), func() (string, error) { return f.Name(), f.Close() }, nil
+	files, failed := kept.close()
+	call.Kept = files
+	return call, errors.Join(err, failed)
 }
 
 // run is in the bubble.
-func (e *Engine) run(ctx context.Context, c scenario.Case, seed uint64, log *slog.Logger) (report.Call, error) {
+func (e *Engine) run(ctx context.Context, c scenario.Case, seed uint64, kept *keeper) (report.Call, error) {
 	serving, stop := context.WithCancel(ctx)
-	l, err := build(serving, c, seed, e.authority, log)
+	l, err := build(serving, c, seed, e.authority, kept.log)
 	if err != nil {
 		stop()
 		return report.Call{}, err
+	}
+	if err := kept.capture(l.world, append(slices.Sorted(maps.Keys(c.Relays)), c.Caller, c.Callee)...); err != nil {
+		stop()
+		return report.Call{}, errors.Join(err, l.close())
 	}
 	calling, cancel := context.WithTimeoutCause(ctx, limit+l.eventsTake()+c.Talk, errors.New("the call took too long"))
 	call, err := l.call(calling)

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -147,6 +149,35 @@ func TestOpenRelay(t *testing.T) {
 		noticed := bytes.Contains(out, []byte("lets who has no permission send to a client"))
 		if want := tags != ""; noticed != want || (err != nil) != want {
 			t.Errorf("with the tags %q: %v\n%s", tags, err, out)
+		}
+	}
+}
+
+// TestKeep has what a person wants to look into: a log, and what each side sent and
+// received.
+func TestKeep(t *testing.T) {
+	e, err := New(bubble.In(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	call, err := e.Run(t.Context(), pair(strict, strict, scenario.RelayUDP), engine.Options{
+		Seed: 1, Client: engine.Softphone, Log: slog.New(slog.DiscardHandler), Keep: t.TempDir(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes := map[string]int64{}
+	for _, file := range call.Kept {
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sizes[filepath.Base(file)] = info.Size()
+	}
+	const packets = 200 * 200 // two seconds each way, in bytes
+	for file, least := range map[string]int64{"log.txt": 100, "alice.pcap": packets, "bob.pcap": packets, "relay.pcap": packets} {
+		if sizes[file] < least {
+			t.Errorf("%s has %d bytes, of files %v", file, sizes[file], sizes)
 		}
 	}
 }
