@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -120,7 +121,8 @@ func (p *placing) place(user context.Context, within time.Duration) (err error) 
 	case isLabError(err):
 		return err
 	case err != nil:
-		p.note("lab", "%v", err)
+		what, _, _ := strings.Cut(err.Error(), "\n") // what follows is in the logs, too
+		p.note("lab", "%s", what)
 		p.tell(nil)
 		p.tails()
 		return nil

@@ -1,6 +1,7 @@
 package processes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ func needsNATS(c scenario.Case) bool { return len(c.Signaling) > 1 }
 // newServers writes the settings of all servers, and starts none.
 func newServers(ctx context.Context, p *placing) (*servers, error) {
 	s := &servers{placing: p}
-	names := slices.Concat(p.c.Signaling, slices.Sorted(maps.Keys(p.c.Relays)), []string{natsHost, p.c.STUN})
+	names := slices.Concat(p.c.Signaling, slices.Sorted(maps.Keys(p.c.Relays)), []string{natsHost})
 	var err error
 	if s.certificate, err = p.engine.authority.certify(p.dir, names); err != nil {
 		return nil, err
@@ -119,10 +120,13 @@ func (s *servers) addNode(ctx context.Context, host string) error {
 // region is where the nodes are: in that of a relay.
 func (s *servers) region() string {
 	for _, host := range slices.Sorted(maps.Keys(s.c.Relays)) {
-		return s.c.Relays[host].Region
+		return cmp.Or(s.c.Relays[host].Region, defaultRegion)
 	}
-	return "lab"
+	return defaultRegion
 }
+
+// defaultRegion is where servers are that are nowhere else.
+const defaultRegion = "lab"
 
 // relayKeys writes the file of the relays that the node lets in.
 func (s *servers) relayKeys(ctx context.Context) (string, error) {
@@ -139,7 +143,7 @@ func (s *servers) relayKeys(ctx context.Context) (string, error) {
 }
 
 func (s *servers) addRelay(ctx context.Context, host string) error {
-	text := s.relayText(host, s.c.Relays[host].Region)
+	text := s.relayText(host, cmp.Or(s.c.Relays[host].Region, defaultRegion))
 	if needsNATS(s.c) {
 		text += fmt.Sprintf(relayNATS, natsHost, natsPort, s.engine.authority.file, "")
 	} else {
@@ -161,7 +165,7 @@ func (s *servers) relayText(host, region string) string {
 // addSTUN has a relay that no call is told of, for the addresses that phones are seen
 // from: without relays there is nobody else to ask.
 func (s *servers) addSTUN() error {
-	_, err := s.add(s.c.STUN, isSTUN, s.relayText(s.c.STUN, "lab"))
+	_, err := s.add(s.c.STUN, isSTUN, s.relayText(s.c.STUN, defaultRegion))
 	return err
 }
 
