@@ -115,13 +115,20 @@ func (n *network) ListenPacket(network, address string) (net.PacketConn, error) 
 // dialWithin bounds how long a connection to a relay, and its TLS, may take.
 const dialWithin = 20 * time.Second
 
-// Dial connects to a relay that does not answer over UDP, by TLS if that is how it is to
-// be reached. It is the first that is done for a server over TCP or TLS. A relay is
+// Dial connects to a relay that does not answer in a better way, by TLS if that is how it
+// is to be reached. It is the first that is done for a server over TCP or TLS. A relay is
 // reached by one of them at each of its ports.
 func (n *network) Dial(network, address string) (net.Conn, error) {
 	n.order.wait(address)
-	if !n.order.needs(n.ctx, address) {
-		return nil, errUDPDoes
+	w := way{"tcp", address}
+	n.mu.Lock()
+	secure := n.secure[address]
+	n.mu.Unlock()
+	if secure {
+		w.transport = "tls"
+	}
+	if !n.order.needs(n.ctx, w) {
+		return nil, errBetter
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, dialWithin)
 	defer cancel()
@@ -129,12 +136,7 @@ func (n *network) Dial(network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.mu.Lock()
-	secure := n.secure[address]
-	n.mu.Unlock()
-	w := way{"tcp", address}
 	if secure {
-		w.transport = "tls"
 		over := tls.Client(conn, n.tlsFor(address))
 		if err := over.HandshakeContext(ctx); err != nil {
 			conn.Close()
@@ -142,7 +144,7 @@ func (n *network) Dial(network, address string) (net.Conn, error) {
 		}
 		conn = over
 	}
-	relay := newRelayConn(conn, n)
+	relay := newRelayConn(conn, n, w)
 	n.note(relay.LocalAddr(), relay.RemoteAddr(), w)
 	return relay, nil
 }

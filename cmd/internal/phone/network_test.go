@@ -135,7 +135,7 @@ func TestWritingToARelayIsBounded(t *testing.T) {
 		defer n.leave()
 		here, there := net.Pipe() // nobody reads
 		defer there.Close()
-		c := newRelayConn(here, n)
+		c := newRelayConn(here, n, way{"tcp", "relay:3478"})
 		begun := time.Now()
 		if _, err := c.Write([]byte("data")); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begun) != writeWithin {
 			t.Errorf("%v after %v", err, time.Since(begun))

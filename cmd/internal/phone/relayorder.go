@@ -17,9 +17,10 @@ import (
 // begin before the others, and tells the other side which of its relay candidates it
 // prefers; the library decides between those that are equal by which came first.
 //
-// A relay is reached by TCP and TLS only where it does not answer over UDP. The other side's
-// library would choose among three candidates of one relay by which of its checks came
-// before the word of them, and so now and then take TLS where UDP does.
+// A relay is reached by TCP only where it does not answer over UDP, and by TLS only where
+// it answers over neither. The other side's library would choose among three candidates
+// of one relay by which of its checks came before the word of them, and so now and then
+// take TLS where UDP does.
 
 const (
 	// headStart is how long the relays after the first wait. It is above batchFor, so that
@@ -28,13 +29,14 @@ const (
 	// acceptAfter is how long it waits, when all goes through relays, for better pairs than
 	// the first that works.
 	acceptAfter = 100 * time.Millisecond
-	// udpWithin is how long TCP and TLS wait for the relay's answer over UDP. That is less than
-	// the ICE library waits for better pairs before it takes one with a relay.
-	udpWithin = 500 * time.Millisecond
+	// betterWithin is how long TCP waits for the relay's answer over UDP, and TLS, twice as
+	// long, for those over both. That is less than the ICE library waits for better pairs
+	// before it takes one with a relay.
+	betterWithin = 500 * time.Millisecond
 )
 
-// errUDPDoes is why a relay is not reached by TCP or TLS.
-var errUDPDoes = errors.New("the relay is reached over UDP")
+// errBetter is why a relay is not reached by TCP or TLS.
+var errBetter = errors.New("the relay is reached in a better way")
 
 // relayOrder is which relays are reached later, and until when they wait. It may be used
 // by several goroutines.
@@ -43,8 +45,8 @@ type relayOrder struct {
 	later map[string]bool // host:port; guarded by mu
 	until time.Time       // guarded by mu
 
-	overUDP  map[string]string        // from a way by TCP or TLS to the same relay's over UDP, both host:port; guarded by mu
-	answered map[string]chan struct{} // by such a way over UDP: closed once there is an allocation; guarded by mu
+	better   map[way][]way         // those of the same relay that are, the best first; guarded by mu
+	answered map[way]chan struct{} // closed once there is an allocation; guarded by mu
 }
 
 // begin is called before candidates are looked for with the servers of ice.
@@ -58,26 +60,24 @@ func (o *relayOrder) begin(ice protocol.ICE) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.later, o.until = later, time.Now().Add(headStart)
-	o.overUDP, o.answered = map[string]string{}, map[string]chan struct{}{}
+	o.better, o.answered = map[way][]way{}, map[way]chan struct{}{}
 	for _, relay := range relaysOf(ice) {
-		i := slices.IndexFunc(relay, func(w way) bool { return w.transport == "udp" })
-		if i < 0 {
-			continue
-		}
-		o.answered[relay[i].server] = make(chan struct{})
-		for _, w := range relay {
-			if w.transport != "udp" {
-				o.overUDP[w.server] = relay[i].server
+		var better []way
+		for _, transport := range []string{"udp", "tcp", "tls"} {
+			these := slices.DeleteFunc(slices.Clone(relay), func(w way) bool { return w.transport != transport })
+			for _, w := range these {
+				o.better[w], o.answered[w] = better, make(chan struct{})
 			}
+			better = slices.Concat(better, these[:min(1, len(these))])
 		}
 	}
 }
 
-// answers notes that a relay has given an allocation over UDP.
-func (o *relayOrder) answers(at string) {
+// answers notes that a relay has given an allocation.
+func (o *relayOrder) answers(by way) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if c := o.answered[at]; c != nil {
+	if c := o.answered[by]; c != nil {
 		select {
 		case <-c:
 		default:
@@ -86,19 +86,25 @@ func (o *relayOrder) answers(at string) {
 	}
 }
 
-// needs waits until a relay has answered over UDP, and returns false then, or until it has had
-// its time for that. ctx bounds the wait.
-func (o *relayOrder) needs(ctx context.Context, at string) bool {
+// needs waits until a relay has answered in a better way, and returns false then, or until
+// those have had their time for that. ctx bounds the wait.
+func (o *relayOrder) needs(ctx context.Context, w way) bool {
 	o.mu.Lock()
-	answered := o.answered[o.overUDP[at]]
-	o.mu.Unlock()
-	if answered == nil {
-		return true // there is no other way
+	var answered [2]chan struct{} // nil where there is no such way: that is never ready
+	better := o.better[w]
+	for i, b := range better {
+		answered[i] = o.answered[b]
 	}
-	late := time.NewTimer(udpWithin)
+	o.mu.Unlock()
+	if len(better) == 0 {
+		return true
+	}
+	late := time.NewTimer(time.Duration(len(better)) * betterWithin)
 	defer late.Stop()
 	select {
-	case <-answered:
+	case <-answered[0]:
+		return false
+	case <-answered[1]:
 		return false
 	case <-late.C:
 	case <-ctx.Done():

@@ -45,7 +45,7 @@ func TestTheFirstRelayHasAHeadStart(t *testing.T) {
 			due time.Duration
 		}{
 			{"192.0.2.1:3478", false, 0}, {"198.51.100.1:3478", false, 0},
-			{"192.0.2.2:3478", false, headStart}, {"two.example:5349", true, headStart + udpWithin},
+			{"192.0.2.2:3478", false, headStart}, {"two.example:5349", true, headStart + betterWithin},
 		} {
 			if test.tcp {
 				_, err = n.Dial("tcp4", test.at)
@@ -59,23 +59,23 @@ func TestTheFirstRelayHasAHeadStart(t *testing.T) {
 	})
 }
 
-// TCP and TLS are for relays that do not answer over UDP.
-func TestUDPIsTriedBeforeTCP(t *testing.T) {
+// TCP and TLS are for relays that do not answer in a better way.
+func TestTheBestWayIsTriedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, err := newNetwork(nowhere{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		n.begin(twoRelays)
-		time.AfterFunc(100*time.Millisecond, func() { n.order.answers("192.0.2.1:3478") })
+		time.AfterFunc(100*time.Millisecond, func() { n.order.answers(way{"udp", "192.0.2.1:3478"}) })
 		for _, test := range []struct {
 			at   string
 			want error
 			took time.Duration
 		}{
-			{"one.example:5349", errUDPDoes, 100 * time.Millisecond},
-			{"one.example:5349", errUDPDoes, 0},
-			{"two.example:5349", errNowhere, headStart - 100*time.Millisecond + udpWithin},
+			{"one.example:5349", errBetter, 100 * time.Millisecond},
+			{"one.example:5349", errBetter, 0},
+			{"two.example:5349", errNowhere, headStart - 100*time.Millisecond + betterWithin},
 			{"other.example:5349", errNowhere, 0},
 		} {
 			begun := time.Now()
@@ -84,11 +84,25 @@ func TestUDPIsTriedBeforeTCP(t *testing.T) {
 				t.Errorf("%s: %v after %v, want %v after %v", test.at, err, since, test.want, test.took)
 			}
 		}
-		n.order.answers("192.0.2.1:3478") // once more, as when two sockets lead there
+		// Over UDP nothing comes, and over TCP an answer.
+		n.begin(protocol.ICE{Servers: []protocol.ICEServer{{URLs: []string{
+			"turn:three.example:3478?transport=udp", "turn:three.example:3478?transport=tcp", "turns:three.example:443?transport=tcp",
+		}}}})
+		time.AfterFunc(betterWithin+100*time.Millisecond, func() { n.order.answers(way{"tcp", "three.example:3478"}) })
+		begun := time.Now()
+		if !n.order.needs(t.Context(), way{"tcp", "three.example:3478"}) || time.Since(begun) != betterWithin {
+			t.Errorf("TCP is tried after %v, want %v", time.Since(begun), betterWithin)
+		}
+		if n.order.needs(t.Context(), way{"tls", "three.example:443"}) {
+			t.Error("TLS is tried where TCP does")
+		}
+		n.begin(twoRelays)
+		n.order.answers(way{"udp", "192.0.2.1:3478"})
+		n.order.answers(way{"udp", "192.0.2.1:3478"}) // once more, as when two sockets lead there
 		n.begin(twoRelays)
 		time.AfterFunc(10*time.Millisecond, n.leave)
-		begun := time.Now()
-		if _, err := n.Dial("tcp4", "one.example:5349"); err == nil || time.Since(begun) > udpWithin {
+		begun = time.Now()
+		if _, err := n.Dial("tcp4", "one.example:5349"); err == nil || time.Since(begun) > betterWithin {
 			t.Errorf("when the call ends: %v after %v", err, time.Since(begun))
 		}
 	})

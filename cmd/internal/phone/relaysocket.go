@@ -70,7 +70,7 @@ func (s *relaySocket) ReadFrom(b []byte) (int, net.Addr, error) {
 		relay := s.relay
 		s.mu.Unlock()
 		if relay != nil {
-			s.network.order.answers(s.network.nameOf(relay))
+			s.network.order.answers(way{"udp", s.network.nameOf(relay)})
 		}
 	}
 	return n, from, nil
@@ -124,13 +124,14 @@ func (s *relaySocket) Close() error {
 type relayConn struct {
 	net.Conn
 	network *network
+	way     way
 	silence silence
 	refused refusals
 	end     func() error // once
 }
 
-func newRelayConn(c net.Conn, n *network) *relayConn {
-	r := &relayConn{Conn: c, network: n}
+func newRelayConn(c net.Conn, n *network, w way) *relayConn {
+	r := &relayConn{Conn: c, network: n, way: w}
 	r.end = sync.OnceValue(func() error {
 		r.silence.end()
 		n.forget(r.LocalAddr())
@@ -171,6 +172,9 @@ func (c *relayConn) Read(b []byte) (int, error) {
 	if n > 0 {
 		c.silence.heard()
 		c.refused.heard(b[:n])
+		if isAllocated(b[:n]) {
+			c.network.order.answers(c.way)
+		}
 	}
 	return n, err
 }

@@ -36,7 +36,7 @@ func TestSilentRelays(t *testing.T) {
 				defer n.leave()
 				near, far := net.Pipe()
 				defer far.Close()
-				c := newRelayConn(near, n)
+				c := newRelayConn(near, n, way{"tcp", "relay:3478"})
 				defer c.Close()
 				if test.carrier {
 					n.carries(c.LocalAddr().String(), "")
