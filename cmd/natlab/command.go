@@ -116,8 +116,11 @@ func (p *program) run(ctx context.Context, args []string) int {
 
 func (p *program) command(ctx context.Context, name string, args []string) error {
 	if slices.Contains([]string{"help", "-h", "-help", "--help"}, name) {
-		fmt.Fprint(p.stdout, usage())
-		return nil
+		if len(args) == 0 {
+			fmt.Fprint(p.stdout, usage())
+			return nil
+		}
+		name, args = args[0], []string{"-h"} // natlab help run
 	}
 	name = strings.TrimPrefix(strings.TrimPrefix(name, "--"), "-") // as in --version
 	for _, c := range commands() {
@@ -168,7 +171,11 @@ func (p *program) help(c command, fs *flag.FlagSet) {
 			first = false
 		}
 		value, text := flag.UnquoteUsage(f)
-		fmt.Fprintf(p.stdout, "  %-22s %s\n", strings.TrimSpace("--"+f.Name+" "+value), text)
+		dashes := "--"
+		if len(f.Name) == 1 {
+			dashes = "-"
+		}
+		fmt.Fprintf(p.stdout, "  %-25s %s\n", strings.TrimSpace(dashes+f.Name+" "+value), text)
 	})
 }
 

@@ -83,6 +83,7 @@ func TestExitCodes(t *testing.T) {
 		{"nothing", nil, "", exitUsage, "", "usage: natlab COMMAND"},
 		{"help", nil, "help", exitOK, "usage: natlab COMMAND", ""},
 		{"help of a command", nil, "run -h", exitOK, "--write-baseline FILE", ""},
+		{"help by name", nil, "help run", exitOK, "--write-baseline FILE", ""},
 		{"version", nil, "--version", exitOK, "natlab ", ""},
 		{"an unknown command", nil, "rnu", exitUsage, "", `no command "rnu"`},
 		{"an unknown flag", nil, "run --fast", exitUsage, "", "flag provided but not defined: -fast; see natlab run -h"},
@@ -185,6 +186,8 @@ func TestBaseline(t *testing.T) {
 	b := filepath.Join(t.TempDir(), "b.json")
 	do(t.Context(), t, lab(t, &enginetest.Fake{}), "run", "smoke", "--write-baseline", b).want(t, exitOK, "", "")
 	do(t.Context(), t, lab(t, &enginetest.Fake{}), "run", "smoke", "--baseline", b).want(t, exitOK, "5 cases as they were", "")
+	do(t.Context(), t, lab(t, &enginetest.Fake{}), "run", "smoke", "--json", b+".json").want(t, exitOK, "", "")
+	do(t.Context(), t, lab(t, &enginetest.Fake{}), "run", "smoke", "--baseline", b+".json").want(t, exitUsage, "", "this is no baseline: it has no cases")
 	slow := &enginetest.Fake{Change: func(_ context.Context, c scenario.Case, _ engine.Options, r *report.Call) error {
 		if c.CallerAccess == "symmetric" {
 			r.Connect += 2 * time.Second
@@ -236,8 +239,11 @@ func TestInterrupted(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	r := do(ctx, t, lab(t, f), "run", "matrix", "--jobs", "1", "--json", "DIR/r.json")
-	r.want(t, exitInterrupted, "interrupted: 3 of 121 calls were placed", "")
+	r := do(ctx, t, lab(t, f), "run", "matrix", "--jobs", "1", "--json", "DIR/r.json", "--write-baseline", "DIR/b.json")
+	r.want(t, exitInterrupted, "interrupted: 3 of 121 calls were placed", "b.json is not written")
+	if _, err := os.Stat(filepath.Join(r.dir, "b.json")); err == nil {
+		t.Error("a baseline of a part of the cases")
+	}
 	var all report.Report
 	text, err := os.ReadFile(filepath.Join(r.dir, "r.json"))
 	if err == nil {

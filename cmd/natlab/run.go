@@ -264,12 +264,17 @@ func (p *program) write(r *report.Report, o *runOptions) error {
 	} else if err := r.WriteText(p.stdout, p.style(p.stdout)); err != nil {
 		return err
 	}
+	baseline := o.write
+	if r.Interrupted && baseline != "" { // a part would leave the rest unguarded, and replace a whole one
+		fmt.Fprintf(p.stderr, "natlab: %s is not written: the run was not seen through\n", baseline)
+		baseline = ""
+	}
 	var errs []error
 	for _, f := range []struct {
 		path  string
 		write func(io.Writer) error
 	}{
-		{o.json, r.WriteJSON}, {o.junit, r.WriteJUnit}, {o.html, r.WriteHTML}, {o.write, report.NewBaseline(r).Write},
+		{o.json, r.WriteJSON}, {o.junit, r.WriteJUnit}, {o.html, r.WriteHTML}, {baseline, report.NewBaseline(r).Write},
 	} {
 		if f.path != "" && f.path != "-" {
 			errs = append(errs, writeFile(f.path, f.write))

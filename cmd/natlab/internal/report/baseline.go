@@ -94,6 +94,9 @@ func ReadBaseline(r io.Reader) (Baseline, error) {
 	if b.Version != BaselineVersion {
 		return b, fmt.Errorf("this is no baseline of version %d, but %d", BaselineVersion, b.Version)
 	}
+	if b.Cases == nil { // Write always has them: this is a report, or something else
+		return b, errors.New("this is no baseline: it has no cases; --write-baseline makes one, --json does not")
+	}
 	seen := map[standingKey]bool{}
 	for _, s := range b.Cases {
 		if s.Scenario == "" || !s.Path.Known() || !s.After.Known() {

@@ -135,7 +135,7 @@ func (f *file) phone(key string, s *Scenario, p, other Phone) {
 		}
 	}
 	if given != 1 {
-		f.bad(key, "one of host, access and same_as must be set")
+		f.bad(key, "exactly one of host, access and same_as must be set")
 		return
 	}
 	if _, ok := s.Hosts[p.Host]; p.Host != "" && !ok {

@@ -99,6 +99,7 @@ func read(path, shown string, v any) *file {
 	info, err := os.Stat(path)
 	if err == nil && info.Size() > maxFile {
 		f.bad("", "it has %d bytes, more than %d", info.Size(), maxFile)
+		f.unread = map[string]bool{"": true}
 		return f
 	}
 	text, err := os.ReadFile(path)
@@ -108,6 +109,7 @@ func read(path, shown string, v any) *file {
 			err = at.Err
 		}
 		f.bad("", "%v", err)
+		f.unread = map[string]bool{"": true}
 		return f
 	}
 	f.decode(text, v)

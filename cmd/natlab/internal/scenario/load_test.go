@@ -94,7 +94,7 @@ expect: {path: fast, gap: -1s, lost: 1.5}
 		`:10: access.symmetric: it is in access.yaml already; take another name`,
 		`:11: signaling[1]: the name "n1" is that of another host, too`,
 		`:13: call.caller.access: there is no access "symetric"; is it symmetric?`,
-		`:14: call.callee: one of host, access and same_as must be set`,
+		`:14: call.callee: exactly one of host, access and same_as must be set`,
 		`:15: call.talk: 1h0m0s is not between 0s and 10m0s`,
 		`:17: events[0].kill: there is no relay or signaling node "relay-9"; there are relay, n1, n1`,
 		`:18: events[1].at: 3s is before the event above it: they happen in their order`,
