@@ -107,12 +107,16 @@ natlab-seeds: ## Every pair of NATs in virtual time, SEEDS=100 times each; half 
 	go build -o bin/ ./cmd/natlab
 	bin/natlab run matrix --repeat $(SEEDS)
 
+# How many calls make natlab places at once; each is six processes and a dozen namespaces. Its
+# short form, for every change, is the test of cmd/natlab/internal/processes.
+JOBS ?= 2
+
 .PHONY: natlab
-natlab: tools ## Calls behind real NATs, with softphones and Chromium, and every event; needs root (an hour)
+natlab: tools ## Calls behind real NATs, with softphones and Chromium, and every event; needs root (a quarter of an hour)
 	go build -o bin/ ./cmd/natlab
 	bin/natlab doctor
-	bin/natlab run classic same-nat same-nat-hairpin same-carrier same-carrier-hairpin --engine kernel
-	bin/natlab run relay-killed relay-drained node-killed node-drained wifi-to-mobile nat-reboot network-gone-10s vpn --engine kernel
+	bin/natlab run classic same-nat same-nat-hairpin same-carrier same-carrier-hairpin --engine kernel --jobs $(JOBS)
+	bin/natlab run relay-killed relay-drained node-killed node-drained wifi-to-mobile nat-reboot network-gone-10s vpn --engine kernel --jobs $(JOBS)
 	bin/natlab run browsers --engine kernel --browser
 
 # Programs that tests use, each with the Debian package that brings it.
