@@ -229,3 +229,17 @@ func TestProgress(t *testing.T) {
 		golden(t, name, bytes.ReplaceAll(b.Bytes(), []byte("\r\x1b[K"), []byte("⌫")))
 	}
 }
+
+// A run that was interrupted, or is worse twice in one case, does not read as a good one.
+func TestJUnitOfBadRuns(t *testing.T) {
+	r := &report.Report{Interrupted: true, Planned: 60, Baseline: &report.Comparison{File: "b.json", Worse: []report.Change{{Name: "home", What: "slower"}, {Name: "home", What: "a longer gap"}}}}
+	var b bytes.Buffer
+	if err := r.WriteJUnit(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`errors="1"`, "0 of 60 calls were placed", `failures="1"`, `message="slower; a longer gap"`} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %s in %s", want, b.String())
+		}
+	}
+}

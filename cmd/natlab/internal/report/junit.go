@@ -54,7 +54,8 @@ type junitMessage struct {
 }
 
 // WriteJUnit writes the report as CI systems read it: a suite for each scenario, and one for
-// the baseline if there is one. Times are of the wall.
+// the baseline if there is one. A run that was interrupted has an error in a suite of its
+// own. Times are of the wall.
 func (r *Report) WriteJUnit(w io.Writer) error {
 	all := junitSuites{Name: "natlab", Time: xmlTime(r.Took)}
 	for _, g := range r.groups() {
@@ -62,6 +63,9 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 	}
 	if r.Baseline != nil {
 		all.add(r.junitBaseline())
+	}
+	if r.Interrupted {
+		all.add(r.junitInterrupted())
 	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
@@ -142,13 +146,28 @@ func (r *Report) junitBaseline() junitSuite {
 	s := r.junitSuite("baseline")
 	s.Time = xmlTime(0)
 	for _, w := range r.Baseline.Worse {
+		text := w.Name + ": " + w.What + "\n"
+		if last := len(s.Cases) - 1; last >= 0 && s.Cases[last].Name == w.Name { // one case may be worse in two ways
+			f := s.Cases[last].Failure
+			f.Message, f.Text = f.Message+"; "+w.What, f.Text+text
+			continue
+		}
 		s.Failures++
-		s.Cases = append(s.Cases, junitCase{Class: "natlab.baseline", Name: w.Name, Time: xmlTime(0), Failure: &junitMessage{w.What, "worse", w.Name + ": " + w.What + "\n"}})
+		s.Cases = append(s.Cases, junitCase{Class: "natlab.baseline", Name: w.Name, Time: xmlTime(0), Failure: &junitMessage{w.What, "worse", text}})
 	}
 	if len(s.Cases) == 0 {
 		s.Cases = append(s.Cases, junitCase{Class: "natlab.baseline", Name: "nothing is worse than in " + r.Baseline.File, Time: xmlTime(0)})
 	}
 	s.Tests = len(s.Cases)
+	return s
+}
+
+// junitInterrupted is so that half a run does not pass for a whole one.
+func (r *Report) junitInterrupted() junitSuite {
+	s := r.junitSuite("interrupted")
+	s.Time, s.Tests, s.Errors = xmlTime(0), 1, 1
+	what := fmt.Sprintf("interrupted: %d of %d calls were placed", len(r.Calls), r.Planned)
+	s.Cases = []junitCase{{Class: "natlab", Name: "all calls are placed", Time: xmlTime(0), Error: &junitMessage{what, "interrupted", ""}}}
 	return s
 }
 
