@@ -84,6 +84,7 @@ func (p *phone) candidate(c protocol.Candidate) error {
 		p.pending = append(p.pending, init)
 		return nil
 	}
+	p.network.checkers.tell(init.Candidate)
 	if err := p.pc.AddICECandidate(init); err != nil {
 		return fmt.Errorf("candidate: %w", err)
 	}
@@ -93,6 +94,7 @@ func (p *phone) candidate(c protocol.Candidate) error {
 // takePending adds the candidates that came before the description.
 func (p *phone) takePending() {
 	for _, c := range p.pending {
+		p.network.checkers.tell(c.Candidate)
 		if err := p.pc.AddICECandidate(c); err != nil {
 			p.o.warn(fmt.Errorf("candidate: %w", err))
 		}

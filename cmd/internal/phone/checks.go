@@ -3,6 +3,7 @@ package phone
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 
 	"github.com/pion/stun/v4"
@@ -21,14 +22,42 @@ const maxCheckers = 64
 // goroutines.
 type checkers struct {
 	mu   sync.Mutex
-	seen map[netip.AddrPort]struct{}
+	seen map[netip.AddrPort]struct{} // guarded by mu
+	told map[netip.AddrPort]struct{} // the other side's candidates, whose checks are always taken; guarded by mu
+}
+
+// maxTold bounds the candidates that are noted.
+const maxTold = 256
+
+// tell notes a candidate of the other side (RFC 8839 section 5.1).
+func (c *checkers) tell(candidate string) {
+	f := strings.Fields(candidate)
+	if len(f) < 6 {
+		return
+	}
+	at, err := netip.ParseAddrPort(net.JoinHostPort(f[4], f[5]))
+	if err != nil {
+		return // a name, which nothing comes from
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.told == nil {
+		c.told = map[netip.AddrPort]struct{}{}
+	}
+	if len(c.told) < maxTold {
+		c.told[unmapped(at)] = struct{}{}
+	}
+}
+
+func unmapped(at netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 }
 
 // reset begins another generation.
 func (c *checkers) reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen = nil
+	c.seen, c.told = nil, nil
 }
 
 // admits reports whether a packet from an endpoint is taken.
@@ -40,10 +69,13 @@ func (c *checkers) admits(packet []byte, from net.Addr) bool {
 	if !ok {
 		return true
 	}
-	at := udp.AddrPort()
+	at := unmapped(udp.AddrPort())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, known := c.seen[at]; known {
+		return true
+	}
+	if _, known := c.told[at]; known {
 		return true
 	}
 	if len(c.seen) >= maxCheckers {
