@@ -103,7 +103,7 @@ regions: ## Three relays in three regions: which one each call gets, also when o
 SEEDS ?= 100
 
 .PHONY: natlab-seeds
-natlab-seeds: ## Every pair of NATs in virtual time, SEEDS=100 times each; half an hour
+natlab-seeds: ## Every pair of NATs in virtual time, SEEDS=100 times each; some minutes
 	go build -o bin/ ./cmd/natlab
 	bin/natlab run matrix --repeat $(SEEDS)
 
