@@ -182,22 +182,26 @@ func (n *node) openStores(ctx context.Context, s secrets) (stores, error) {
 	mc.Replicas, cc.Replicas = nats.Replicas(), nats.Replicas()
 	oc := cc
 	oc.Bucket = codesBucket
-	if d.directory, err = directory.Open(ctx, nats.Conn(), nats.JetStream(), dc, n.log); err != nil {
-		return stores{}, nats.Explain(err)
-	}
-	if d.mailboxes, err = mailbox.Open(ctx, nats.JetStream(), mc); err != nil {
-		return stores{}, fmt.Errorf("mailboxes: %w", nats.Explain(err))
-	}
-	if d.calls, err = callstore.Open(ctx, nats.JetStream(), cc); err != nil {
-		return stores{}, fmt.Errorf("records of calls: %w", nats.Explain(err))
-	}
-	if d.codes, err = callstore.Open(ctx, nats.JetStream(), oc); err != nil {
-		return stores{}, fmt.Errorf("records of codes: %w", nats.Explain(err))
+	for _, store := range []struct {
+		what string
+		open func() error
+	}{
+		{"directory", func() (err error) {
+			d.directory, err = directory.Open(ctx, nats.Conn(), nats.JetStream(), dc, n.log)
+			return err
+		}},
+		{"mailboxes", func() (err error) { d.mailboxes, err = mailbox.Open(ctx, nats.JetStream(), mc); return err }},
+		{"records of calls", func() (err error) { d.calls, err = callstore.Open(ctx, nats.JetStream(), cc); return err }},
+		{"records of codes", func() (err error) { d.codes, err = callstore.Open(ctx, nats.JetStream(), oc); return err }},
+	} {
+		if err := nats.Prepare(ctx, store.open); err != nil {
+			return stores{}, fmt.Errorf("%s: %w", store.what, err)
+		}
 	}
 	if rc := n.config.CDR; rc.On() {
 		rc.Replicas = nats.Replicas()
-		if d.cdr, err = cdr.Open(ctx, rc, nats.JetStream()); err != nil {
-			return stores{}, fmt.Errorf("call detail records: %w", nats.Explain(err))
+		if err := nats.Prepare(ctx, func() (err error) { d.cdr, err = cdr.Open(ctx, rc, nats.JetStream()); return err }); err != nil {
+			return stores{}, fmt.Errorf("call detail records: %w", err)
 		}
 		n.metrics.MustRegister(d.cdr)
 	}

@@ -31,9 +31,9 @@ func (n *node) openPushes(ctx context.Context, d *stores, s secrets) (*push.Queu
 			return nil, fmt.Errorf("push.webhook.secret_file: %w", err)
 		}
 	}
-	q, err := push.Open(ctx, c, deps)
-	if err != nil {
-		return nil, fmt.Errorf("pushes: %w", d.nats.Explain(err))
+	var q *push.Queue
+	if err := d.nats.Prepare(ctx, func() (err error) { q, err = push.Open(ctx, c, deps); return err }); err != nil {
+		return nil, fmt.Errorf("pushes: %w", err)
 	}
 	n.metrics.MustRegister(q)
 	n.parts = append(n.parts, part{name: "pushes", run: q.Run})

@@ -27,6 +27,7 @@ import (
 // Node is the process's NATS. Its methods may be called concurrently.
 type Node struct {
 	config  Config
+	log     *slog.Logger
 	options []nats.Option
 	inside  *embedded // nil with a cluster
 	lock    *os.File  // held on Dir
@@ -45,7 +46,7 @@ func Open(ctx context.Context, c Config, log *slog.Logger) (*Node, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{config: c}
+	n := &Node{config: c, log: log}
 	n.close = sync.OnceValue(n.end)
 	opts := options(log)
 	var err error
@@ -75,7 +76,7 @@ func Dial(c Config, log *slog.Logger) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{config: c, options: append(options(log), remote...)}
+	n := &Node{config: c, log: log, options: append(options(log), remote...)}
 	return n.Connect()
 }
 

@@ -105,10 +105,20 @@ func (n *Node) findJetStream(ctx context.Context) error {
 	defer cancel()
 	for {
 		err := n.askJetStream(ctx)
-		if err == nil || !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		if err == nil || !patience(err) || ctx.Err() != nil {
 			return err
 		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(lookAgain):
+		}
 	}
+}
+
+// patience reports whether JetStream does not answer, or says that it has no leader.
+func patience(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &api) && api.ErrorCode == codeNoMeta
 }
 
 func (n *Node) askJetStream(ctx context.Context) error {
@@ -136,6 +146,37 @@ const (
 	codeNoMeta      jetstream.ErrorCode = 10008 // too few servers up to decide anything
 	codeNoResources jetstream.ErrorCode = 10023
 )
+
+const (
+	// joinWithin is how long servers of a cluster may take until the one that decides has
+	// heard from them all; they tell of themselves every ten seconds.
+	joinWithin = 20 * time.Second
+	// lookAgain is how long it waits before it is asked once more.
+	lookAgain = 250 * time.Millisecond
+)
+
+// Prepare calls prepare, which makes streams or finds them, and explains what it fails
+// with. Where there are too few servers for that it is called again for a while: in a
+// cluster that has only just been started not all are known yet.
+func (n *Node) Prepare(ctx context.Context, prepare func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, joinWithin)
+	defer cancel()
+	for first := true; ; first = false {
+		err := prepare()
+		var api *jetstream.APIError
+		if !errors.As(err, &api) || api.ErrorCode != codeNoPeers {
+			return n.Explain(err)
+		}
+		if first {
+			n.log.Info("the NATS cluster has too few servers so far; waiting for more", "at most", joinWithin)
+		}
+		select {
+		case <-ctx.Done():
+			return n.Explain(err)
+		case <-time.After(lookAgain):
+		}
+	}
+}
 
 // Explain adds to an error of JetStream which key it is about, where that is
 // known: too few servers for nats.replicas, or too few that are up.
