@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"switchboard/relay/internal/datagram"
@@ -64,8 +65,10 @@ type Config struct {
 	// Listeners is how many sockets receive from clients over UDP, all on the same port;
 	// the kernel gives each client to one of them for good. 0 is one for each processor.
 	Listeners int `yaml:"listeners"`
-	// DataPath is "auto" for the fastest way in which this machine can relay, or "plain"
-	// for a system call a packet, as on systems other than Linux.
+	// DataPath is who relays packets of channels over UDP: "ebpf" for the kernel, without
+	// which the relay does not start; "user" for this process, in batches; "auto" for the
+	// kernel where it can; "plain" for this process with a system call a packet, as on
+	// systems other than Linux.
 	DataPath string `yaml:"data_path"`
 	// Peers are those whom packets may be relayed to.
 	Peers PeerConfig `yaml:"peers"`
@@ -236,8 +239,13 @@ func Default() Config {
 // The values of [Config.DataPath].
 const (
 	DataPathAuto  = "auto"
+	DataPathEBPF  = "ebpf"
+	DataPathUser  = "user"
 	DataPathPlain = "plain"
 )
+
+// dataPaths are all of them.
+var dataPaths = []string{DataPathAuto, DataPathEBPF, DataPathUser, DataPathPlain}
 
 // maxListeners is more than a machine has processors for this.
 const maxListeners = 256
@@ -288,7 +296,7 @@ func (c Config) Validate() error {
 	bad(c.CredentialTTL < time.Minute || c.CredentialTTL > 48*time.Hour, "credential_ttl: %v is not within 1m to 48h", c.CredentialTTL)
 	bad(c.MaxCall < time.Minute || c.MaxCall > 30*24*time.Hour, "max_call: %v is not within 1m to 720h", c.MaxCall)
 	errs = append(errs, between("listeners", c.Listeners, 0, maxListeners))
-	bad(c.DataPath != DataPathAuto && c.DataPath != DataPathPlain, "data_path: %q is neither %s nor %s", c.DataPath, DataPathAuto, DataPathPlain)
+	bad(!slices.Contains(dataPaths, c.DataPath), "data_path: %q is none of %s", c.DataPath, strings.Join(dataPaths, ", "))
 	errs = append(errs, c.Bandwidth.validate()...)
 	errs = append(errs, c.Quotas.validate(c.maxAllocations()), c.Limits.validate(), c.Peers.validate())
 	return errors.Join(errs...)

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"switchboard/relay/internal/datagram"
+	"switchboard/relay/internal/offload"
 )
 
 // flow is a channel of a client over UDP (RFC 8656 section 12): what the client sends in
@@ -33,15 +34,20 @@ type flow struct {
 	// permitted says that there is a permission for the peer, without which the client
 	// does not hear it (RFC 8656 section 11.3).
 	permitted atomic.Bool
+
+	asked     atomic.Bool                  // the kernel was asked to relay it, which it may have refused
+	offloaded atomic.Pointer[offload.Flow] // what the kernel relays, or nil
+	gone      atomic.Bool                  // the channel is no more
 }
 
 // flows are all channels of clients over UDP. Who relays a packet finds its flow without
 // a lock; they are changed as the library binds channels and lets go of them, and what
 // follows the changes may relay packets elsewhere, such as in the kernel.
 type flows struct {
-	seed   maphash.Seed
-	count  prometheus.Gauge
-	shards [256]flowShard // by client
+	seed      maphash.Seed
+	count     prometheus.Gauge
+	offloader atomic.Pointer[offloader] // nil where the kernel relays nothing
+	shards    [256]flowShard            // by client
 }
 
 type flowShard struct {
@@ -97,7 +103,7 @@ func (f *flows) permit(a *allocation, peer netip.Addr, has bool) {
 	}
 	for _, x := range *list {
 		if x.peer.Addr() == peer {
-			x.permitted.Store(has)
+			x.permit(has)
 		}
 	}
 }
@@ -144,4 +150,27 @@ func (f *flows) leave(x *flow) {
 	list := slices.DeleteFunc(slices.Clone(*x.relay.flows.Load()), func(other *flow) bool { return other == x })
 	x.relay.flows.Store(&list)
 	f.count.Dec()
+	x.gone.Store(true)
+	if o := f.offloader.Load(); o != nil {
+		o.leave(x)
+	}
+}
+
+// offer has the kernel relay a flow that a packet has gone through, if it does such things.
+func (f *flows) offer(x *flow) {
+	if x.asked.Load() {
+		return
+	}
+	if o := f.offloader.Load(); o != nil {
+		o.ask(x)
+	}
+}
+
+// permit notes that there is a permission for the peer, or no longer. What the kernel
+// relays of it ends at once; it goes on when that is next renewed.
+func (x *flow) permit(has bool) {
+	x.permitted.Store(has)
+	if k := x.offloaded.Load(); k != nil && !has && heedsPermissions {
+		k.EndDown()
+	}
 }

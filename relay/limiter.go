@@ -47,18 +47,21 @@ func (b *bucket) has(r rate, now int64) bool {
 	return ok
 }
 
-func (b *bucket) take(r rate, now int64) bool { return b.pay(int64(r.token), int64(r.burst), now) }
+func (b *bucket) take(r rate, now int64) bool {
+	return pay(&b.full, int64(r.token), int64(r.burst), now)
+}
 
-// pay takes as much as flows in in a time, and reports whether the bucket, which holds as
-// much as flows in in the time of a burst, had it. All are in ns.
-func (b *bucket) pay(cost, burst, now int64) bool {
+// pay takes as much as flows in in a time from a bucket that will be full at a moment, and
+// reports whether the bucket, which holds as much as flows in in the time of a burst, had
+// it. All are in ns.
+func pay(bucket *atomic.Int64, cost, burst, now int64) bool {
 	for {
-		full := b.full.Load()
+		full := bucket.Load()
 		next := max(full, now) + cost
 		if next-now > burst {
 			return false
 		}
-		if b.full.CompareAndSwap(full, next) {
+		if bucket.CompareAndSwap(full, next) {
 			return true
 		}
 	}

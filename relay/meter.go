@@ -2,6 +2,7 @@ package relay
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,7 +32,8 @@ func (b Bandwidth) validate() []error {
 // one lets everything through.
 type meter struct {
 	perSecond int64 // bytes
-	bucket    bucket
+	own       bucket
+	in        atomic.Pointer[atomic.Int64] // that of own, or of a bucket that the kernel takes from, too
 }
 
 // burst is how much a meter lets through at once, as time at its rate: a picture that
@@ -43,7 +45,9 @@ func newMeter(mbits int) *meter {
 	if mbits == 0 {
 		return nil
 	}
-	return &meter{perSecond: int64(mbits) * 1_000_000 / 8}
+	m := &meter{perSecond: int64(mbits) * 1_000_000 / 8}
+	m.in.Store(&m.own.full)
+	return m
 }
 
 // take takes n bytes at a time in ns, and reports whether they were there.
@@ -51,8 +55,18 @@ func (m *meter) take(n int, now int64) bool {
 	if m == nil {
 		return true
 	}
-	return m.bucket.pay(int64(n)*int64(time.Second)/m.perSecond, burst, now)
+	return pay(m.in.Load(), int64(n)*int64(time.Second)/m.perSecond, burst, now)
 }
+
+// move has the meter take from another bucket, as much of which is left as of the one
+// before. What others take at that moment may count for neither.
+func (m *meter) move(to *atomic.Int64) {
+	to.Store(m.in.Load().Load())
+	m.in.Store(to)
+}
+
+// back is move to the meter's own.
+func (m *meter) back() { m.move(&m.own.full) }
 
 // meters are a meter for each way.
 type meters struct{ up, down *meter }

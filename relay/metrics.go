@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"switchboard/relay/internal/offload"
 )
 
 // transport is how a client reaches the relay, as a metric's label.
@@ -160,6 +162,12 @@ type metrics struct {
 	draining        prometheus.Gauge
 	unused          prometheus.Counter
 	flows           prometheus.Gauge
+	paths           map[string]prometheus.Gauge // who relays
+	offloaded       prometheus.Gauge
+	byKernel        map[string]prometheus.Counter // by direction
+	left            map[offload.Left]prometheus.Counter
+	notOffloaded    map[notOffloaded]prometheus.Counter
+	differences     prometheus.Counter
 	kernel          *kernelDrops // nil on a network that is no kernel's
 
 	all []prometheus.Collector
@@ -187,6 +195,12 @@ func newMetrics() *metrics {
 	m.expiry = gauge(m, "certificate_expiry_seconds", "When the certificate in use ends, in seconds since 1970; 0 without one.")
 	m.draining = gauge(m, "draining", "1 while the relay refuses new allocations because it is to end.")
 	m.flows = gauge(m, "channels", "Channels of clients over UDP, whose packets pass the TURN library by.")
+	m.paths = gauges(m, "data_path", "1 for what relays packets of channels over UDP.", "path", dataPaths[1:])
+	m.offloaded = gauge(m, "offload_channels", "Those of channels whose packets the kernel relays.")
+	m.byKernel = counters(m, "offload_packets_total", "Those of packets_total that the kernel relayed.", "direction", []string{"up", "down"})
+	m.left = counters(m, "offload_left_total", "Packets of such channels that the kernel left to this process, by reason; torn ones were lost.", "reason", offload.Lefts)
+	m.notOffloaded = counters(m, "offload_refusals_total", "Channels that the kernel was not given, or not left, by reason.", "reason", notOffloadeds)
+	m.differences = counter(m, "offload_differences_total", "Entries of the kernel's that were not what they should be, and were put right.")
 	m.unused = counter(m, "unused_total", "Allocations ended because no media went through them while the relay drained.")
 	for _, d := range []struct {
 		name string

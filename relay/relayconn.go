@@ -273,6 +273,7 @@ func (c *relayConn) receive(b *datagram.Batch) {
 			continue
 		}
 		b.Out.AddFramed(last.channel, uint16(len(data)), data, last.toClient)
+		c.of.flows.offer(last)
 		front, packets, bytes = last.front, packets+1, bytes+len(data)
 	}
 	if packets > 0 {
@@ -289,6 +290,11 @@ func (c *relayConn) sent(packets, bytes, lost int) {
 
 // end closes the socket, at which the library ends the allocation.
 func (c *relayConn) end() error {
+	if list := c.flows.Load(); list != nil {
+		for _, f := range *list {
+			f.endOffloaded()
+		}
+	}
 	c.inbox.end()
 	return c.socket.Close()
 }

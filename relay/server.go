@@ -66,6 +66,7 @@ type Server struct {
 	started     chan struct{}
 	registrar   Registrar // may be nil
 	network     network
+	offloader   *offloader
 	changed     chan struct{} // holds one if the registrar has something to tell
 	unusedFor   time.Duration
 	lifetimes   lifetimes
@@ -143,6 +144,7 @@ func (s *Server) build(at addresses, how datagram.How) {
 	for _, over := range transports {
 		s.guard.library[over] = newLibraryNonce()
 	}
+	s.offloader = newOffloader(c, s.generator, s.log)
 }
 
 // Serve listens and relays until ctx ends, and then ends every allocation. It
@@ -160,15 +162,22 @@ func (s *Server) Serve(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, s.close(l, fronts))
 	}
+	if err := s.offloader.open(l); err != nil {
+		return errors.Join(err, s.close(l, fronts))
+	}
 	s.announce(l)
 	out := s.register(ctx)
 	var watching sync.WaitGroup
+	watching.Go(func() { s.offloader.run(ctx) })
 	watching.Go(func() { s.watchUnused(ctx) })
 	s.watchAddresses(ctx)
 	watching.Wait()
 	s.ended.Store(true)
 	<-out // nobody is sent here any more
-	return s.close(l, fronts)
+	if err := s.close(l, fronts); err != nil {
+		return err // something may still use what the kernel shares
+	}
+	return s.offloader.close()
 }
 
 func (s *Server) announce(l *listeners) {

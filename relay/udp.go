@@ -120,6 +120,7 @@ func (p *packetGuard) receive(b *datagram.Batch) {
 			p.leave(m, client)
 		case last.relay.mayGoUp(last, payload(m), now):
 			p.queue(i, last)
+			p.flows.offer(last)
 		}
 	}
 	p.flush(b)

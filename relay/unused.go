@@ -31,6 +31,19 @@ func (a *allocation) note(b []byte) {
 	}
 }
 
+// lastMedia is when the allocation last carried media, as far as that is known.
+func (a *allocation) lastMedia(now time.Time) time.Time {
+	last := time.Unix(0, a.media.Load())
+	if list := a.conn.flows.Load(); list != nil {
+		for _, f := range *list {
+			if at, ok := f.mediaInKernel(now); ok && at.After(last) {
+				last = at
+			}
+		}
+	}
+	return last
+}
+
 // watchUnused ends allocations that carry no media, whenever the relay drains, until
 // ctx ends.
 func (s *Server) watchUnused(ctx context.Context) {
@@ -71,7 +84,7 @@ func (t *table) unused(began, now time.Time, most time.Duration) (all []*allocat
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for _, a := range t.byRelay {
-		last, may := time.Unix(0, a.media.Load()), most
+		last, may := a.lastMedia(now), most
 		if last.Before(began) {
 			last, may = began, newFor*most
 		}

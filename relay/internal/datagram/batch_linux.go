@@ -39,13 +39,23 @@ func (s *Socket) open(c *net.UDPConn) (err error) {
 	if s.system.raw, err = s.system.file.SyscallConn(); err != nil {
 		return err
 	}
-	return s.system.raw.Control(func(fd uintptr) {
+	err = s.system.raw.Control(func(fd uintptr) {
 		_, err := unix.GetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT)
 		s.system.segmented.Store(err == nil)
-		if coalesces() {
-			unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_GRO, 1) // it did for another socket
-		}
 	})
+	if err == nil {
+		s.Join(true)
+	}
+	return err
+}
+
+// join has the kernel join datagrams, or not.
+func (s *Socket) join(on int) {
+	if coalesces() {
+		s.system.raw.Control(func(fd uintptr) {
+			unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_GRO, on) // it did for another socket
+		})
+	}
 }
 
 func (s *Socket) send(b []byte, to netip.AddrPort) (err error) {

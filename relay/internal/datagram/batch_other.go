@@ -25,6 +25,7 @@ type (
 
 func (*Socket) open(*net.UDPConn) error                    { return nil }
 func (*Socket) close() error                               { return nil }
+func (*Socket) join(int)                                   {}
 func (*Socket) segments() bool                             { return false }
 func (*Socket) send([]byte, netip.AddrPort) error          { return nil }
 func (*Loop) open() error                                  { return nil }

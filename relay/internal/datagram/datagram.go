@@ -101,6 +101,20 @@ func (s *Socket) Send(b []byte, to netip.AddrPort) error {
 	return err
 }
 
+// Join says whether the kernel may join what comes from one address at once, as it does
+// unless it is told otherwise. What is joined has passed by whoever looks at packets one by
+// one before they reach sockets. It may be called from any goroutine.
+func (s *Socket) Join(on bool) {
+	if !s.batched {
+		return // it never does
+	}
+	if on {
+		s.join(1)
+	} else {
+		s.join(0)
+	}
+}
+
 // Close closes the socket. Nothing of it is handled once what is being handled is done.
 func (s *Socket) Close() error {
 	if s.batched {

@@ -1,0 +1,609 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"switchboard/relay/internal/datagram"
+	"switchboard/relay/internal/offload"
+)
+
+const (
+	// offloadFor is how long the kernel relays a channel without being told to go on. It is
+	// told three times in that time.
+	offloadFor = 30 * time.Second
+	// countEvery is how often what the kernel has counted is read.
+	countEvery = time.Second
+	// changesWithin is how long changes of the network gather.
+	changesWithin = 100 * time.Millisecond
+	// channelsAnAllocation is how many of an allocation's channels the kernel has room for,
+	// on average. A call has one or two.
+	channelsAnAllocation = 4
+	minOffloaded         = 64
+	maxOffloaded         = 1 << 18
+)
+
+// notOffloaded is why the kernel does not relay a channel, as a metric's label.
+type notOffloaded string
+
+const (
+	notForFull      notOffloaded = "full"      // it has no room for more
+	notForFamily    notOffloaded = "family"    // client and relayed address are of two families
+	notForLocal     notOffloaded = "local"     // the peer, or the client, is this machine
+	notForRoute     notOffloaded = "route"     // there is no way there
+	notForInterface notOffloaded = "interface" // the way is not over Ethernet
+	notForPolicy    notOffloaded = "policy"    // the peer is no longer allowed
+	notForKernel    notOffloaded = "kernel"    // it failed
+)
+
+var notOffloadeds = []notOffloaded{notForFull, notForFamily, notForLocal, notForRoute, notForInterface, notForPolicy, notForKernel}
+
+func notOffloadedFor(err error) notOffloaded {
+	for sentinel, why := range map[error]notOffloaded{
+		offload.ErrFull: notForFull, offload.ErrFamily: notForFamily, offload.ErrLocal: notForLocal,
+		offload.ErrRoute: notForRoute, offload.ErrInterface: notForInterface, errPolicy: notForPolicy,
+	} {
+		if errors.Is(err, sentinel) {
+			return why
+		}
+	}
+	return notForKernel
+}
+
+var errPolicy = errors.New("the peer is not allowed")
+
+// DataPath is who relays the packets of channels over UDP.
+type DataPath struct {
+	// Path is [DataPathEBPF], [DataPathUser] or [DataPathPlain].
+	Path string `json:"path"`
+	// Reason is why it is that one.
+	Reason string `json:"reason"`
+	// Interfaces are those at which the kernel looks for such packets.
+	Interfaces []string `json:"interfaces,omitempty"`
+	// Channels is how many the kernel relays.
+	Channels int `json:"channels"`
+}
+
+// offloader has the kernel relay the channels of clients over UDP, where it can. A channel
+// is offered to it when its first packet has gone through here, so that all that must be
+// right for that has been seen to be. What the kernel is told holds for a while only: if
+// nobody is there any more to tell it again, it relays nothing.
+//
+// One goroutine, that of run, changes what the kernel has. All others queue flows for it,
+// and end what has ended by themselves, at once.
+type offloader struct {
+	// Static after newOffloader.
+	config  Config
+	of      *generator
+	log     *slog.Logger
+	able    bool // the relay is on this machine's network, and may gather packets
+	wake    chan struct{}
+	changed chan struct{} // holds one when the network has changed
+	do      chan func()
+
+	status atomic.Pointer[DataPath]
+
+	mu sync.Mutex
+	// Guarded by mu.
+	asked, left []*flow
+
+	// Owned by whoever opens it, and then by run.
+	path    *offload.Path // nil until it was to be used
+	on      bool
+	sockets []*datagram.Socket // of the listeners
+	listen  netip.AddrPort
+	all     map[*flow]struct{}
+	refused []*flow // to be tried again later
+	meters  map[*meter]*sharedMeter
+	counted [2]offload.Traffic
+	lefts   map[offload.Left]uint64
+}
+
+// sharedMeter is a meter that the kernel takes from, too, for so many flows.
+type sharedMeter struct {
+	*offload.Meter
+	flows int
+}
+
+func newOffloader(c Config, g *generator, log *slog.Logger) *offloader {
+	_, here := g.network.(machine)
+	o := &offloader{
+		config: c, of: g, log: log, able: here && g.how == datagram.Auto,
+		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1), do: make(chan func()),
+		all: make(map[*flow]struct{}), meters: make(map[*meter]*sharedMeter), lefts: make(map[offload.Left]uint64),
+	}
+	o.say(DataPath{Path: DataPathUser})
+	return o
+}
+
+// open decides who relays, and says so. It fails where the settings want the kernel to, and
+// it cannot.
+func (o *offloader) open(l *listeners) error {
+	for _, front := range l.udp {
+		o.sockets = append(o.sockets, front.socket)
+	}
+	o.listen = o.sockets[0].LocalAddr().AddrPort()
+	status := DataPath{Path: DataPathUser, Reason: "data_path: " + o.config.DataPath}
+	switch {
+	case o.config.DataPath == DataPathPlain:
+		status.Path = DataPathPlain
+	case !o.able:
+		status = DataPath{Path: DataPathPlain, Reason: "the network is not this machine's"}
+	case o.config.DataPath != DataPathUser:
+		var err error
+		if status, err = o.start(); err != nil && o.config.DataPath == DataPathEBPF {
+			return fmt.Errorf("data_path: %w", err)
+		}
+	}
+	o.say(status)
+	o.log.Info("data path", "path", status.Path, "reason", status.Reason, "interfaces", status.Interfaces)
+	return nil
+}
+
+func (o *offloader) say(d DataPath) {
+	o.status.Store(&d)
+	for path, g := range o.of.metrics.paths {
+		g.Set(0)
+		if path == d.Path {
+			g.Set(1)
+		}
+	}
+}
+
+// start has the kernel relay. If it does not, the status says why, as the error does.
+func (o *offloader) start() (status DataPath, err error) {
+	defer func() {
+		if err != nil {
+			status = DataPath{Path: DataPathUser, Reason: err.Error()}
+		}
+	}()
+	if o.path == nil {
+		if o.path, err = offload.Open(o.offloadConfig()); err != nil {
+			return status, err
+		}
+		if all := o.of.all; all.up != nil {
+			o.path.Bound(all.up.perSecond, func(up, down *offload.Meter) { all.up.move(up.Full); all.down.move(down.Full) })
+		}
+	}
+	names, err := o.path.Cover(o.isOurs)
+	if len(names) == 0 {
+		return status, errors.Join(err, errors.New("no Ethernet interface has an address of the relay's"))
+	}
+	if err != nil {
+		o.log.Warn("the kernel relays, but not what comes in from everywhere", "error", err)
+	}
+	o.on = true
+	for _, s := range o.sockets {
+		s.Join(false)
+	}
+	o.of.flows.offloader.Store(o)
+	return DataPath{Path: DataPathEBPF, Reason: "this kernel did what it should with packets that it was tried with", Interfaces: names}, nil
+}
+
+func (o *offloader) offloadConfig() offload.Config {
+	return offload.Config{
+		ListenPort: o.listen.Port(), Clock: tick, Log: o.log,
+		Flows: max(minOffloaded, min(o.config.Quotas.Allocations*channelsAnAllocation, maxOffloaded)),
+	}
+}
+
+// isOurs reports whether clients or peers may send to an address of this machine's.
+func (o *offloader) isOurs(a netip.Addr) bool {
+	at := o.listen.Addr().Unmap()
+	if at == a || at.IsUnspecified() && a.IsGlobalUnicast() && (at.Is6() || a.Is4()) {
+		return true
+	}
+	return slices.ContainsFunc(o.of.addresses.each(), func(r relayAddress) bool { return r.bind == a })
+}
+
+// stop has the kernel relay no more.
+func (o *offloader) stop() error {
+	o.of.flows.offloader.Store(nil)
+	o.on = false
+	for f := range o.all {
+		o.withdraw(f)
+		f.relay.socket.Join(true)
+		f.asked.Store(false)
+	}
+	o.retry()
+	for _, s := range o.sockets {
+		s.Join(true)
+	}
+	if o.path == nil {
+		return nil
+	}
+	o.count()
+	return o.path.Detach()
+}
+
+// close forgets what the kernel was told, when nobody relays any more.
+func (o *offloader) close() error {
+	if o.path == nil {
+		return nil
+	}
+	return o.path.Close()
+}
+
+// ask queues a flow for the kernel.
+func (o *offloader) ask(f *flow) {
+	if f.asked.Swap(true) {
+		return
+	}
+	o.mu.Lock()
+	o.asked = append(o.asked, f)
+	o.mu.Unlock()
+	signal(o.wake)
+}
+
+// leave ends what the kernel relays of a flow that is no more.
+func (o *offloader) leave(f *flow) {
+	f.endOffloaded()
+	if !f.asked.Load() {
+		return
+	}
+	o.mu.Lock()
+	o.left = append(o.left, f)
+	o.mu.Unlock()
+	signal(o.wake)
+}
+
+func (f *flow) endOffloaded() {
+	if k := f.offloaded.Load(); k != nil {
+		k.End()
+	}
+}
+
+// mediaInKernel is when the kernel last relayed media of a flow.
+func (f *flow) mediaInKernel(now time.Time) (at time.Time, ok bool) {
+	if k := f.offloaded.Load(); k != nil {
+		if last := k.Media(); last != 0 {
+			return now.Add(-time.Duration(tick() - last)), true
+		}
+	}
+	return time.Time{}, false
+}
+
+// signal puts something into a channel that holds one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps the kernel in step until ctx ends, and leaves it nothing.
+func (o *offloader) run(ctx context.Context) {
+	renew, count := time.NewTicker(offloadFor/3), time.NewTicker(countEvery)
+	defer renew.Stop()
+	defer count.Stop()
+	for {
+		waiting := func() {}
+		if o.path != nil && o.on {
+			done := make(chan struct{})
+			wait, err := o.path.Watch(done, func() { signal(o.changed) })
+			if err != nil {
+				o.log.Warn("routes are looked up from time to time alone", "error", err)
+			}
+			waiting = func() { close(done); wait() }
+		}
+		again := o.serve(ctx, renew.C, count.C)
+		waiting()
+		if !again {
+			break
+		}
+	}
+	if err := o.stop(); err != nil {
+		o.log.Warn("the program is not detached from all interfaces", "error", err)
+	}
+}
+
+// serve does what is to be done until ctx ends, or another data path is chosen; then it
+// returns true.
+func (o *offloader) serve(ctx context.Context, renew, count <-chan time.Time) bool {
+	var settle <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case do := <-o.do:
+			do()
+			return true
+		case <-o.wake:
+			o.process()
+		case <-o.changed:
+			if settle == nil {
+				settle = time.After(changesWithin)
+			}
+		case <-settle:
+			settle = nil
+			o.follow()
+		case <-renew:
+			o.renew()
+		case <-count:
+			o.count()
+		}
+	}
+}
+
+// process gives the kernel the flows that wait for it, and takes from it those that are no
+// more.
+func (o *offloader) process() {
+	o.mu.Lock()
+	asked, left := o.asked, o.left
+	o.asked, o.left = nil, nil
+	o.mu.Unlock()
+	for _, f := range asked {
+		switch err := o.install(f); {
+		case f.gone.Load():
+		case !o.on:
+			f.asked.Store(false)
+		case err != nil:
+			o.refuse(f, err)
+		}
+	}
+	for _, f := range left {
+		o.withdraw(f)
+	}
+	o.tell()
+}
+
+func (o *offloader) refuse(f *flow, err error) {
+	why := notOffloadedFor(err)
+	o.of.metrics.notOffloaded[why].Inc()
+	o.refused = append(o.refused, f)
+	if why == notForKernel {
+		o.log.Warn("the kernel does not relay a channel", "error", err)
+	}
+}
+
+// retry lets flows be offered again that were refused.
+func (o *offloader) retry() {
+	for _, f := range o.refused {
+		f.asked.Store(false)
+	}
+	o.refused = nil
+}
+
+// install gives the kernel a flow.
+func (o *offloader) install(f *flow) error {
+	if !o.on || f.gone.Load() {
+		return nil
+	}
+	e, err := o.ends(f)
+	if err != nil {
+		return err
+	}
+	c := f.relay
+	meters, ok := o.share(c.own.up, c.user.up, c.own.down, c.user.down)
+	if !ok {
+		return offload.ErrFull
+	}
+	k, err := o.path.Install(e, [2]offload.Meters{{Own: meters[0], User: meters[1]}, {Own: meters[2], User: meters[3]}})
+	if err != nil {
+		o.unshare(c)
+		return err
+	}
+	o.all[f] = struct{}{}
+	f.offloaded.Store(k)
+	c.socket.Join(false)
+	o.extend(f, tick())
+	return nil
+}
+
+// ends are the addresses that a flow's packets have on the wire.
+func (o *offloader) ends(f *flow) (e offload.Ends, err error) {
+	if o.of.policy.judge(f) != allowed {
+		return e, errPolicy
+	}
+	if (*o.of.policy.own.Load())[f.peer.Addr()] {
+		return e, offload.ErrLocal
+	}
+	listener := o.listen.Addr().Unmap()
+	if listener.IsUnspecified() {
+		if listener, err = o.path.From(f.client.Addr()); err != nil {
+			return e, err
+		}
+	}
+	return offload.Ends{
+		Client: f.client, Listener: netip.AddrPortFrom(listener, o.listen.Port()), Channel: f.channel,
+		Relay: netip.AddrPortFrom(f.relay.at.bind, f.relay.allocation.port), Peer: f.at,
+	}, nil
+}
+
+// share shares meters with the kernel, or none of them where it has no room.
+func (o *offloader) share(all ...*meter) (shared []*offload.Meter, ok bool) {
+	for i, m := range all {
+		s := o.meters[m]
+		switch {
+		case m == nil:
+			shared = append(shared, nil)
+			continue
+		case s == nil:
+			k := o.path.Meter(m.perSecond)
+			if k == nil {
+				o.unshareEach(all[:i])
+				return nil, false
+			}
+			m.move(k.Full)
+			s = &sharedMeter{Meter: k}
+			o.meters[m] = s
+		}
+		s.flows++
+		shared = append(shared, s.Meter)
+	}
+	return shared, true
+}
+
+func (o *offloader) unshare(c *relayConn) {
+	o.unshareEach([]*meter{c.own.up, c.user.up, c.own.down, c.user.down})
+}
+
+func (o *offloader) unshareEach(all []*meter) {
+	for _, m := range all {
+		if m == nil {
+			continue
+		}
+		s := o.meters[m]
+		if s.flows--; s.flows == 0 {
+			m.back()
+			o.path.Free(s.Meter)
+			delete(o.meters, m)
+		}
+	}
+}
+
+// withdraw takes a flow from the kernel, if it has it.
+func (o *offloader) withdraw(f *flow) {
+	k := f.offloaded.Swap(nil)
+	if k == nil {
+		return
+	}
+	if last := k.Media(); last != 0 {
+		media := &f.relay.allocation.media
+		media.Store(max(media.Load(), time.Now().UnixNano()-(tick()-last)))
+	}
+	o.path.Remove(k)
+	o.unshare(f.relay)
+	delete(o.all, f)
+}
+
+// extend has the kernel relay a flow for a while more.
+func (o *offloader) extend(f *flow, now int64) {
+	k := f.offloaded.Load()
+	k.Extend(now+int64(offloadFor), !heedsPermissions || f.permitted.Load())
+	// What has ended meanwhile must not go on.
+	if f.gone.Load() {
+		k.End()
+	}
+	if heedsPermissions && !f.permitted.Load() {
+		k.EndDown()
+	}
+}
+
+// renew has the kernel relay what it relays for a while more, but what is no longer allowed,
+// and looks whether it has all that it was given, and nothing else.
+func (o *offloader) renew() {
+	now := tick()
+	for f := range o.all {
+		if _, err := o.ends(f); err != nil {
+			o.withdraw(f)
+			o.refuse(f, err)
+			continue
+		}
+		o.extend(f, now)
+	}
+	if o.path != nil && o.on {
+		n, err := o.path.Reconcile()
+		if n > 0 || err != nil {
+			o.of.metrics.differences.Add(float64(n))
+			o.log.Warn("the kernel did not have the channels that it was given; they were put right", "entries", n, "error", err)
+		}
+		o.follow()
+	}
+}
+
+// follow follows changes of the network: interfaces, and the ways to clients and peers.
+func (o *offloader) follow() {
+	if o.path == nil || !o.on {
+		return
+	}
+	names, err := o.path.Cover(o.isOurs)
+	status := *o.status.Load()
+	if !slices.Equal(names, status.Interfaces) || err != nil {
+		o.log.Info("interfaces have changed at which the kernel relays", "interfaces", names, "error", err)
+		status.Interfaces = names
+		o.say(status)
+	}
+	for f := range o.all {
+		if err := o.path.Reroute(f.offloaded.Load()); err != nil {
+			o.withdraw(f)
+			o.refuse(f, err)
+		}
+	}
+	o.retry()
+	o.tell()
+}
+
+// tell says how many channels the kernel relays.
+func (o *offloader) tell() {
+	o.of.metrics.offloaded.Set(float64(len(o.all)))
+	if status := *o.status.Load(); status.Channels != len(o.all) {
+		status.Channels = len(o.all)
+		o.status.Store(&status)
+	}
+}
+
+// count adds what the kernel has counted since it was last asked.
+func (o *offloader) count() {
+	if o.path == nil {
+		return
+	}
+	m := o.of.metrics
+	up, down := o.path.Traffic()
+	for i, now := range []offload.Traffic{up, down} {
+		before := o.counted[i]
+		packets := now.Packets - before.Packets
+		[]*traffic{&m.up, &m.down}[i].addAll(int(packets), int(now.Bytes-before.Bytes))
+		m.byKernel[[]string{"up", "down"}[i]].Add(float64(packets))
+		m.drops[dropBandwidth].Add(float64(now.Dropped - before.Dropped))
+		o.counted[i] = now
+	}
+	left, err := o.path.Left()
+	if err != nil {
+		o.log.Warn("what the kernel leaves is not known", "error", err)
+		return
+	}
+	for why, n := range left {
+		m.left[why].Add(float64(n - o.lefts[why]))
+		o.lefts[why] = n
+	}
+}
+
+// DataPath returns who relays the packets of channels over UDP.
+func (s *Server) DataPath() DataPath { return *s.offloader.status.Load() }
+
+// SetDataPath has the kernel relay ([DataPathEBPF]), this process ([DataPathUser]), or the
+// kernel where it can ([DataPathAuto]), until the relay ends, and returns who does then.
+// Nothing is lost of what is relayed. It fails where the kernel cannot and must, or before
+// [Server.Serve] and after it.
+func (s *Server) SetDataPath(ctx context.Context, to string) (DataPath, error) {
+	if !slices.Contains(dataPaths, to) || to == DataPathPlain {
+		return s.DataPath(), fmt.Errorf("relay: a data path is %s, %s or %s", DataPathAuto, DataPathEBPF, DataPathUser)
+	}
+	answer := make(chan error, 1)
+	select {
+	case s.offloader.do <- func() { answer <- s.offloader.set(to) }:
+		err := <-answer
+		return s.DataPath(), err
+	case <-ctx.Done():
+		return s.DataPath(), context.Cause(ctx)
+	}
+}
+
+// set is SetDataPath in the goroutine of run.
+func (o *offloader) set(to string) (err error) {
+	status := DataPath{Path: DataPathUser, Reason: "an operator has chosen it"}
+	switch {
+	case !o.able:
+		return errors.New("relay: data_path: plain, or a network that is not this machine's, is for good")
+	case to == DataPathUser:
+		err = o.stop()
+	case o.on:
+		return nil
+	default:
+		if status, err = o.start(); to == DataPathAuto {
+			err = nil
+		}
+	}
+	o.say(status)
+	o.tell()
+	o.log.Info("data path", "path", status.Path, "reason", status.Reason, "interfaces", status.Interfaces)
+	return err
+}
