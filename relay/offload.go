@@ -21,8 +21,13 @@ const (
 	offloadFor = 30 * time.Second
 	// countEvery is how often what the kernel has counted is read.
 	countEvery = time.Second
-	// changesWithin is how long changes of the network gather.
+	// lookEvery is how often it is looked whether the kernel has what it was given, and
+	// whether the ways to clients and peers are the same.
+	lookEvery = 30 * time.Second
+	// changesWithin is how long changes of the network gather, and changesEvery how often
+	// they are followed at the most: to look up all ways takes a while.
 	changesWithin = 100 * time.Millisecond
+	changesEvery  = 3 * time.Second
 	// channelsAnAllocation is how many of an allocation's channels the kernel has room for,
 	// on average. A call has one or two.
 	channelsAnAllocation = 4
@@ -280,9 +285,8 @@ func signal(c chan struct{}) {
 
 // run keeps the kernel in step until ctx ends, and leaves it nothing.
 func (o *offloader) run(ctx context.Context) {
-	renew, count := time.NewTicker(offloadFor/3), time.NewTicker(countEvery)
-	defer renew.Stop()
-	defer count.Stop()
+	t := tickers{time.NewTicker(offloadFor / 3), time.NewTicker(lookEvery), time.NewTicker(countEvery)}
+	defer t.stop()
 	for {
 		waiting := func() {}
 		if o.path != nil && o.on {
@@ -293,7 +297,7 @@ func (o *offloader) run(ctx context.Context) {
 			}
 			waiting = func() { close(done); wait() }
 		}
-		again := o.serve(ctx, renew.C, count.C)
+		again := o.serve(ctx, t)
 		waiting()
 		if !again {
 			break
@@ -306,8 +310,9 @@ func (o *offloader) run(ctx context.Context) {
 
 // serve does what is to be done until ctx ends, or another data path is chosen; then it
 // returns true.
-func (o *offloader) serve(ctx context.Context, renew, count <-chan time.Time) bool {
+func (o *offloader) serve(ctx context.Context, t tickers) bool {
 	var settle <-chan time.Time
+	var followed time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -319,17 +324,29 @@ func (o *offloader) serve(ctx context.Context, renew, count <-chan time.Time) bo
 			o.process()
 		case <-o.changed:
 			if settle == nil {
-				settle = time.After(changesWithin)
+				settle = time.After(max(changesWithin, changesEvery-time.Since(followed)))
 			}
 		case <-settle:
-			settle = nil
+			settle, followed = nil, time.Now()
 			o.follow()
-		case <-renew:
+		case <-t.renew.C:
 			o.renew()
-		case <-count:
+		case <-t.look.C:
+			o.reconcile()
+			o.follow()
+		case <-t.count.C:
 			o.count()
 		}
 	}
+}
+
+// tickers say when something is to be done again.
+type tickers struct{ renew, look, count *time.Ticker }
+
+func (t tickers) stop() {
+	t.renew.Stop()
+	t.look.Stop()
+	t.count.Stop()
 }
 
 // process gives the kernel the flows that wait for it, and takes from it those that are no
@@ -487,8 +504,7 @@ func (o *offloader) extend(f *flow, now int64) {
 	}
 }
 
-// renew has the kernel relay what it relays for a while more, but what is no longer allowed,
-// and looks whether it has all that it was given, and nothing else.
+// renew has the kernel relay what it relays for a while more, but what is no longer allowed.
 func (o *offloader) renew() {
 	now := tick()
 	for f := range o.all {
@@ -499,13 +515,18 @@ func (o *offloader) renew() {
 		}
 		o.extend(f, now)
 	}
-	if o.path != nil && o.on {
-		n, err := o.path.Reconcile()
-		if n > 0 || err != nil {
-			o.of.metrics.differences.Add(float64(n))
-			o.log.Warn("the kernel did not have the channels that it was given; they were put right", "entries", n, "error", err)
-		}
-		o.follow()
+	o.tell()
+}
+
+// reconcile looks whether the kernel has all that it was given, and nothing else.
+func (o *offloader) reconcile() {
+	if o.path == nil || !o.on {
+		return
+	}
+	n, err := o.path.Reconcile()
+	if n > 0 || err != nil {
+		o.of.metrics.differences.Add(float64(n))
+		o.log.Warn("the kernel did not have the channels that it was given; they were put right", "entries", n, "error", err)
 	}
 }
 
