@@ -414,13 +414,21 @@ func (o *offloader) install(f *flow) error {
 	return nil
 }
 
-// ends are the addresses that a flow's packets have on the wire.
-func (o *offloader) ends(f *flow) (e offload.Ends, err error) {
+// judge says why the kernel must not relay a flow, or nothing.
+func (o *offloader) judge(f *flow) error {
 	if o.of.policy.judge(f) != allowed {
-		return e, errPolicy
+		return errPolicy
 	}
 	if (*o.of.policy.own.Load())[f.peer.Addr()] {
-		return e, offload.ErrLocal
+		return offload.ErrLocal
+	}
+	return nil
+}
+
+// ends are the addresses that a flow's packets have on the wire.
+func (o *offloader) ends(f *flow) (e offload.Ends, err error) {
+	if err := o.judge(f); err != nil {
+		return e, err
 	}
 	listener := o.listen.Addr().Unmap()
 	if listener.IsUnspecified() {
@@ -508,7 +516,7 @@ func (o *offloader) extend(f *flow, now int64) {
 func (o *offloader) renew() {
 	now := tick()
 	for f := range o.all {
-		if _, err := o.ends(f); err != nil {
+		if err := o.judge(f); err != nil {
 			o.withdraw(f)
 			o.refuse(f, err)
 			continue
