@@ -192,6 +192,21 @@ func TestRequestsFailWithTheConnection(t *testing.T) {
 	p2.quiet(st, protocol.TypeErr)
 }
 
+// A request that goes unanswered has the socket probed: one that is dead one way is left
+// for another.
+func TestLateAnswer(t *testing.T) {
+	st := newStage(t)
+	p := st.connect(nil)
+	st.page.eval(`client.lookup('+1').catch((e) => { window.failed = e })`)
+	p.nextIs(protocol.TypePresenceGet)
+	p.nextIs(protocol.TypePing) // and nobody answers
+	_, hello := st.accept(fields{"resumed": "full"})
+	if hello.Resume == nil {
+		t.Error("it does not ask for its session")
+	}
+	st.page.wait(`window.failed?.code === 'offline' && failed.retry`)
+}
+
 func TestErrorsSayWhatTheyAre(t *testing.T) {
 	st := newStage(t)
 	p := st.connect(nil)

@@ -624,6 +624,8 @@ export class Store {
 const BACKOFF = freeze({ base: 250, cap: 15_000, stable: 15_000 })
 const OPEN_TIMEOUT = 10_000
 const REQUEST_TIMEOUT = 10_000
+/** How long a request goes unanswered until the socket is probed: a server answers within five seconds. */
+const LATE = 6000
 /** A refusal that asks to wait longer than this is final. */
 const PATIENCE = 2 * 60_000
 /** The longest that a node which stops can keep a client away. */
@@ -674,6 +676,7 @@ const backoff = (attempt) => Math.random() * Math.min(BACKOFF.cap, BACKOFF.base 
  * @property {string} tag          what the owner drops it by
  * @property {ReturnType<typeof setTimeout>|undefined} deadline
  * @property {ReturnType<typeof setTimeout>|undefined} again
+ * @property {ReturnType<typeof setTimeout>|undefined} late
  * @property {(reply: any) => void} resolve
  * @property {(e: SwitchboardError) => void} reject
  */
@@ -799,7 +802,7 @@ class Link {
       if (this.state === 'stopped') return reject(localError('stopped', 'The session has ended.'))
       const id = `${this.#prefix}-${++this.#requests}`
       /** @type {Pending} */
-      const p = { id, type, d, keep, retryFor, retryUntil: 0, tries: 0, sent: false, tag, deadline: undefined, again: undefined, resolve, reject }
+      const p = { id, type, d, keep, retryFor, retryUntil: 0, tries: 0, sent: false, tag, deadline: undefined, again: undefined, late: undefined, resolve, reject }
       if (timeout) p.deadline = setTimeout(() => this.#settle(p, localError(this.state === 'online' ? 'timeout' : 'offline', 'The server did not answer in time.', true)), timeout)
       this.#pending.set(id, p)
       this.#try(p)
@@ -916,6 +919,7 @@ class Link {
   #disconnected() {
     for (const p of [...this.#pending.values()]) {
       clearTimeout(p.again)
+      clearTimeout(p.late)
       if (p.sent && !p.keep) this.#settle(p, localError('offline', 'The connection was lost.', true))
       p.sent = false
     }
@@ -1037,6 +1041,7 @@ class Link {
     const wait = e.afterMS + (e.code === 'rate_limited' && e.afterMS ? 0 : backoff(p.tries)) // a rate is this client's alone; the rest others meet, too
     if (!e.retry || wait > PATIENCE || now + wait > p.retryUntil) return this.#settle(p, e)
     p.sent = false
+    clearTimeout(p.late)
     p.again = setTimeout(() => this.#try(p), wait)
   }
 
@@ -1044,6 +1049,7 @@ class Link {
   #settle(p, result) {
     clearTimeout(p.deadline)
     clearTimeout(p.again)
+    clearTimeout(p.late)
     this.#pending.delete(p.id)
     if (result instanceof Error) p.reject(/** @type {SwitchboardError} */ (result))
     else p.resolve(result)
@@ -1059,6 +1065,22 @@ class Link {
     p.sent = true
     p.tries++
     this.#transmit(f)
+    this.#expect(p)
+  }
+
+  /**
+   * A socket can be dead one way, as when a VPN takes over the device's packets: what the
+   * server sends still comes, and nothing that is sent arrives.
+   *
+   * @param {Pending} p
+   */
+  #expect(p) {
+    clearTimeout(p.late)
+    p.late = setTimeout(() => {
+      if (!p.sent || !this.#pending.has(p.id)) return
+      this.#probe()
+      this.#expect(p)
+    }, LATE)
   }
 
   /** @param {{t: string, id?: string, a?: number, d?: object}} f */
