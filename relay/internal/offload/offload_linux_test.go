@@ -1,15 +1,37 @@
 package offload
 
 import (
+	"bytes"
+	"errors"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-func open(t *testing.T) *Path {
+const testPort = 3478
+
+// needRights skips a test where the process may not load programs, which root may.
+func needRights(t testing.TB) {
 	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("this needs root")
+	}
+	t.Skip("this needs root")
+}
+
+func open(t testing.TB) *Path { return openFor(t, 100) }
+
+func openFor(t testing.TB, flows int) *Path {
+	t.Helper()
+	needRights(t)
 	began := time.Now().Add(-time.Hour)
-	p, err := Open(Config{ListenPort: 3478, Flows: 100, Clock: func() int64 { return int64(time.Since(began)) }, Log: slog.New(slog.DiscardHandler)})
+	p, err := Open(Config{ListenPort: testPort, Flows: flows, Clock: func() int64 { return int64(time.Since(began)) }, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,3 +44,53 @@ func open(t *testing.T) *Path {
 }
 
 func TestOpen(t *testing.T) { open(t) }
+
+// bench is a Path with flows that last, and the model of it.
+type bench struct {
+	*Path
+	model
+	installed []*Flow
+}
+
+// mtu is that of all ways out on a bench.
+const mtu = 1500
+
+func newBench(t testing.TB, all ...Ends) *bench {
+	t.Helper()
+	b := &bench{Path: openFor(t, max(len(all), 1)), model: model{port: testPort}}
+	for _, e := range all {
+		f, err := b.Path.install(e, [2]Meters{}, [2]route{{1, mtu}, {1, mtu}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Extend(b.clock()+int64(time.Hour), true)
+		b.installed = append(b.installed, f)
+		b.model.flows = append(b.model.flows, modelFlow{ends: e, mtu: [2]int{mtu, mtu}})
+	}
+	return b
+}
+
+// try sends a frame through the program, and fails if that and the model disagree. It
+// reports whether the frame was relayed.
+func (b *bench) try(t testing.TB, frame []byte) bool {
+	t.Helper()
+	got, action, err := b.run(frame)
+	if errors.Is(err, unix.EINVAL) && len(frame) < ethernetHeader+40 {
+		return false // the kernel does not run it with such
+	}
+	if err != nil {
+		t.Fatalf("%d bytes: %v", len(frame), err)
+	}
+	want, _, relayed := b.relay(frame)
+	wantAction := uint32(actRedirect)
+	if !relayed {
+		want, wantAction = frame, actUnspec
+	}
+	if action != wantAction {
+		t.Fatalf("%x:\nthe program says %d, want %d", frame, int32(action), int32(wantAction))
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatalf("%x:\ngot  %x\nwant %x", frame, got, want)
+	}
+	return relayed
+}

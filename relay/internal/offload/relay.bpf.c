@@ -267,7 +267,7 @@ int relay(struct __sk_buff *skb)
 	struct parsed p = {};
 	struct target *t;
 	struct way *w;
-	__u64 now, sum;
+	__u64 now, length, sum, whole;
 	__u32 payload, padding = 0, total;
 	__s32 grows;
 	__u16 channel;
@@ -333,8 +333,8 @@ int relay(struct __sk_buff *skb)
 		}
 	}
 
-	sum = minus(p.checksum) + t->udp_fix;
-	sum += 2 * (minus(p.udp) + (__u16)(total - p.network));
+	length = minus(p.udp) + (__u16)(total - p.network);
+	sum = minus(p.checksum) + t->udp_fix + 2 * length;
 	if (up) {
 		sum += minus(channel) + minus(p.head[2] << 8 | p.head[3]);
 		if (padding) {
@@ -356,6 +356,13 @@ int relay(struct __sk_buff *skb)
 		sum += bpf_ntohs(t->channel) + payload;
 	}
 
+	// What is added to the sum of the whole IP packet, with which some network cards receive
+	// it, and with which the kernel gives it to a container on this machine. The checksums
+	// see to it that little changes: that of UDP makes up for what is not in the packet
+	// itself, the pseudo header. Behind the IP header, adjust_room takes out what it
+	// removes, the ports.
+	whole = up ? bpf_ntohs(p.key.source_port) + bpf_ntohs(p.key.destination_port) : 0;
+
 	if (bpf_skb_adjust_room(skb, grows, BPF_ADJ_ROOM_NET, 0))
 		return leave(LEFT_ROOM);
 	if (skb->len > ETH_HLEN + total && bpf_skb_change_tail(skb, ETH_HLEN + total, 0))
@@ -372,6 +379,7 @@ int relay(struct __sk_buff *skb)
 			udp = (void *)(ip + 1);
 			if ((void *)(udp + 1) > end)
 				return leave(LEFT_TORN);
+			whole += minus(t->ip_fix) + minus(fold(length)) + (p.checksum ? 0 : sum);
 			header = minus(bpf_ntohs(ip->check)) + t->ip_fix;
 			header += minus(bpf_ntohs(ip->tot_len)) + total;
 			header += minus(ip->ttl << 8) + ((ip->ttl - 1) << 8);
@@ -386,6 +394,7 @@ int relay(struct __sk_buff *skb)
 			udp = (void *)(ip + 1);
 			if ((void *)(udp + 1) > end)
 				return leave(LEFT_TORN);
+			whole += minus(1) + minus(ip->flow_lbl[0] & 0xf) + minus(ip->flow_lbl[1] << 8 | ip->flow_lbl[2]);
 			ip->payload_len = bpf_htons(total - sizeof(*ip));
 			ip->hop_limit--;
 			ip->flow_lbl[0] &= 0xf0;
@@ -412,6 +421,7 @@ int relay(struct __sk_buff *skb)
 			header[1] = bpf_htons(payload);
 		}
 	}
+	bpf_csum_update(skb, bpf_htons(fold(whole)));
 
 	__sync_fetch_and_add(&w->packets, 1);
 	__sync_fetch_and_add(&w->bytes, payload);

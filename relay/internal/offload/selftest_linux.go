@@ -38,6 +38,7 @@ func (p *Path) test(port uint16) (err error) {
 		err = errors.Join(err, p.testFlow(e, f))
 		p.ways[f.way+up], p.ways[f.way+down] = programWay{}, programWay{} // it was no traffic
 		p.Remove(f)
+		p.resting[len(p.resting)-1].since = time.Time{} // the program is attached nowhere, so nobody uses it
 	}
 	zero := make([]uint64, ebpf.MustPossibleCPU())
 	for i := range Lefts {
