@@ -40,7 +40,7 @@ build: ## Build the programs into bin/
 	go build -o bin/ ./cmd/...
 
 .PHONY: test
-test: tools lint ## Everything: lint, all tests with the race detector, the browser's too
+test: tools lint bpf-check ## Everything: lint, all tests with the race detector, the browser's too
 	go test -race -timeout 30m ./...
 
 .PHONY: race
@@ -66,6 +66,28 @@ fuzz: ## Every fuzz target for a short while (FUZZTIME=10s)
 .PHONY: bench
 bench: ## The benchmarks (BENCH=pattern)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+# What compiles the program that the relay runs in the kernel, with nothing that may be set here having
+# its say, so that it comes to the same bytes everywhere. Into BPF_OUTPUT, or where it is kept.
+BPF_TOOLS := clang-19:clang-19 llvm-strip-19:llvm-19
+BPF_GENERATE := env -u BPF2GO_CC -u BPF2GO_STRIP -u BPF2GO_FLAGS -u BPF2GO_CFLAGS -u BPF2GO_MAKEBASE \
+  -u CPATH -u C_INCLUDE_PATH -u CCC_OVERRIDE_OPTIONS -u GOOS -u GOARCH BPF_OUTPUT="$$output" go generate ./relay/internal/offload
+
+.PHONY: bpf
+bpf: ## Compile the relay's program for the kernel again, which is committed (clang 19)
+	@$(MAKE) tools TOOLS='$(BPF_TOOLS)'
+	@output=; $(BPF_GENERATE)
+
+.PHONY: bpf-check
+bpf-check: ## Whether what is committed is what that program compiles to
+	@$(MAKE) tools TOOLS='$(BPF_TOOLS)'
+	@for t in $(BPF_TOOLS); do command -v "$${t%%:*}" >/dev/null || { \
+	    echo "not checked: whether relay/internal/offload/program_bpf* are what relay.bpf.c compiles to, as $${t%%:*} is missing"; \
+	    [[ $${CI:-} != true ]]; exit; }; done; \
+	  output=$$(mktemp -d); trap 'rm -rf "$$output"' EXIT; \
+	  $(BPF_GENERATE); \
+	  for f in "$$output"/*; do cmp -s "$$f" relay/internal/offload/"$${f##*/}" || { \
+	    echo "relay/internal/offload/$${f##*/} is not what relay.bpf.c compiles to: run make bpf, and commit what it makes"; exit 1; }; done
 
 # What make bench-relay is told, such as -quick, or -only switchboard -rows '^up/172/64$$'.
 BENCH_RELAY ?=
@@ -120,7 +142,7 @@ natlab: tools ## Calls behind real NATs, with softphones and Chromium, and every
 	bin/natlab run browsers --engine kernel --browser
 
 # Programs that tests use, each with the Debian package that brings it.
-TOOLS := chromium:chromium firefox-esr:firefox-esr turnserver:coturn ip:iproute2 nft:nftables tcpdump:tcpdump
+TOOLS := chromium:chromium firefox-esr:firefox-esr turnserver:coturn ip:iproute2 nft:nftables tcpdump:tcpdump $(BPF_TOOLS)
 
 .PHONY: tools
 tools: ## Install what the tests need beside Go, where that is possible
