@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,7 +44,8 @@ func needs(t *testing.T) {
 	}
 }
 
-// TestRun runs the program: one allocation, a moment, both ways.
+// TestRun runs the program: all that can be measured here, one allocation, a moment, both
+// ways, with both families.
 func TestRun(t *testing.T) {
 	needs(t)
 	dir := t.TempDir()
@@ -51,23 +53,26 @@ func TestRun(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
+	measured := available(t)
 	bench := exec.CommandContext(t.Context(), filepath.Join(dir, "benchrelay"), "-switchboard", filepath.Join(dir, "switchboard"),
-		"-only", "switchboard", "-rows", "/172/1$", "-rounds", "1", "-rate", "1000", "-probe", "300ms", "-peak=false")
+		"-only", strings.Join(measured, ","), "-ipv6", "-rows", "/172/1$", "-rounds", "1", "-rate", "1000", "-probe", "100ms", "-peak=false")
 	bench.Cancel = func() error { return bench.Process.Signal(os.Interrupt) }
 	bench.WaitDelay = patience
 	out, err := bench.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, name := range []string{"up/172/1", "down/172/1"} {
-		found := regexp.MustCompile(`(?m)^` + name + ` +\| +([0-9.]+) `).FindSubmatch(out)
-		if found == nil {
-			t.Errorf("no row %s", name)
-			continue
-		}
-		// Anything from a very fast machine to a very slow one.
-		if cost, err := strconv.ParseFloat(string(found[1]), 64); err != nil || cost < 0.1 || cost > 5000 {
-			t.Errorf("a packet of %s costs %s µs", name, found[1])
+	for _, row := range []string{"up/172/1", "down/172/1", "up6/172/1", "down6/172/1"} {
+		for _, server := range measured {
+			found := regexp.MustCompile(`(?m)^` + row + ` +4 ` + server + ` +\| +([0-9.]+) `).FindSubmatch(out)
+			if found == nil {
+				t.Errorf("no row %s of %s", row, server)
+				continue
+			}
+			// Anything from a very fast machine to a very slow one.
+			if cost, err := strconv.ParseFloat(string(found[1]), 64); err != nil || cost < 0.1 || cost > 5000 {
+				t.Errorf("a packet of %s costs %s %s µs", row, server, found[1])
+			}
 		}
 	}
 	if t.Failed() {
@@ -75,11 +80,25 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// available are the servers that can be measured here.
+func available(t *testing.T) []string {
+	t.Helper()
+	programs := map[string]string{coturn: "turnserver", translator: "nft"}
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		_, err := exec.LookPath(programs[name])
+		if programs[name] == "" || err == nil {
+			return false
+		}
+		t.Logf("%s is not installed, and %s not measured", programs[name], name)
+		return true
+	})
+}
+
 // newTestCable lays a cable that is taken away after the test.
 func newTestCable(t *testing.T) *cable {
 	t.Helper()
 	needs(t)
-	c, err := newCable(0, 1, 0)
+	c, err := newCable(ipv4, 0, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +128,7 @@ func TestSegmentsAreCounted(t *testing.T) {
 		if err := unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT, size); err != nil {
 			return fmt.Errorf("UDP_SEGMENT: %w", err)
 		}
-		return unix.Sendto(fd, make([]byte, n*size), 0, &unix.SockaddrInet4{Addr: generatorAddr.As4(), Port: 9999})
+		return unix.Sendto(fd, make([]byte, n*size), 0, &unix.SockaddrInet4{Addr: ipv4.generator.As4(), Port: 9999})
 	}); errors.Is(err, unix.ENOPROTOOPT) {
 		t.Skip("this kernel does not segment UDP")
 	} else if err != nil {
@@ -136,7 +155,7 @@ func TestFrames(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer g.close()
-	to := netip.AddrPortFrom(relayAddr, 9999)
+	to := netip.AddrPortFrom(ipv4.relay, 9999)
 	var fd int
 	if err := c.relay.space.do(func() (err error) {
 		if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
@@ -145,14 +164,14 @@ func TestFrames(t *testing.T) {
 		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(patience.Seconds())}); err != nil {
 			return err
 		}
-		return unix.Bind(fd, &unix.SockaddrInet4{Addr: relayAddr.As4(), Port: int(to.Port())})
+		return unix.Bind(fd, &unix.SockaddrInet4{Addr: ipv4.relay.As4(), Port: int(to.Port())})
 	}); err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
 	for _, size := range []int{4, 5, 171, 172, 1200, 1201} {
 		want := payload(7, size)
-		if _, err := g.send(newLoad([][]byte{frame(netip.AddrPortFrom(generatorAddr, 5000), to, want)}, 1), 1); err != nil {
+		if _, err := g.send(newLoad([][]byte{frame(netip.AddrPortFrom(ipv4.generator, 5000), to, want)}, 1), 1); err != nil {
 			t.Fatal(err)
 		}
 		b := make([]byte, 2048)
@@ -169,7 +188,7 @@ func TestFrames(t *testing.T) {
 // Nothing is left of a cable.
 func TestCableGoes(t *testing.T) {
 	needs(t)
-	c, err := newCable(0, 1, 0)
+	c, err := newCable(ipv4, 0, 1, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +207,7 @@ func TestCableGoes(t *testing.T) {
 // No limit that the relay has bites: each is as high as it may be, those that it
 // will have, too.
 func TestSettings(t *testing.T) {
-	text, err := settings(t.TempDir(), netip.MustParseAddrPort("10.77.0.1:3478"), "127.0.0.1:8081", make([]byte, 32))
+	text, err := settings(t.TempDir(), netip.MustParseAddrPort("10.77.0.1:3478"), "127.0.0.1:8081", relay.DataPathUser, make([]byte, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +238,7 @@ func TestSettings(t *testing.T) {
 
 // What is missing is said.
 func TestCheck(t *testing.T) {
-	o := &options{switchboard: "/nowhere", rounds: 1, burst: 4, rate: 1, probe: time.Second, relayCore: 1, generatorCore: 1}
+	o := &options{switchboard: "/nowhere", rounds: 1, rate: 1, probe: time.Second, relayCore: 1, generatorCore: 1}
 	t.Setenv("PATH", "")
 	err := o.check()
 	if err == nil {

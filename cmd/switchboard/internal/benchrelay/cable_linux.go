@@ -10,16 +10,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
-)
-
-// The addresses of the two ends of the cable. They are private ones, since relays
-// in development relay to no others that are not public.
-var (
-	relayAddr     = netip.MustParseAddr("10.77.0.1")
-	generatorAddr = netip.MustParseAddr("10.77.0.2")
 )
 
 // The Ethernet addresses of the two ends.
@@ -36,18 +30,23 @@ type plug struct {
 	napi  int // the kernel's thread that receives, 0 where it has none
 }
 
-// cable joins two namespaces: in one are the relays, in the other is the generator.
+// cable joins two namespaces: in one is a relay, in the other is the generator.
 type cable struct {
+	*family
 	relay, generator plug
 	nice             int // the priority of what is at the relay's end
 }
 
+// cables is how many there were.
+var cables atomic.Int32
+
 // newCable makes both namespaces and a veth pair between them. Whatever the kernel does
 // to receive at an end is done by a thread on the core of that end, as it would be for
 // a network card whose interrupts go there.
-func newCable(relayCore, generatorCore, nice int) (*cable, error) {
-	c := &cable{nice: nice}
-	c.relay.name, c.generator.name = fmt.Sprintf("sbr%d", os.Getpid()), fmt.Sprintf("sbg%d", os.Getpid())
+func newCable(f *family, relayCore, generatorCore, nice int) (*cable, error) {
+	c := &cable{family: f, nice: nice}
+	n := cables.Add(1)
+	c.relay.name, c.generator.name = fmt.Sprintf("sbr%dx%d", os.Getpid(), n), fmt.Sprintf("sbg%dx%d", os.Getpid(), n)
 	var err error
 	if c.relay.space, err = newSpace(relayCore, nice); err != nil {
 		return nil, err
@@ -71,10 +70,10 @@ func (c *cable) join(relayCore, generatorCore, nice int) error {
 	}); err != nil {
 		return err
 	}
-	if err := r.up(relayAddr, generatorAddr, generatorMAC); err != nil {
+	if err := r.up(c.family, c.family.relay, c.family.generator, generatorMAC); err != nil {
 		return err
 	}
-	if err := g.up(generatorAddr, relayAddr, relayMAC); err != nil {
+	if err := g.up(c.family, c.family.generator, c.family.relay, relayMAC); err != nil {
 		return err
 	}
 	// At the relay's end the thread shares the core with the relay, as equals. The
@@ -88,9 +87,12 @@ func (c *cable) join(relayCore, generatorCore, nice int) error {
 
 // up makes an end ready: its own address, the other's, and what the kernel is to do in
 // software.
-func (p *plug) up(own, other netip.Addr, otherMAC [6]byte) error {
+func (p *plug) up(f *family, own, other netip.Addr, otherMAC [6]byte) error {
 	return p.space.do(func() error {
-		if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+		address := []string{"addr", "add", own.String() + f.bits, "dev", p.name}
+		if f == ipv6 {
+			address = append(address, "nodad")
+		} else if err := sysctl("net/ipv6/conf/all/disable_ipv6", "1"); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 		if err := p.offloads(); err != nil {
@@ -98,7 +100,8 @@ func (p *plug) up(own, other netip.Addr, otherMAC [6]byte) error {
 		}
 		for _, args := range [][]string{
 			{"link", "set", "lo", "up"},
-			{"addr", "add", own.String() + "/30", "dev", p.name},
+			{"link", "set", p.name, "addrgenmode", "none"}, // no address but ours, for which nobody asks around
+			address,
 			{"link", "set", p.name, "up"},
 			{"neigh", "replace", other.String(), "lladdr", mac(otherMAC), "dev", p.name, "nud", "permanent"},
 		} {
@@ -162,6 +165,30 @@ func kernelThread(prefix string) int {
 func (c *cable) close() {
 	c.generator.space.close()
 	c.relay.space.close()
+}
+
+// moderate has both ends of the cable wait for a while from one packet to the next before
+// they tell the kernel, as network cards do that moderate their interrupts; 0 is not at all.
+func (c *cable) moderate(d time.Duration) error {
+	polls := "0"
+	if d > 0 {
+		polls = "1"
+	}
+	for _, p := range []*plug{&c.relay, &c.generator} {
+		if err := p.space.do(func() error {
+			dir := "/sys/class/net/" + p.name
+			return errors.Join(os.WriteFile(dir+"/gro_flush_timeout", []byte(strconv.FormatInt(d.Nanoseconds(), 10)), 0),
+				os.WriteFile(dir+"/napi_defer_hard_irqs", []byte(polls), 0))
+		}); err != nil {
+			return fmt.Errorf("moderation: %w", err)
+		}
+	}
+	return nil
+}
+
+// sysctl sets a setting of the kernel's, in the namespace of the calling thread.
+func sysctl(name, value string) error {
+	return os.WriteFile("/proc/sys/"+name, []byte(value), 0)
 }
 
 func ip(args ...string) error {

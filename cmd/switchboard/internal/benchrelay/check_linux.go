@@ -34,7 +34,7 @@ func (b *bench) check(flows []*flow, d direction, size, burst int) error {
 		}
 		var still []int
 		for _, m := range missing {
-			ok, err := flows[m].came(d, payload(m, size), burst)
+			ok, err := flows[m].came(d, flows[m].arrives(d, m, size), burst)
 			if err != nil {
 				return fmt.Errorf("flow %d: %w", m, err)
 			}
@@ -55,7 +55,7 @@ func (b *bench) check(flows []*flow, d direction, size, burst int) error {
 func (f *flow) came(d direction, want []byte, times int) (bool, error) {
 	conn, from := f.peer, f.relayed
 	if d == down {
-		conn, from, want = f.client, f.server, channelData(want)
+		conn, from = f.client, f.server
 	}
 	b := make([]byte, 4096)
 	for i := range times {

@@ -27,6 +27,7 @@ type flow struct {
 	server   netip.AddrPort
 	relayed  netip.AddrPort
 	to       netip.AddrPort // the peer's address
+	verbatim bool           // packets come as they went: nobody relays them in channels
 	username string
 	password string
 	nonce    stun.Nonce
@@ -37,7 +38,7 @@ func (c *cable) dial(s *server, i int) (*flow, error) {
 	f := &flow{server: s.address}
 	f.username, f.password = s.mint(i)
 	err := c.generator.space.do(func() (err error) {
-		f.client, err = net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(s.address))
+		f.client, err = net.DialUDP(c.network, nil, net.UDPAddrFromAddrPort(s.address))
 		return err
 	})
 	return f, err
@@ -60,16 +61,16 @@ func (c *cable) open(s *server, i int, peer bool) (*flow, error) {
 }
 
 func (c *cable) tryOpen(s *server, i int, peer bool) (*flow, error) {
+	if s.forward != nil {
+		return s.forward.open(c)
+	}
 	f, err := c.dial(s, i)
 	if err != nil {
 		return nil, err
 	}
-	f.to = netip.AddrPortFrom(generatorAddr, 9999)
+	f.to = netip.AddrPortFrom(c.family.generator, 9999)
 	if peer {
-		err = c.generator.space.do(func() (err error) {
-			f.peer, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(generatorAddr, 0)))
-			return err
-		})
+		f.peer, err = c.listen(c.family.generator)
 		if err == nil {
 			f.to = address(f.peer)
 		}
@@ -85,6 +86,15 @@ func (c *cable) tryOpen(s *server, i int, peer bool) (*flow, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// listen makes a socket of the generator's.
+func (c *cable) listen(at netip.Addr) (conn *net.UDPConn, err error) {
+	err = c.generator.space.do(func() (err error) {
+		conn, err = net.ListenUDP(c.network, net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, 0)))
+		return err
+	})
+	return conn, err
 }
 
 // openAll makes n allocations.
@@ -108,7 +118,9 @@ func (c *cable) openAll(ctx context.Context, s *server, n int, peers bool) ([]*f
 // closeAll ends allocations.
 func closeAll(flows []*flow) {
 	for _, f := range flows {
-		f.end()
+		if !f.verbatim {
+			f.end()
+		}
 		f.close()
 	}
 }
@@ -146,6 +158,7 @@ func (f *flow) binding() error {
 // Attributes of TURN (RFC 8656 section 18).
 var (
 	overUDP   = stun.RawAttribute{Type: stun.AttrRequestedTransport, Value: []byte{17, 0, 0, 0}}
+	overIPv6  = stun.RawAttribute{Type: stun.AttrRequestedAddressFamily, Value: []byte{2, 0, 0, 0}}
 	toChannel = stun.RawAttribute{Type: stun.AttrChannelNumber, Value: []byte{channel >> 8, channel & 0xff, 0, 0}}
 	noLife    = stun.RawAttribute{Type: stun.AttrLifetime, Value: make([]byte, 4)}
 )
@@ -164,7 +177,11 @@ func (a peerAddress) AddTo(m *stun.Message) error {
 }
 
 func (f *flow) allocate() error {
-	answer, err := f.request(stun.MethodAllocate, attribute(overUDP))
+	attributes := []stun.Setter{attribute(overUDP)}
+	if f.server.Addr().Is6() {
+		attributes = append(attributes, attribute(overIPv6))
+	}
+	answer, err := f.request(stun.MethodAllocate, attributes...)
 	if err != nil {
 		return fmt.Errorf("allocate: %w", err)
 	}
@@ -179,6 +196,9 @@ func (f *flow) allocate() error {
 
 // bind makes the channel, or has it stay.
 func (f *flow) bind() error {
+	if f.verbatim {
+		return nil
+	}
 	if _, err := f.request(stun.MethodChannelBind, attribute(toChannel), peerAddress(f.to)); err != nil {
 		return fmt.Errorf("bind a channel: %w", err)
 	}
@@ -285,6 +305,25 @@ func payload(i, size int) []byte {
 	}
 	binary.BigEndian.PutUint32(b, uint32(i))
 	return b
+}
+
+// sent is what the packets of one flow carry when they are sent.
+func sent(d direction, i, size int) []byte {
+	if d == up {
+		return channelData(payload(i, size))
+	}
+	return payload(i, size)
+}
+
+// arrives is what they carry when they have come through.
+func (f *flow) arrives(d direction, i, size int) []byte {
+	switch {
+	case f.verbatim:
+		return sent(d, i, size)
+	case d == down:
+		return channelData(payload(i, size))
+	}
+	return payload(i, size)
 }
 
 // channelData is a payload as a client sends and receives it (RFC 8656 section 12.4).

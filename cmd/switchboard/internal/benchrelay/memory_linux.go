@@ -71,30 +71,35 @@ const (
 )
 
 // memories measures what an allocation with one channel takes of each server, started anew.
-func (b *bench) memories(ctx context.Context, o *options, servers []*server) error {
+func memories(ctx context.Context, o *options, benches []*bench) error {
 	fmt.Printf("\nmemory of %d allocations over UDP, each with one channel, nothing relayed\n", o.memory)
-	fmt.Printf("%-14s | %-28s | %s\n", "server", "resident bytes an allocation", "kernel's bytes for its sockets")
-	var sizes []float64
-	for _, s := range servers {
-		size, sockets, err := b.memory(ctx, o, s)
+	fmt.Printf("%-16s | %-28s | %s\n", "server", "resident bytes an allocation", "kernel's bytes for its sockets")
+	sizes := make(map[string]float64)
+	for _, b := range benches {
+		if b.server.forward != nil {
+			continue
+		}
+		size, sockets, err := b.memory(ctx, o)
 		if err != nil {
-			return fmt.Errorf("memory of %s: %w", s.name, err)
+			return fmt.Errorf("memory of %s: %w", b.server.name, err)
 		}
 		kernel := "unknown: not in /proc/slabinfo"
 		if one := socketSize(); one > 0 {
 			kernel = fmt.Sprintf("%.0f (%.2f sockets of %d)", sockets*float64(one), sockets, one)
 		}
-		fmt.Printf("%-14s | %28.0f | %s\n", s.name, size, kernel)
-		sizes = append(sizes, size)
+		fmt.Printf("%-16s | %28.0f | %s\n", b.server.name, size, kernel)
+		sizes[b.server.name] = size
 	}
-	if len(sizes) == 2 {
-		fmt.Printf("%-14s | %28.2f |\n", "ours/theirs", sizes[0]/sizes[1])
+	if theirs := sizes[coturn]; theirs > 0 && sizes[userPath] > 0 {
+		fmt.Printf("%-16s | %28.2f |\n", "ours/theirs", sizes[userPath]/theirs)
 	}
 	return nil
 }
 
 // memory returns what an allocation takes of a server: bytes, and files.
-func (b *bench) memory(ctx context.Context, o *options, s *server) (size, files float64, err error) {
+func (b *bench) memory(ctx context.Context, o *options) (size, files float64, err error) {
+	s := b.server
+	s.stop()
 	if err := s.start(ctx, b.cable); err != nil {
 		return 0, 0, err
 	}

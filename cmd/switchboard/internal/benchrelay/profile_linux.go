@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"time"
@@ -15,25 +14,15 @@ const profiled = 3
 
 // profile writes a CPU profile of a server while it serves at the rate at which the cost
 // of a packet is measured.
-func (b *bench) profile(ctx context.Context, o *options, s *server, flows []*flow, l *load) error {
+func (b *bench) profile(ctx context.Context, o *options, flows []*flow, l *load) error {
 	if err := deaf(flows, true); err != nil {
 		return err
 	}
 	defer deaf(flows, false)
-	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(context.Context, string, string) (conn net.Conn, err error) {
-			err = b.cable.relay.space.do(func() error {
-				conn, err = net.DialTimeout("tcp4", s.ops, 10*time.Second)
-				return err
-			})
-			return conn, err
-		},
-	}}
 	got := make(chan error, 1)
 	go func() {
 		got <- func() error {
-			resp, err := client.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", s.ops, profiled))
+			resp, err := b.client().Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", b.server.ops, profiled))
 			if err != nil {
 				return err
 			}
@@ -50,7 +39,7 @@ func (b *bench) profile(ctx context.Context, o *options, s *server, flows []*flo
 			return err
 		}()
 	}()
-	_, err := b.probe(ctx, s, l, o.rate, (profiled+1)*time.Second)
+	_, err := b.probe(ctx, l, o.rate, (profiled+1)*time.Second)
 	if e := <-got; err == nil {
 		err = e
 	}

@@ -12,19 +12,25 @@ import (
 // row is one line of the table.
 type row struct {
 	direction   direction
+	family      *family
 	size        int // of the payload, in bytes
 	allocations int
+	burst       int // packets in a row for one allocation
 }
 
-func (r row) String() string { return fmt.Sprintf("%s/%d/%d", r.direction, r.size, r.allocations) }
+func (r row) String() string {
+	return fmt.Sprintf("%s%s/%d/%d", r.direction, r.family.suffix, r.size, r.allocations)
+}
 
-// rows are all of them: a packet of Opus and one of video, each way, for one call, for
-// some and for many.
-func rows() (all []row) {
+// rows are all of one family: a packet of Opus and one of video, each way, for one call,
+// for some and for many.
+func rows(f *family, bursts []int) (all []row) {
 	for _, d := range []direction{up, down} {
 		for _, size := range []int{172, 1200} {
 			for _, n := range []int{1, 64, 1000} {
-				all = append(all, row{d, size, n})
+				for _, burst := range bursts {
+					all = append(all, row{d, f, size, n, burst})
+				}
 			}
 		}
 	}
@@ -33,29 +39,20 @@ func rows() (all []row) {
 
 // result is what was measured of one server in one row: one value a round.
 type result struct {
-	cost, user, system, kernel []float64 // nanoseconds a packet: all, and its parts
-	peak                       []float64 // packets a second
-	limited                    bool      // the generator came to its end before the server
-	others                     []float64 // share of the relay's core that others had
+	cost, process, user, kernel []float64 // nanoseconds a packet: all, and its parts
+	far, taken                  []float64 // the same of the other core, and of this one by the soak
+	peak                        []float64 // packets a second
+	loss, farLoss               []float64 // shares of them
+	limited                     bool      // the generator came to its end before the server
+	others                      []float64 // share of the relay's core that others had
 }
 
-// measure measures all rows that are wanted, and prints each. One that cannot be measured
-// does not keep the others from it.
-func (b *bench) measure(ctx context.Context, o *options, servers []*server) error {
-	wanted := slices.DeleteFunc(rows(), func(r row) bool { return !o.rows.MatchString(r.String()) })
-	if len(wanted) == 0 {
-		return nil
-	}
-	for _, s := range servers {
-		if err := s.start(ctx, b.cable); err != nil {
-			return err
-		}
-		defer s.stop()
-	}
-	header(o, servers)
+// measure measures rows, and prints each. One that cannot be measured does not keep the
+// others from it.
+func measure(ctx context.Context, o *options, t turn, wanted []row, benches []*bench) error {
 	var failed []error
 	for _, r := range wanted {
-		results, err := b.row(ctx, o, r, servers)
+		measured, err := measureRow(ctx, o, t, r, benches)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("%v: %w", r, err))
 			if ctx.Err() != nil {
@@ -63,88 +60,126 @@ func (b *bench) measure(ctx context.Context, o *options, servers []*server) erro
 			}
 			continue
 		}
-		line(o, r, results)
+		lines(o, r, benches, measured)
 	}
 	return errors.Join(failed...)
 }
 
-// row measures one row: the servers in turn, round after round.
-func (b *bench) row(ctx context.Context, o *options, r row, servers []*server) ([]result, error) {
-	results := make([]result, len(servers))
-	flows, loads := make([][]*flow, len(servers)), make([]*load, len(servers))
-	for i, s := range servers {
-		var err error
-		if flows[i], err = b.cable.openAll(ctx, s, r.allocations, true); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.name, err)
+// ready is one server, with what is sent through it in one row.
+type ready struct {
+	*bench
+	row   row
+	flows []*flow
+	load  *load
+}
+
+// measureRow measures one row: the servers in turn, round after round.
+func measureRow(ctx context.Context, o *options, t turn, r row, benches []*bench) ([]result, error) {
+	measured, all := make([]result, len(benches)), make([]*ready, len(benches))
+	for i, b := range benches {
+		flows, err := b.cable.openAll(ctx, b.server, r.allocations, true)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", b.server.name, err)
 		}
-		defer closeAll(flows[i])
-		if err := b.check(flows[i], r.direction, r.size, o.burst); err != nil {
-			return nil, fmt.Errorf("%s: %w", s.name, err)
+		defer closeAll(flows)
+		if err := b.check(flows, r.direction, r.size, r.burst); err != nil {
+			return nil, fmt.Errorf("%s: %w", b.server.name, err)
 		}
-		loads[i] = newLoad(frames(flows[i], r.direction, r.size), o.burst)
+		all[i] = &ready{b, r, flows, newLoad(frames(flows, r.direction, r.size), r.burst)}
 	}
 	for range o.rounds {
-		for i, s := range servers {
-			if err := b.round(ctx, o, r, s, flows[i], loads[i], &results[i]); err != nil {
-				return nil, fmt.Errorf("%s: %w", s.name, err)
+		for i, b := range all {
+			if err := b.round(ctx, o, t, &measured[i]); err != nil {
+				return nil, fmt.Errorf("%s: %w", b.server.name, err)
 			}
 		}
 	}
-	if o.profile != "" && servers[0].ops != "" {
-		return results, b.profile(ctx, o, servers[0], flows[0], loads[0])
+	if i := slices.IndexFunc(all, func(b *ready) bool { return b.server.ops != "" }); o.profile != "" && i >= 0 {
+		return measured, all[i].profile(ctx, o, all[i].flows, all[i].load)
 	}
-	return results, nil
+	return measured, nil
 }
 
 // round measures one server once. The first packets after a start are not counted.
-func (b *bench) round(ctx context.Context, o *options, r row, s *server, flows []*flow, l *load, to *result) error {
-	if err := b.turn.take(ctx); err != nil {
+func (b *ready) round(ctx context.Context, o *options, t turn, to *result) error {
+	if err := t.take(ctx); err != nil {
 		return err
 	}
-	defer b.turn.give()
-	for _, f := range flows { // channels and permissions end if nobody wants them to stay
+	defer t.give()
+	for _, f := range b.flows { // channels and permissions end if nobody wants them to stay
 		if err := f.bind(); err != nil {
 			return err
 		}
 	}
-	if err := deaf(flows, true); err != nil {
+	if err := deaf(b.flows, true); err != nil {
 		return err
 	}
-	defer deaf(flows, false)
+	defer deaf(b.flows, false)
 	if len(to.cost) == 0 {
-		if _, err := b.probe(ctx, s, l, o.rate, o.probe); err != nil {
+		if _, err := b.probe(ctx, b.load, o.rate, o.probe); err != nil {
 			return err
 		}
 	}
-	if err := b.cost(ctx, o, r, s, l, to); err != nil || !o.peak {
+	if err := b.cost(ctx, o, to); err != nil || !o.peak {
 		return err
 	}
 	guess, step := 2*o.rate, 1.25
 	if n := len(to.peak); n > 0 {
 		guess, step = to.peak[n-1], 1.06
 	}
-	peak, limited, err := b.peak(ctx, s, l, guess, step, o.probe)
-	to.peak, to.limited = append(to.peak, peak), to.limited || limited
-	return err
+	a, err := b.begin()
+	if err != nil {
+		return err
+	}
+	p, err := b.peak(ctx, guess, step, o.probe)
+	if err != nil {
+		return err
+	}
+	to.peak, to.limited = append(to.peak, p.rate), to.limited || p.limited
+	to.loss, to.farLoss = append(to.loss, p.loss()), append(to.farLoss, p.farLoss())
+	return b.checkWay(ctx, a, leastAtPeak)
 }
 
 // cost measures the cost of a packet. A probe of which much is lost says nothing about
 // it, and is repeated: it may be somebody else's fault.
-func (b *bench) cost(ctx context.Context, o *options, r row, s *server, l *load, to *result) error {
+func (b *ready) cost(ctx context.Context, o *options, to *result) error {
 	for try := 1; ; try++ {
-		p, err := b.probe(ctx, s, l, o.rate, o.probe)
+		idle, err := b.soaked(ctx, o.probe)
 		if err != nil {
 			return err
 		}
-		err = p.check(o, r)
+		a, err := b.begin()
+		if err != nil {
+			return err
+		}
+		p, err := b.probe(ctx, b.load, o.rate, o.probe)
+		if err != nil {
+			return err
+		}
+		err = p.check(o, b.row)
 		if err == nil {
-			to.add(p)
+			if err := b.checkWay(ctx, a, least); err != nil {
+				return err
+			}
+			to.add(p, idle)
 			return nil
 		}
 		if try == 5 {
 			return err
 		}
 	}
+}
+
+// soaked is how many turns a second the soak has while nothing is sent; 0 without one.
+func (b *bench) soaked(ctx context.Context, d time.Duration) (float64, error) {
+	if b.soak == nil {
+		return 0, nil
+	}
+	start, before := time.Now(), b.soak.turns.Load()
+	if err := pause(ctx, d); err != nil {
+		return 0, err
+	}
+	return float64(b.soak.turns.Load()-before) / time.Since(start).Seconds(), nil
 }
 
 // leastKernel is less than the kernel takes to receive a packet anywhere.
@@ -162,20 +197,24 @@ func (p probe) check(o *options, r row) error {
 		return errors.New("the kernel's thread that receives for the relay has done nothing: it is done elsewhere, and not counted")
 	}
 	// Two packets in one would halve the count and nearly double the length.
-	if mean := p.bytes / p.delivered; mean > r.size+headers+2*channelHeader {
+	if mean := p.bytes / p.delivered; mean > r.size+r.family.headers()+2*channelHeader {
 		return fmt.Errorf("packets of %d bytes are counted where payloads have %d: the kernel counts several as one", mean, r.size)
 	}
 	return nil
 }
 
-// add counts a probe.
-func (r *result) add(p probe) {
+// add counts a probe. While nothing was sent, the soak had so many turns a second.
+func (r *result) add(p probe, idle float64) {
 	n := float64(p.delivered)
 	r.cost = append(r.cost, float64(p.relay+p.kernel)/n)
+	r.process = append(r.process, float64(p.relay)/n)
 	r.user = append(r.user, float64(p.user)/n)
-	r.system = append(r.system, float64(p.relay-p.user)/n)
 	r.kernel = append(r.kernel, float64(p.kernel)/n)
+	r.far = append(r.far, float64(p.far)/n)
 	r.others = append(r.others, p.others)
+	if idle > 0 {
+		r.taken = append(r.taken, (1-float64(p.turns)/(idle*p.took.Seconds()))*float64(p.took)/n)
+	}
 }
 
 const (
@@ -187,16 +226,22 @@ const (
 	slowest = 1000
 )
 
+// top is the probe with the most packets a second.
+type top struct {
+	probe
+	rate    float64
+	limited bool // it was the generator that could not send more, or take more
+}
+
 // peak looks for the most packets a second of which at most maxLoss is lost, from a
-// guess on in steps, each a multiple of the last. It reports whether it was the
-// generator that could not send more.
-func (b *bench) peak(ctx context.Context, s *server, l *load, guess, step float64, d time.Duration) (most float64, limited bool, err error) {
+// guess on in steps, each a multiple of the last.
+func (b *ready) peak(ctx context.Context, guess, step float64, d time.Duration) (best top, err error) {
 	good := func(rate float64) bool {
 		// What fails may be somebody else's fault, and what was not sent says nothing.
 		lost, short := 0, 0
 		for lost < 2 && short < 4 {
 			var p probe
-			if p, err = b.probe(ctx, s, l, rate, d); err != nil {
+			if p, err = b.probe(ctx, b.load, rate, d); err != nil {
 				return false
 			}
 			switch {
@@ -204,11 +249,14 @@ func (b *bench) peak(ctx context.Context, s *server, l *load, guess, step float6
 				short++
 			case p.loss() > maxLoss:
 				lost++
+			case p.farLoss() > maxLoss:
+				short++
 			default:
+				best.probe, best.rate = p, rate
 				return true
 			}
 		}
-		limited = lost < 2
+		best.limited = lost < 2
 		return false
 	}
 	low, high := guess, guess
@@ -219,7 +267,7 @@ func (b *bench) peak(ctx context.Context, s *server, l *load, guess, step float6
 	} else {
 		for low = guess / step; err == nil && !good(low); low /= step {
 			if high = low; low < slowest {
-				return 0, false, fmt.Errorf("even of %d packets a second more than %.1f %% are lost", slowest, 100*maxLoss)
+				return best, fmt.Errorf("even of %d packets a second more than %.1f %% are lost", slowest, 100*maxLoss)
 			}
 		}
 	}
@@ -230,7 +278,7 @@ func (b *bench) peak(ctx context.Context, s *server, l *load, guess, step float6
 			high = middle
 		}
 	}
-	return low, limited, err
+	return best, err
 }
 
 // median is the middle one of some values, NaN of none.

@@ -36,22 +36,30 @@ func (c counter) read() (int, error) {
 type sample struct {
 	at                    time.Time
 	received, bytes, lost int
-	relay, kernel, busy   time.Duration
+	relay, kernel, far    time.Duration
+	busy                  time.Duration
 	user, system          int // of the relay's process, in ticks
+	turns                 int // of the soak
 }
 
-func (b *bench) sample(s *server) (x sample, err error) {
-	var errs [7]error
+func (b *bench) sample() (x sample, err error) {
+	var errs [8]error
 	x.at = time.Now()
 	x.received, errs[0] = b.received.read()
 	x.bytes, errs[1] = b.bytes.read()
 	x.lost, errs[2] = b.lost.read()
-	x.relay, errs[3] = cpu(s.cmd.Process.Pid)
-	if b.cable.relay.napi != 0 {
-		x.kernel, errs[4] = cpu(b.cable.relay.napi)
+	if b.server.cmd != nil {
+		x.relay, errs[3] = cpu(b.server.cmd.Process.Pid)
+		x.user, x.system, errs[4] = ticks(b.server.cmd.Process.Pid)
 	}
-	x.busy, errs[5] = busy(b.relayCore)
-	x.user, x.system, errs[6] = ticks(s.cmd.Process.Pid)
+	if b.cable.relay.napi != 0 {
+		x.kernel, errs[5] = cpu(b.cable.relay.napi)
+		x.far, errs[6] = cpu(b.cable.generator.napi)
+	}
+	x.busy, errs[7] = busy(b.relayCore)
+	if b.soak != nil {
+		x.turns = int(b.soak.turns.Load())
+	}
 	return x, errors.Join(errs[:]...)
 }
 

@@ -26,12 +26,14 @@ import (
 
 const realm = "bench"
 
-// server is a TURN server that is measured, as a process.
+// server is what is measured: a TURN server as a process, or the kernel in its place.
 type server struct {
 	name    string
 	args    []string // the command line
 	address netip.AddrPort
-	ops     string // of the address of its profiles, empty where it has none
+	ops     string   // of the address of its profiles and metrics, empty where it has none
+	path    string   // its data path, where it is known
+	forward *forward // in place of a process
 	// mint returns credentials that nobody else is given.
 	mint func(i int) (username, password string)
 
@@ -40,9 +42,10 @@ type server struct {
 	log *bytes.Buffer
 }
 
-// switchboard is this project's relay: a program, and a folder to put its settings in.
-func switchboard(program, dir string) (*server, error) {
-	s := &server{name: "switchboard", address: netip.AddrPortFrom(relayAddr, 3478), ops: "127.0.0.1:8081"}
+// switchboard is this project's relay with one of its data paths: a program, and a folder
+// to put its settings in.
+func switchboard(f *family, name, path, program, dir string) (*server, error) {
+	s := &server{name: name, path: path, address: netip.AddrPortFrom(f.relay, 3478), ops: "127.0.0.1:8081"}
 	key := make([]byte, 32)
 	if _, err := rand.Read(key); err != nil {
 		return nil, err
@@ -57,8 +60,12 @@ func switchboard(program, dir string) (*server, error) {
 		username, password, _ := minter.Mint(strconv.Itoa(i), strconv.Itoa(i), now, now)
 		return username, password
 	}
+	dir = filepath.Join(dir, name+f.suffix)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
 	file := filepath.Join(dir, "switchboard.yaml")
-	text, err := settings(dir, s.address, s.ops, key)
+	text, err := settings(dir, s.address, s.ops, path, key)
 	if err != nil {
 		return nil, err
 	}
@@ -71,10 +78,10 @@ func switchboard(program, dir string) (*server, error) {
 
 // settings are those of a relay whose limits are as high as they may be, and which bounds
 // no bandwidth.
-func settings(dir string, listen netip.AddrPort, ops string, key []byte) ([]byte, error) {
+func settings(dir string, listen netip.AddrPort, ops, path string, key []byte) ([]byte, error) {
 	c := relay.Default()
 	c.Realm, c.Listen = realm, listen.String()
-	c.Development = true
+	c.Development, c.DataPath = true, path
 	c.Bandwidth = relay.Bandwidth{}
 	c.Ports = relay.PortRange{Min: 10000, Max: 34999}
 	raise(&c, reflect.ValueOf(&c.Quotas).Elem())
@@ -116,13 +123,13 @@ func raise(c *relay.Config, part reflect.Value) {
 }
 
 // turnserver is coturn.
-func turnserver(program, dir string) (*server, error) {
+func turnserver(f *family, program, dir string) (*server, error) {
 	secret := make([]byte, 16)
 	if _, err := rand.Read(secret); err != nil {
 		return nil, err
 	}
 	text := hex.EncodeToString(secret)
-	s := &server{name: "turnserver", address: netip.AddrPortFrom(relayAddr, 3479)}
+	s := &server{name: "turnserver", address: netip.AddrPortFrom(f.relay, 3479)}
 	expires := time.Now().Add(24 * time.Hour).Unix()
 	s.mint = func(i int) (string, string) {
 		username := fmt.Sprintf("%d:%d", expires, i)
@@ -131,15 +138,21 @@ func turnserver(program, dir string) (*server, error) {
 		return username, base64.StdEncoding.EncodeToString(h.Sum(nil))
 	}
 	s.args = []string{program, "-n", "--relay-threads=1",
-		"--listening-ip=" + relayAddr.String(), "--relay-ip=" + relayAddr.String(), "--listening-port=3479", "--min-port=35000", "--max-port=60000",
-		"--realm=" + realm, "--use-auth-secret", "--static-auth-secret=" + text, "--allowed-peer-ip=" + generatorAddr.String(),
+		"--listening-ip=" + f.relay.String(), "--relay-ip=" + f.relay.String(), "--listening-port=3479", "--min-port=35000", "--max-port=60000",
+		"--realm=" + realm, "--use-auth-secret", "--static-auth-secret=" + text, "--allowed-peer-ip=" + f.generator.String(),
 		"--no-tls", "--no-dtls", "--no-tcp", "--no-tcp-relay", "--no-cli", "--no-software-attribute", "--no-stdout-log", "--log-file=/dev/null", "--simple-log",
-		"--userdb=" + filepath.Join(dir, "turndb"), "--pidfile=" + filepath.Join(dir, "turnserver.pid")}
+		"--userdb=" + filepath.Join(dir, "turndb"+f.suffix), "--pidfile=" + filepath.Join(dir, "turnserver"+f.suffix+".pid")}
 	return s, nil
 }
 
 // command is the command line, without what is secret.
 func (s *server) command() string {
+	switch {
+	case s.forward != nil && s.forward.nat != "":
+		return "the kernel forwards, with NAT by nftables"
+	case s.forward != nil:
+		return "the kernel forwards"
+	}
 	args := append([]string(nil), s.args...)
 	for i, a := range args {
 		if name, _, ok := strings.Cut(a, "="); ok && strings.Contains(name, "secret") && name != "--use-auth-secret" {
@@ -151,6 +164,9 @@ func (s *server) command() string {
 
 // start starts the process on the relay's side of the cable, and waits until it answers.
 func (s *server) start(ctx context.Context, c *cable) error {
+	if s.forward != nil {
+		return s.forward.start(c)
+	}
 	s.log = new(bytes.Buffer)
 	s.cmd = exec.Command(s.args[0], s.args[1:]...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
@@ -183,6 +199,9 @@ func (s *server) start(ctx context.Context, c *cable) error {
 
 // stop ends the process.
 func (s *server) stop() {
+	if s.cmd == nil {
+		return
+	}
 	s.cmd.Process.Kill()
 	s.cmd.Wait()
 }

@@ -5,27 +5,36 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
 
 // describe prints what is measured, with what, and where.
-func describe(o *options, servers []*server) {
+func describe(o *options, benches []*bench) {
 	var u unix.Utsname
 	unix.Uname(&u)
-	average, _ := os.ReadFile("/proc/loadavg")
-	fmt.Printf("Linux %s, load average %s\n", unix.ByteSliceToString(u.Release[:]), strings.Join(strings.Fields(string(average))[:3], " "))
-	for _, s := range servers {
-		fmt.Printf("%s %s: %s\n", s.name, s.version(), s.command())
+	fmt.Printf("Linux %s, load average %s\n", unix.ByteSliceToString(u.Release[:]), loadAverage())
+	for _, b := range benches {
+		fmt.Printf("%s %s: %s\n", b.server.name, b.server.version(), b.server.command())
 	}
-	fmt.Printf("bursts of %d; cost at %.0f packets/s; probes of %v; medians of %d\n\n", o.burst, o.rate, o.probe, o.rounds)
+	fmt.Printf("cost at %.0f packets/s; probes of %v; medians of %d; moderation of %v\n\n", o.rate, o.probe, o.rounds, o.moderation)
+}
+
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if f := strings.Fields(string(text)); err == nil && len(f) > 2 {
+		return strings.Join(f[:3], " ")
+	}
+	return "unknown"
 }
 
 // version is what the program says that it is.
 func (s *server) version() string {
+	if s.forward != nil {
+		return "(no program)"
+	}
 	arg := "--version"
-	if s.name == "switchboard" {
+	if s.path != "" {
 		arg = "version"
 	}
 	out, _ := exec.Command(s.args[0], arg).Output()
@@ -33,51 +42,96 @@ func (s *server) version() string {
 	return first
 }
 
-// header prints the first lines of the table. Whichever way a figure is better, its
-// ratio is at most 1 where ours is at least as good.
-func header(o *options, servers []*server) {
-	cost, peak := "CPU of a packet, µs: all (user + system + receiving)", "most packets a second"
-	widths := 31 * len(servers)
-	names, peaks := "", ""
-	for _, s := range servers {
-		names += fmt.Sprintf(" %30s", s.name)
-		peaks += fmt.Sprintf(" %12s", s.name)
-	}
-	if len(servers) == 2 {
-		widths, names, peaks = widths+12, names+" ours/theirs", peaks+" theirs/ours"
-	}
-	first, second := fmt.Sprintf("%-14s |%-*s", "", widths, " "+cost), fmt.Sprintf("%-14s |%s", "row", names)
-	if o.peak {
-		first, second = first+fmt.Sprintf(" |%-*s", utf8.RuneCountInString(peaks), " "+peak), second+" |"+peaks
-	}
-	fmt.Printf("%s | others' share\n%s | of the core\n", first, second)
+// column is a part of the table.
+type column struct {
+	first, second string // of its heading
+	width         int
+	cell          func(x *result, all results) string
 }
 
-// line prints one row.
-func line(o *options, r row, results []result) {
-	fmt.Printf("%-14s |", r)
-	for _, x := range results {
-		fmt.Printf(" %9.2f (%4.1f + %4.1f + %4.1f)", median(x.cost)/1000, median(x.user)/1000, median(x.system)/1000, median(x.kernel)/1000)
+// results are those of all servers in one row, by their names.
+type results map[string]*result
+
+// columns are what is printed of each server.
+func columns(o *options) []column {
+	all := []column{
+		{"CPU of a packet, µs:", "all (user + system + receiving)", 31, (*result).costs},
+		{"all, by that of", "coturn   user", 15, ratios(func(x *result) float64 { return median(x.cost) })},
+		{"of the", "process", 7, micros(func(x *result) []float64 { return x.process })},
+		{"process, by that of", "coturn   user", 19, ratios(func(x *result) float64 { return median(x.process) })},
 	}
-	if len(results) == 2 {
-		fmt.Printf(" %11.2f", median(results[0].cost)/median(results[1].cost))
+	if o.soak {
+		all = append(all,
+			column{"by the", "soak", 7, micros(func(x *result) []float64 { return x.taken })},
+			column{"other", "core", 7, micros(func(x *result) []float64 { return x.far })})
 	}
 	if o.peak {
-		fmt.Print(" |")
-		for _, x := range results {
-			least := ""
-			if x.limited {
-				least = "≥"
+		all = append(all,
+			column{"most", "packets/s", 9, (*result).most},
+			column{"that of … by it", "coturn   user", 15, ratios(func(x *result) float64 { return 1 / median(x.peak) })},
+			column{"lost", "there", 7, percent(3, func(x *result) float64 { return median(x.loss) + median(x.farLoss) })})
+	}
+	return append(all, column{"others'", "share", 7, percent(0, func(x *result) float64 { return median(x.others) })})
+}
+
+func (x *result) costs(results) string {
+	user, process := median(x.user)/1000, median(x.process)/1000
+	return fmt.Sprintf("%.2f (%4.1f + %4.1f + %4.1f)", median(x.cost)/1000, user, process-user, median(x.kernel)/1000)
+}
+
+func (x *result) most(results) string {
+	sign := ""
+	if x.limited {
+		sign = "≥"
+	}
+	return fmt.Sprintf("%s%.0f", sign, median(x.peak))
+}
+
+func micros(figure func(*result) []float64) func(*result, results) string {
+	return func(x *result, _ results) string { return fmt.Sprintf("%.2f", median(figure(x))/1000) }
+}
+
+func percent(digits int, figure func(*result) float64) func(*result, results) string {
+	return func(x *result, _ results) string { return fmt.Sprintf("%.*f %%", digits, 100*figure(x)) }
+}
+
+// ratios compares a figure, of which less is better, with that of coturn, and of the
+// relay's own process.
+func ratios(figure func(*result) float64) func(*result, results) string {
+	return func(x *result, all results) string {
+		var cells []string
+		for _, name := range []string{coturn, userPath} {
+			cell := "-"
+			if base := all[name]; base != nil && base != x {
+				cell = fmt.Sprintf("%.2f", figure(x)/figure(base))
 			}
-			fmt.Printf(" %12s", fmt.Sprintf("%s%.0f", least, median(x.peak)))
+			cells = append(cells, fmt.Sprintf("%6s", cell))
 		}
-		if len(results) == 2 {
-			fmt.Printf(" %11.2f", median(results[1].peak)/median(results[0].peak))
+		return strings.Join(cells, " ")
+	}
+}
+
+// header prints the first lines of the table.
+func header(o *options) {
+	first, second := fmt.Sprintf("%37s", ""), fmt.Sprintf("%-14s %5s %-16s", "row", "burst", "server")
+	for _, c := range columns(o) {
+		first += fmt.Sprintf(" | %*s", c.width, c.first)
+		second += fmt.Sprintf(" | %*s", c.width, c.second)
+	}
+	fmt.Printf("%s\n%s\n", first, second)
+}
+
+// lines prints one row: a line for each server.
+func lines(o *options, r row, benches []*bench, measured []result) {
+	all := make(results)
+	for i, b := range benches {
+		all[b.server.name] = &measured[i]
+	}
+	for _, b := range benches {
+		line := fmt.Sprintf("%-14s %5d %-16s", r, r.burst, b.server.name)
+		for _, c := range columns(o) {
+			line += fmt.Sprintf(" | %*s", c.width, c.cell(all[b.server.name], all))
 		}
+		fmt.Println(line)
 	}
-	others := make([]string, len(results))
-	for i, x := range results {
-		others[i] = fmt.Sprintf("%.0f %%", 100*median(x.others))
-	}
-	fmt.Printf(" | %s\n", strings.Join(others, ", "))
 }
