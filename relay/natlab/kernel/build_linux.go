@@ -240,6 +240,11 @@ func (l *Lab) configure(ctx context.Context, scripts map[string]batch) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
+	for _, s := range l.spaces {
+		if err := s.finishSums(); err != nil {
+			return err
+		}
+	}
 	if err := l.impairAll(ctx); err != nil {
 		return err
 	}

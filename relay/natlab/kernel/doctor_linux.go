@@ -68,24 +68,28 @@ type attempt struct {
 	what, get string
 	needed    bool
 	do        func(ctx context.Context, s *space) error
+	found     string // if it works; "" says enough
 }
 
 var attempts = []attempt{
 	{"veth and bridge", "a kernel with CONFIG_VETH and CONFIG_BRIDGE", true, func(ctx context.Context, s *space) error {
 		return s.ip(ctx, batch{"link add name br type bridge", "link add name a type veth peer name b", "link set dev b master br up"})
-	}},
+	}, ""},
+	{"checksums on veth", "a kernel whose veth knows the ioctl SIOCETHTOOL", true, func(_ context.Context, s *space) error {
+		return s.finishSums()
+	}, "finished, as on a wire"},
 	{"nftables NAT with sets", "a kernel with CONFIG_NF_TABLES_INET, CONFIG_NFT_NAT, CONFIG_NFT_MASQ and CONFIG_NFT_CT", true, func(ctx context.Context, s *space) error {
 		return s.nft(ctx, trialRules)
-	}},
+	}, ""},
 	{"nftables on bridges", "a kernel with CONFIG_NF_TABLES_BRIDGE: else networks cannot be cut", false, func(ctx context.Context, s *space) error {
 		return s.nft(ctx, cutRules)
-	}},
+	}, ""},
 	{"conntrack over netlink", "a kernel with CONFIG_NF_CT_NETLINK: else routers of nftables cannot reboot", false, func(_ context.Context, s *space) error {
 		return s.do(flushConnections)
-	}},
+	}, ""},
 	{"policy routing", "a kernel with CONFIG_IP_MULTIPLE_TABLES: else there are no routers in user space", false, func(ctx context.Context, s *space) error {
 		return s.ip(ctx, batch{"rule add pref 10 iif a lookup 110"})
-	}},
+	}, ""},
 	{"TUN and TAP", "/dev/net/tun (CONFIG_TUN; in a container, --device /dev/net/tun): else there are no routers and links in user space", false, func(_ context.Context, s *space) error {
 		return s.do(func() error {
 			for name, kind := range map[string]uint16{"tun": unix.IFF_TUN, "tap": unix.IFF_TAP} {
@@ -97,27 +101,31 @@ var attempts = []attempt{
 			}
 			return nil
 		})
-	}},
+	}, ""},
 	{"token buckets", "iproute2's tc and a kernel with CONFIG_NET_SCH_TBF: else links with a rate are to be in user space", false, func(ctx context.Context, s *space) error {
 		out, err := s.program(ctx, "", "tc", rateArgs("a", natlab.Link{Rate: 1_000_000})...)
 		if err != nil {
 			return fmt.Errorf("tc: %w: %s", err, bytes.TrimSpace(out))
 		}
 		return nil
-	}},
+	}, ""},
 	{"nftables on devices", "a kernel with CONFIG_NF_TABLES_NETDEV, CONFIG_NETFILTER_EGRESS and CONFIG_NFT_NUMGEN: else links that lose are to be in user space", false, func(ctx context.Context, s *space) error {
 		return s.nft(ctx, lossRules("b", 0.5))
-	}},
+	}, ""},
 	{"IPv6", "a kernel with CONFIG_IPV6, and without ipv6.disable=1", true, func(ctx context.Context, s *space) error {
 		return s.ip(ctx, batch{"addr add 2001:2::2/64 dev a nodad"})
-	}},
+	}, ""},
 	{"capture", "a kernel with CONFIG_PACKET", false, func(_ context.Context, s *space) error {
 		c, err := openCapture(s, os.DevNull)
 		if err != nil {
 			return err
 		}
 		return errors.Join(c.socket.Close(), c.file.Close())
-	}},
+	}, ""},
+	{
+		"relaying in the kernel", "Linux 5.12 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_ACT, and CAP_BPF and CAP_NET_ADMIN: else relays do it themselves, and cannot be asked for --data-path ebpf", false,
+		triesRelaying, "relays take --data-path ebpf: it took the program, which did with packets what it should",
+	},
 }
 
 // trialRules have what rulesets have.
@@ -151,7 +159,7 @@ func try() []Finding {
 	all := []Finding{first.clean()}
 	for _, a := range attempts {
 		err := a.do(ctx, s)
-		f := Finding{What: a.what, OK: err == nil, Needed: a.needed, Get: a.get}
+		f := Finding{What: a.what, OK: err == nil, Needed: a.needed, Found: a.found, Get: a.get}
 		if err != nil {
 			f.Found = err.Error()
 		}

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -156,6 +157,9 @@ func (l *Lab) join(ctx context.Context, host, network string) error {
 		return err
 	}
 	l.startWire(w, host, network)
+	if err := errors.Join(l.spaces[network].finishSums(), l.spaces[host].finishSums()); err != nil {
+		return err
+	}
 	addrs := l.plan.leases[place{host, network}].valid()
 	if err := l.spaces[host].ip(ctx, l.plan.own(network, i.dev, "", addrs, i.metric)); err != nil {
 		return err

@@ -77,7 +77,7 @@ func (l *Lab) stunSpace(ctx context.Context) error {
 		return errors.Join(err, s.close())
 	}
 	own := append(batch{"link set dev lo up"}, l.plan.own(natlab.Internet, "eth0", "", addrs, 1000)...)
-	if err := s.ip(ctx, own); err != nil {
+	if err := errors.Join(s.finishSums(), l.spaces[natlab.Internet].finishSums(), s.ip(ctx, own)); err != nil {
 		return errors.Join(err, s.close())
 	}
 	l.stunAt = s
