@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"switchboard/relay/internal/tokens"
 )
 
 // source is whom limits count as one: an IPv4 address, or an IPv6 /56, which is
@@ -48,23 +50,7 @@ func (b *bucket) has(r rate, now int64) bool {
 }
 
 func (b *bucket) take(r rate, now int64) bool {
-	return pay(&b.full, int64(r.token), int64(r.burst), now)
-}
-
-// pay takes as much as flows in in a time from a bucket that will be full at a moment, and
-// reports whether the bucket, which holds as much as flows in in the time of a burst, had
-// it. All are in ns.
-func pay(bucket *atomic.Int64, cost, burst, now int64) bool {
-	for {
-		full := bucket.Load()
-		next := max(full, now) + cost
-		if next-now > burst {
-			return false
-		}
-		if bucket.CompareAndSwap(full, next) {
-			return true
-		}
-	}
+	return tokens.Pay(&b.full, int64(r.token), int64(r.burst), now)
 }
 
 // maxSources is how many buckets a limiter has, a power of two. Each is 8 bytes.

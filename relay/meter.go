@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"switchboard/relay/internal/tokens"
 )
 
 // Bandwidth bounds what is relayed, in Mbit/s of payload each way; 0 is no bound. What
@@ -55,7 +57,7 @@ func (m *meter) take(n int, now int64) bool {
 	if m == nil {
 		return true
 	}
-	return pay(m.in.Load(), int64(n)*int64(time.Second)/m.perSecond, burst, now)
+	return tokens.Pay(m.in.Load(), int64(n)*int64(time.Second)/m.perSecond, burst, now)
 }
 
 // move has the meter take from another bucket, as much of which is left as of the one

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -142,13 +143,22 @@ func explain(err error) error {
 	return fmt.Errorf("offload: %w", err)
 }
 
-// clockAhead is how far a clock is ahead of the kernel's monotonic one.
-func clockAhead(clock func() int64) (int64, error) {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
-		return 0, fmt.Errorf("offload: clock: %w", err)
+// clockAhead is how far a clock is ahead of the kernel's monotonic one. It looks several
+// times, as this process may be stopped between the two.
+func clockAhead(clock func() int64) (ahead int64, err error) {
+	best := int64(math.MaxInt64)
+	for range 10 {
+		var before, after unix.Timespec
+		err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &before)
+		now := clock()
+		if err := errors.Join(err, unix.ClockGettime(unix.CLOCK_MONOTONIC, &after)); err != nil {
+			return 0, fmt.Errorf("offload: clock: %w", err)
+		}
+		if took := after.Nano() - before.Nano(); took < best {
+			best, ahead = took, now-before.Nano()-took/2
+		}
 	}
-	return clock() - t.Nano(), nil
+	return ahead, nil
 }
 
 // share maps what an array holds into the memory of the process.
