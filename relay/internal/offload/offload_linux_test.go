@@ -8,8 +8,7 @@ import (
 
 func open(t *testing.T) *Path {
 	t.Helper()
-	began := time.Now().Add(-time.Hour)
-	p, err := Open(Config{ListenPort: 3478, Flows: 100, Clock: func() int64 { return int64(time.Since(began)) }, Log: slog.New(slog.DiscardHandler)})
+	p, err := Open(config())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -19,6 +18,11 @@ func open(t *testing.T) *Path {
 		}
 	})
 	return p
+}
+
+func config() Config {
+	began := time.Now().Add(-time.Hour)
+	return Config{ListenPort: 3478, Flows: 100, Clock: func() int64 { return int64(time.Since(began)) }, Log: slog.New(slog.DiscardHandler)}
 }
 
 func TestOpen(t *testing.T) { open(t) }
