@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"switchboard/relay/internal/datagram"
 	"switchboard/relay/internal/offload"
 )
@@ -45,7 +43,7 @@ type flow struct {
 // follows the changes may relay packets elsewhere, such as in the kernel.
 type flows struct {
 	seed      maphash.Seed
-	count     prometheus.Gauge
+	count     *atomic.Int64             // how many there are
 	offloader atomic.Pointer[offloader] // nil where the kernel relays nothing
 	shards    [256]flowShard            // by client
 }
@@ -60,7 +58,7 @@ type flowKey struct {
 	channel uint16
 }
 
-func newFlows(count prometheus.Gauge) *flows {
+func newFlows(count *atomic.Int64) *flows {
 	f := &flows{seed: maphash.MakeSeed(), count: count}
 	for i := range f.shards {
 		f.shards[i].all.Store(&map[flowKey]*flow{})
@@ -125,7 +123,7 @@ func (f *flows) install(x *flow) {
 		list = append(slices.Clone(*others), x)
 	}
 	x.relay.flows.Store(&list)
-	f.count.Inc()
+	f.count.Add(1)
 }
 
 // remove removes the flow of a client's channel, if it is that of the allocation with
@@ -149,7 +147,7 @@ func (f *flows) remove(client netip.AddrPort, channel uint16, relayed netip.Addr
 func (f *flows) leave(x *flow) {
 	list := slices.DeleteFunc(slices.Clone(*x.relay.flows.Load()), func(other *flow) bool { return other == x })
 	x.relay.flows.Store(&list)
-	f.count.Dec()
+	f.count.Add(-1)
 	x.gone.Store(true)
 	if o := f.offloader.Load(); o != nil {
 		o.leave(x)

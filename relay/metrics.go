@@ -143,7 +143,8 @@ func (t *traffic) addAll(packets, bytes int) {
 
 // metrics are the Server's own. Every series exists from the start.
 type metrics struct {
-	up, down        traffic // from clients to peers, and back
+	up, down        traffic          // from clients to peers, and back
+	byKernel        [2]atomic.Uint64 // packets of these that the kernel relayed
 	allocations     map[transport]prometheus.Gauge
 	allocationTotal map[transport]prometheus.Counter
 	allocationsMax  prometheus.Gauge
@@ -161,10 +162,9 @@ type metrics struct {
 	expiry          prometheus.Gauge
 	draining        prometheus.Gauge
 	unused          prometheus.Counter
-	flows           prometheus.Gauge
+	flows           atomic.Int64
 	paths           map[string]prometheus.Gauge // who relays
 	offloaded       prometheus.Gauge
-	byKernel        map[string]prometheus.Counter // by direction
 	left            map[offload.Left]prometheus.Counter
 	notOffloaded    map[notOffloaded]prometheus.Counter
 	differences     prometheus.Counter
@@ -194,20 +194,23 @@ func newMetrics() *metrics {
 	m.certificates = counters(m, "certificate_loads_total", "Times the certificate was read, by result.", "result", []string{"ok", "error"})
 	m.expiry = gauge(m, "certificate_expiry_seconds", "When the certificate in use ends, in seconds since 1970; 0 without one.")
 	m.draining = gauge(m, "draining", "1 while the relay refuses new allocations because it is to end.")
-	m.flows = gauge(m, "channels", "Channels of clients over UDP, whose packets pass the TURN library by.")
+	add(m, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "switchboard_relay_channels", Help: "Channels of clients over UDP, whose packets pass the TURN library by.",
+	}, func() float64 { return float64(m.flows.Load()) }))
 	m.paths = gauges(m, "data_path", "1 for what relays packets of channels over UDP.", "path", dataPaths[1:])
 	m.offloaded = gauge(m, "offload_channels", "Those of channels whose packets the kernel relays.")
-	m.byKernel = counters(m, "offload_packets_total", "Those of packets_total that the kernel relayed.", "direction", []string{"up", "down"})
 	m.left = counters(m, "offload_left_total", "Packets of such channels that the kernel left to this process, by reason; torn ones were lost.", "reason", offload.Lefts)
 	m.notOffloaded = counters(m, "offload_refusals_total", "Channels that the kernel was not given, or not left, by reason.", "reason", notOffloadeds)
 	m.differences = counter(m, "offload_differences_total", "Entries of the kernel's that were not what they should be, and were put right.")
 	m.unused = counter(m, "unused_total", "Allocations ended because no media went through them while the relay drained.")
 	for _, d := range []struct {
-		name string
-		t    *traffic
-	}{{"up", &m.up}, {"down", &m.down}} {
+		name   string
+		t      *traffic
+		kernel *atomic.Uint64
+	}{{"up", &m.up, &m.byKernel[0]}, {"down", &m.down, &m.byKernel[1]}} {
 		total(m, "packets_total", "Packets relayed: up to peers, down to clients.", d.name, &d.t.packets)
 		total(m, "bytes_total", "Payload relayed: up to peers, down to clients.", d.name, &d.t.bytes)
+		total(m, "offload_packets_total", "Those of packets_total that the kernel relayed.", d.name, d.kernel)
 	}
 	return m
 }

@@ -1,12 +1,14 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,18 +66,6 @@ func notOffloadedFor(err error) notOffloaded {
 
 var errPolicy = errors.New("the peer is not allowed")
 
-// DataPath is who relays the packets of channels over UDP.
-type DataPath struct {
-	// Path is [DataPathEBPF], [DataPathUser] or [DataPathPlain].
-	Path string `json:"path"`
-	// Reason is why it is that one.
-	Reason string `json:"reason"`
-	// Interfaces are those at which the kernel looks for such packets.
-	Interfaces []string `json:"interfaces,omitempty"`
-	// Channels is how many the kernel relays.
-	Channels int `json:"channels"`
-}
-
 // offloader has the kernel relay the channels of clients over UDP, where it can. A channel
 // is offered to it when its first packet has gone through here, so that all that must be
 // right for that has been seen to be. What the kernel is told holds for a while only: if
@@ -92,6 +82,7 @@ type offloader struct {
 	wake    chan struct{}
 	changed chan struct{} // holds one when the network has changed
 	do      chan func()
+	over    chan struct{} // closed when run has ended
 
 	status atomic.Pointer[DataPath]
 
@@ -121,7 +112,7 @@ func newOffloader(c Config, g *generator, log *slog.Logger) *offloader {
 	_, here := g.network.(machine)
 	o := &offloader{
 		config: c, of: g, log: log, able: here && g.how == datagram.Auto,
-		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1), do: make(chan func()),
+		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1), do: make(chan func()), over: make(chan struct{}),
 		all: make(map[*flow]struct{}), meters: make(map[*meter]*sharedMeter), lefts: make(map[offload.Left]uint64),
 	}
 	o.say(DataPath{Path: DataPathUser})
@@ -144,12 +135,18 @@ func (o *offloader) open(l *listeners) error {
 	case o.config.DataPath != DataPathUser:
 		var err error
 		if status, err = o.start(); err != nil && o.config.DataPath == DataPathEBPF {
-			return fmt.Errorf("data_path: %w", err)
+			return fmt.Errorf("data_path: ebpf, but the kernel does not relay: %s; with auto, this process does", status.Reason)
 		}
 	}
 	o.say(status)
-	o.log.Info("data path", "path", status.Path, "reason", status.Reason, "interfaces", status.Interfaces)
+	o.announce()
 	return nil
+}
+
+// announce tells operators who relays.
+func (o *offloader) announce() {
+	status := *o.status.Load()
+	o.log.Info("data path", "path", status.Path, "reason", status.Reason, "interfaces", status.Interfaces)
 }
 
 func (o *offloader) say(d DataPath) {
@@ -162,11 +159,20 @@ func (o *offloader) say(d DataPath) {
 	}
 }
 
+// inOneLine is an error, or several, as the reason for a data path.
+func inOneLine(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimPrefix(line, "offload: ")
+	}
+	return strings.Join(lines, "; ")
+}
+
 // start has the kernel relay. If it does not, the status says why, as the error does.
 func (o *offloader) start() (status DataPath, err error) {
 	defer func() {
 		if err != nil {
-			status = DataPath{Path: DataPathUser, Reason: err.Error()}
+			status = DataPath{Path: DataPathUser, Reason: inOneLine(err)}
 		}
 	}()
 	if o.path == nil {
@@ -179,7 +185,7 @@ func (o *offloader) start() (status DataPath, err error) {
 	}
 	names, err := o.path.Cover(o.isOurs)
 	if len(names) == 0 {
-		return status, errors.Join(err, errors.New("no Ethernet interface has an address of the relay's"))
+		return status, cmp.Or(err, errors.New("no Ethernet interface that is up has an address of the relay's"))
 	}
 	if err != nil {
 		o.log.Warn("the kernel relays, but not what comes in from everywhere", "error", err)
@@ -285,6 +291,7 @@ func signal(c chan struct{}) {
 
 // run keeps the kernel in step until ctx ends, and leaves it nothing.
 func (o *offloader) run(ctx context.Context) {
+	defer close(o.over)
 	t := tickers{time.NewTicker(offloadFor / 3), time.NewTicker(lookEvery), time.NewTicker(countEvery)}
 	defer t.stop()
 	for {
@@ -563,8 +570,8 @@ func (o *offloader) follow() {
 // tell says how many channels the kernel relays.
 func (o *offloader) tell() {
 	o.of.metrics.offloaded.Set(float64(len(o.all)))
-	if status := *o.status.Load(); status.Channels != len(o.all) {
-		status.Channels = len(o.all)
+	if status := *o.status.Load(); status.InKernel != len(o.all) {
+		status.InKernel = len(o.all)
 		o.status.Store(&status)
 	}
 }
@@ -580,7 +587,7 @@ func (o *offloader) count() {
 		before := o.counted[i]
 		packets := now.Packets - before.Packets
 		[]*traffic{&m.up, &m.down}[i].addAll(int(packets), int(now.Bytes-before.Bytes))
-		m.byKernel[[]string{"up", "down"}[i]].Add(float64(packets))
+		m.byKernel[i].Add(packets)
 		m.drops[dropBandwidth].Add(float64(now.Dropped - before.Dropped))
 		o.counted[i] = now
 	}
@@ -593,46 +600,4 @@ func (o *offloader) count() {
 		m.left[why].Add(float64(n - o.lefts[why]))
 		o.lefts[why] = n
 	}
-}
-
-// DataPath returns who relays the packets of channels over UDP.
-func (s *Server) DataPath() DataPath { return *s.offloader.status.Load() }
-
-// SetDataPath has the kernel relay ([DataPathEBPF]), this process ([DataPathUser]), or the
-// kernel where it can ([DataPathAuto]), until the relay ends, and returns who does then.
-// Nothing is lost of what is relayed. It fails where the kernel cannot and must, or before
-// [Server.Serve] and after it.
-func (s *Server) SetDataPath(ctx context.Context, to string) (DataPath, error) {
-	if !slices.Contains(dataPaths, to) || to == DataPathPlain {
-		return s.DataPath(), fmt.Errorf("relay: a data path is %s, %s or %s", DataPathAuto, DataPathEBPF, DataPathUser)
-	}
-	answer := make(chan error, 1)
-	select {
-	case s.offloader.do <- func() { answer <- s.offloader.set(to) }:
-		err := <-answer
-		return s.DataPath(), err
-	case <-ctx.Done():
-		return s.DataPath(), context.Cause(ctx)
-	}
-}
-
-// set is SetDataPath in the goroutine of run.
-func (o *offloader) set(to string) (err error) {
-	status := DataPath{Path: DataPathUser, Reason: "an operator has chosen it"}
-	switch {
-	case !o.able:
-		return errors.New("relay: data_path: plain, or a network that is not this machine's, is for good")
-	case to == DataPathUser:
-		err = o.stop()
-	case o.on:
-		return nil
-	default:
-		if status, err = o.start(); to == DataPathAuto {
-			err = nil
-		}
-	}
-	o.say(status)
-	o.tell()
-	o.log.Info("data path", "path", status.Path, "reason", status.Reason, "interfaces", status.Interfaces)
-	return err
 }

@@ -127,7 +127,7 @@ func (s *Server) build(at addresses, how datagram.How) {
 	c := s.config
 	s.table = newTable(c.Quotas, c.Limits, s.metrics)
 	s.metrics.allocationsMax.Set(float64(c.Quotas.Allocations))
-	s.flows = newFlows(s.metrics.flows)
+	s.flows = newFlows(&s.metrics.flows)
 	s.policy = newPolicy(c, at.all(), at.inUse)
 	s.keys = &keyring{realm: c.Realm, secrets: c.Secrets, maxCall: c.MaxCall}
 	s.connections = newConnections(c.Limits, s.metrics)

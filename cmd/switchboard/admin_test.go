@@ -195,8 +195,9 @@ func TestAdminAnswersAsDescribed(t *testing.T) {
 			_, err := api.Route(ctx, admin.RouteQuery{Caller: alice, Callee: bob})
 			return err
 		},
-		"relayState": func() error { _, err := api.RelayState(ctx); return err },
-		"deadPushes": func() error { _, err := api.DeadPushes(ctx, a.Account, 0, 10); return err },
+		"relayState":    func() error { _, err := api.RelayState(ctx); return err },
+		"relayDataPath": func() error { _, err := api.RelayDataPath(ctx); return err },
+		"deadPushes":    func() error { _, err := api.DeadPushes(ctx, a.Account, 0, 10); return err },
 	} {
 		if err := call(); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -210,6 +211,7 @@ func TestAdminAnswersAsDescribed(t *testing.T) {
 		"undrain":      func() error { _, err := api.Drain(ctx, "self", false); return err },
 		"drainRelay":   func() error { _, err := api.DrainRelay(ctx, true); return err },
 		"resumeRelay":  func() error { _, err := api.DrainRelay(ctx, false); return err },
+		"setDataPath":  func() error { _, err := api.SetRelayDataPath(ctx, "user"); return err },
 		"retryPush":    func() error { return api.RetryPush(ctx, 1) },
 		"dropPush":     func() error { return api.DropPush(ctx, 1) },
 	} {

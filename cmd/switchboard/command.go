@@ -50,8 +50,14 @@ Usage:
       process stays in service; "switchboard admin drain" is for that.
   switchboard undrain [-config FILE]
       Put it back into service.
-      Both ask at ops.listen with the token of admin.token_file, as the settings
-      have them; -addr and -token-file name others, as for "switchboard admin".
+  switchboard data-path [-config FILE] [-json] [auto|ebpf|user]
+      Tell who relays the packets of calls: the kernel (ebpf) or the relay's process
+      (user), why, at which interfaces, and how many each has relayed. With one of
+      auto (the kernel where it can), ebpf and user, change it without losing a
+      packet, until the process ends; relay.data_path is for good.
+      These three ask at ops.listen with the token of admin.token_file, as the
+      settings have them; -addr and -token-file name others, as for "switchboard
+      admin".
   switchboard turn-credential [-config FILE] [-user NAME] [-call ID] [-ttl DURATION] [-urls URL,URL] [-json]
       Make credentials for the relays, under the secret that the settings name, for
       tests and for other clients: for one user in one call, for relay.credential_ttl
@@ -104,6 +110,8 @@ func (p program) run(ctx context.Context, args []string) int {
 		err = p.drainRelay(ctx, args)
 	case "undrain":
 		err = p.resumeRelay(ctx, args)
+	case "data-path":
+		err = p.dataPath(ctx, args)
 	case "turn-credential":
 		err = p.turnCredential(args)
 	case "doctor":
@@ -117,7 +125,7 @@ func (p program) run(ctx context.Context, args []string) int {
 	case "help":
 		fmt.Fprint(p.stdout, usage)
 	default:
-		err = usageError{fmt.Errorf("no command %q; there are serve, check-config, gen-secret, drain, undrain, turn-credential, doctor, health, admin, version, help", name)}
+		err = usageError{fmt.Errorf("no command %q; there are serve, check-config, gen-secret, drain, undrain, data-path, turn-credential, doctor, health, admin, version, help", name)}
 	}
 	return p.exitCode(err)
 }

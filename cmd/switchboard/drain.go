@@ -24,6 +24,11 @@ func (p program) relayFlags(name string) *adminFlags {
 // noArguments reads args, which must be flags alone.
 func (f *adminFlags) noArguments(args []string) error {
 	_, err := f.parse(args)
+	return forAll(err)
+}
+
+// forAll has -h print the help of all commands, in which those that ask a relay are.
+func forAll(err error) error {
 	if errors.Is(err, errAdminHelp) {
 		return flag.ErrHelp
 	}

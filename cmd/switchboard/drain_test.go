@@ -228,3 +228,9 @@ type fakeRelay struct{ draining bool }
 func (r *fakeRelay) Status() relay.Status { return relay.Status{Draining: r.draining} }
 func (r *fakeRelay) Drain()               { r.draining = true }
 func (r *fakeRelay) Resume()              { r.draining = false }
+func (r *fakeRelay) DataPath() relay.DataPath {
+	return relay.DataPath{}
+}
+func (r *fakeRelay) SetDataPath(context.Context, string) (relay.DataPath, error) {
+	return relay.DataPath{}, nil
+}

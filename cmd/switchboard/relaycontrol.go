@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"sync"
@@ -11,19 +12,21 @@ import (
 	"switchboard/signaling/protocol"
 )
 
-// drainable is a relay that operators take out of service and put back; a
-// [relay.Server] is one.
-type drainable interface {
+// controllable is a relay that operators take out of service and put back, and whose data
+// path they choose; a [relay.Server] is one.
+type controllable interface {
 	Status() relay.Status
 	Drain()
 	Resume()
+	DataPath() relay.DataPath
+	SetDataPath(ctx context.Context, to string) (relay.DataPath, error)
 }
 
 // relayControl is this process's relay, for operators. It implements
 // [admin.RelayControl].
 type relayControl struct {
 	// Static.
-	relay        drainable
+	relay        controllable
 	registrar    *registrar // nil where the relay is not made known
 	name, region string
 	ends         func() bool // the process is about to
@@ -70,6 +73,25 @@ func (c *relayControl) Resume() error {
 	return nil
 }
 
+// DataPath implements [admin.RelayControl].
+func (c *relayControl) DataPath() admin.RelayDataPath {
+	d := c.relay.DataPath()
+	return admin.RelayDataPath{
+		Name: c.name, Path: d.Path, Reason: d.Reason, Interfaces: d.Interfaces, Channels: d.Channels, InKernel: d.InKernel,
+		KernelPackets: packetsOf(d.Kernel), ProcessPackets: packetsOf(d.Process),
+	}
+}
+
+func packetsOf(p relay.Packets) admin.Packets {
+	return admin.Packets{Up: int64(p.Up), Down: int64(p.Down)}
+}
+
+// SetDataPath implements [admin.RelayControl].
+func (c *relayControl) SetDataPath(ctx context.Context, to string) error {
+	_, err := c.relay.SetDataPath(ctx, to)
+	return err
+}
+
 // openRelayAdmin puts the operators' API of the relay on the listener for operators,
 // unless admin.listen turns it off. A relay that cannot keep a token of its own making
 // serves all the same.
@@ -83,7 +105,7 @@ func (n *node) openRelayAdmin() error {
 		if n.config.Admin.TokenFile != "" || n.config.Has(RoleSignaling) {
 			return err
 		}
-		n.log.Warn("no token for operators: switchboard drain will not work here; SIGTERM drains", "error", err)
+		n.log.Warn("no token for operators: switchboard drain and data-path will not work here; SIGTERM drains", "error", err)
 		return nil
 	}
 	h, err := admin.NewRelay(admin.RelayDeps{Relay: n.relay, Tokens: tokens, Log: n.log, API: n.admin, Registerer: n.metrics})
@@ -100,5 +122,5 @@ func (n *node) serveRelayAdmin(w http.ResponseWriter, r *http.Request) {
 		(*h).ServeHTTP(w, r)
 		return
 	}
-	admin.Refuse(w, protocol.NewError(protocol.CodeUnsupported, "this process has no relay that operators could drain: it has no such role, or starts yet, or admin.listen is empty, or the log says why"))
+	admin.Refuse(w, protocol.NewError(protocol.CodeUnsupported, "this process has no relay that operators could change: it has no such role, or starts yet, or admin.listen is empty, or the log says why"))
 }

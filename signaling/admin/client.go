@@ -126,6 +126,16 @@ func (c *Client) DrainRelay(ctx context.Context, on bool) (RelayState, error) {
 	return call[RelayState](ctx, c, "resumeRelay", nil)
 }
 
+// RelayDataPath tells who relays packets in the process that is asked.
+func (c *Client) RelayDataPath(ctx context.Context) (RelayDataPath, error) {
+	return call[RelayDataPath](ctx, c, "relayDataPath", nil)
+}
+
+// SetRelayDataPath changes that, to one of [DataPaths].
+func (c *Client) SetRelayDataPath(ctx context.Context, to string) (RelayDataPath, error) {
+	return call[RelayDataPath](ctx, c, "setRelayDataPath", nil, to)
+}
+
 // CallsQuery says which calls are wanted. What is empty does not matter; see the
 // description of the API.
 type CallsQuery struct {

@@ -159,6 +159,8 @@ func (o *office) routing() Routing {
 // relayFake is a relay that does what it is told.
 type relayFake struct {
 	draining, ends bool
+	path           string
+	fail           error // of SetDataPath
 }
 
 func (r *relayFake) State() RelayState {
@@ -172,6 +174,18 @@ func (r *relayFake) Resume() error {
 		return ErrRelayEnds
 	}
 	r.draining = false
+	return nil
+}
+
+func (r *relayFake) DataPath() RelayDataPath {
+	return RelayDataPath{Name: "relay-1", Path: cmp.Or(r.path, "user"), Reason: "so", Channels: 3}
+}
+
+func (r *relayFake) SetDataPath(_ context.Context, to string) error {
+	if r.fail != nil {
+		return r.fail
+	}
+	r.path = strings.Replace(to, "auto", "ebpf", 1)
 	return nil
 }
 

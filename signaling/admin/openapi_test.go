@@ -108,6 +108,8 @@ func TestEveryOperation(t *testing.T) {
 		{"GET", Base + "/relay", ""},
 		{"POST", Base + "/relay/drain", ""},
 		{"POST", Base + "/relay/resume", ""},
+		{"GET", Base + "/relay/data-path", ""},
+		{"POST", Base + "/relay/data-path/auto", ""},
 		{"GET", Base + "/calls?account=" + cdrtest.Bob + "&since=1h&until=2100-01-01T00:00:00%2B01:00&region=eu&reason=hangup&path=relay&limit=2", ""},
 		{"GET", Base + "/pushes/dead?limit=2", ""},
 		{"POST", Base + "/pushes/dead/1/retry", ""},

@@ -101,7 +101,7 @@ var operations = []operation{
 	}, (*API).route),
 	does(operation{
 		method: http.MethodGet, path: "/relay", id: "relayState", ofRelay: true,
-		summary: "Tell how the relay of this process does. A process without the role signaling has this operation and the next two alone, on ops.listen",
+		summary: "Tell how the relay of this process does. A process without the role signaling has this operation and the next four alone, on ops.listen",
 		errors:  []protocol.Code{protocol.CodeUnsupported},
 	}, (*API).relayState),
 	does(operation{
@@ -114,6 +114,16 @@ var operations = []operation{
 		summary: "Put the relay of this process back into service. One whose process is about to end stays out",
 		errors:  []protocol.Code{protocol.CodeUnsupported, protocol.CodeConflict},
 	}, (*API).resumeRelay),
+	does(operation{
+		method: http.MethodGet, path: "/relay/data-path", id: "relayDataPath", ofRelay: true,
+		summary: "Tell who relays the packets of channels over UDP: the kernel, or the relay's process",
+		errors:  []protocol.Code{protocol.CodeUnsupported},
+	}, (*API).relayDataPath),
+	does(operation{
+		method: http.MethodPost, path: "/relay/data-path/{to}", id: "setRelayDataPath", ofRelay: true,
+		summary: "Change who relays them, until the process ends; no packet is lost. Where it is to be the kernel, and that cannot, conflict says why",
+		errors:  []protocol.Code{protocol.CodeUnsupported, protocol.CodeConflict},
+	}, (*API).setRelayDataPath),
 	does(operation{
 		method: http.MethodGet, path: "/calls", id: "calls",
 		summary: "List the records of calls that are over, newest first, page by page",

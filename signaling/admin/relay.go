@@ -15,12 +15,18 @@ import (
 )
 
 // RelayControl is the relay of the process. Drain and Resume return at once, and change
-// nothing if it is so already.
+// nothing if it is so already. SetDataPath takes one of [DataPaths]; its errors are for the
+// operator.
 type RelayControl interface {
 	State() RelayState
 	Drain()
 	Resume() error
+	DataPath() RelayDataPath
+	SetDataPath(ctx context.Context, to string) error
 }
+
+// DataPaths are those that operators can choose.
+var DataPaths = []string{"auto", "ebpf", "user"}
 
 // ErrRelayEnds says that a relay cannot be put back: its process is about to end.
 var ErrRelayEnds = errors.New("the process of the relay is about to end")
@@ -112,4 +118,30 @@ func (a *API) resumeRelay(context.Context, none) (RelayState, error) {
 		return RelayState{}, err
 	}
 	return r.State(), nil
+}
+
+func (a *API) relayDataPath(context.Context, none) (RelayDataPath, error) {
+	r, err := a.relay()
+	if err != nil {
+		return RelayDataPath{}, err
+	}
+	return r.DataPath(), nil
+}
+
+type dataPathRequest struct {
+	To string `path:"to" enum:"auto ebpf user" doc:"ebpf: the kernel; user: the process; auto: the kernel where it can"`
+}
+
+func (a *API) setRelayDataPath(ctx context.Context, in dataPathRequest) (RelayDataPath, error) {
+	r, err := a.relay()
+	if err != nil {
+		return RelayDataPath{}, err
+	}
+	switch err := r.SetDataPath(ctx, in.To); {
+	case errors.Is(err, context.DeadlineExceeded):
+		return RelayDataPath{}, protocol.NewError(protocol.CodeUnavailable, "the relay did not change its data path in time; it may yet")
+	case err != nil:
+		return RelayDataPath{}, protocol.NewError(protocol.CodeConflict, "%v", err)
+	}
+	return r.DataPath(), nil
 }

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -41,6 +42,26 @@ func TestRelayAlone(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), `"change":"drainRelay"`); n != 2 || !strings.Contains(log.String(), `"by":"ann"`) {
 		t.Errorf("the log has %d lines of draining:\n%s", n, log)
+	}
+	for _, to := range DataPaths[1:] {
+		if got, err := c.SetRelayDataPath(t.Context(), to); err != nil || got.Path != to {
+			t.Errorf("data path %s: %+v, %v", to, got, err)
+		}
+		if got, err := c.RelayDataPath(t.Context()); err != nil || got.Path != to || got.Channels != 3 {
+			t.Errorf("data path %s: %+v, %v", to, got, err)
+		}
+	}
+	if !strings.Contains(log.String(), `"change":"setRelayDataPath","by":"ann","remote":"127.0.0.1","result":"ok","to":"ebpf"`) {
+		t.Errorf("the log does not say who chose a data path:\n%s", log)
+	}
+	for fail, want := range map[error]protocol.Code{errors.New("not permitted"): protocol.CodeConflict, context.DeadlineExceeded: protocol.CodeUnavailable} {
+		relay.fail = fail
+		if _, err := c.SetRelayDataPath(t.Context(), "ebpf"); protocol.CodeOf(err) != want || want == protocol.CodeConflict && !strings.Contains(err.Error(), "not permitted") {
+			t.Errorf("a data path that fails with %v: %v", fail, err)
+		}
+	}
+	if _, err := c.SetRelayDataPath(t.Context(), "plain"); protocol.CodeOf(err) != protocol.CodeInvalid {
+		t.Errorf("a data path that cannot be chosen: %v", err)
 	}
 	relay.ends = true
 	if _, err := c.DrainRelay(t.Context(), false); protocol.CodeOf(err) != protocol.CodeConflict {
@@ -95,5 +116,11 @@ func TestNoRelay(t *testing.T) {
 	}
 	if _, err := o.client.DrainRelay(t.Context(), true); protocol.CodeOf(err) != protocol.CodeUnsupported {
 		t.Errorf("drain: %v", err)
+	}
+	if _, err := o.client.RelayDataPath(t.Context()); protocol.CodeOf(err) != protocol.CodeUnsupported {
+		t.Errorf("data path: %v", err)
+	}
+	if _, err := o.client.SetRelayDataPath(t.Context(), "user"); protocol.CodeOf(err) != protocol.CodeUnsupported {
+		t.Errorf("another data path: %v", err)
 	}
 }

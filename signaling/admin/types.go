@@ -164,6 +164,25 @@ type RelayState struct {
 	Known       *bool      `json:"known,omitempty" doc:"whether it can tell the signaling nodes of itself; absent where it is not to, having no nats.url"`
 }
 
+// RelayDataPath is who relays the packets of channels over UDP. What it counts began with
+// the process.
+type RelayDataPath struct {
+	Name           string   `json:"name"`
+	Path           string   `json:"path" enum:"ebpf user plain" doc:"ebpf: the kernel; user: the relay's process, many packets at a time; plain: likewise, one at a time"`
+	Reason         string   `json:"reason" doc:"why it is that one"`
+	Interfaces     []string `json:"interfaces,omitempty" doc:"those at which the kernel looks for such packets"`
+	Channels       int      `json:"channels" min:"0" doc:"channels of clients over UDP"`
+	InKernel       int      `json:"in_kernel" min:"0" doc:"those of them that the kernel relays; no other's packets are looked at by it"`
+	KernelPackets  Packets  `json:"kernel_packets" doc:"relayed by the kernel"`
+	ProcessPackets Packets  `json:"process_packets" doc:"relayed by the process: also those over TCP and TLS, and those in indications"`
+}
+
+// Packets are numbers of packets.
+type Packets struct {
+	Up   int64 `json:"up" min:"0" doc:"from clients to peers"`
+	Down int64 `json:"down" min:"0" doc:"from peers to clients"`
+}
+
 // DeadPush is a push that could not be brought.
 type DeadPush struct {
 	Place   int               `json:"place" min:"1" doc:"its place in the list"`

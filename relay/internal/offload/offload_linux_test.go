@@ -30,8 +30,7 @@ func open(t testing.TB) *Path { return openFor(t, 100) }
 func openFor(t testing.TB, flows int) *Path {
 	t.Helper()
 	needRights(t)
-	began := time.Now().Add(-time.Hour)
-	p, err := Open(Config{ListenPort: testPort, Flows: flows, Clock: func() int64 { return int64(time.Since(began)) }, Log: slog.New(slog.DiscardHandler)})
+	p, err := Open(config(flows))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,6 +40,11 @@ func openFor(t testing.TB, flows int) *Path {
 		}
 	})
 	return p
+}
+
+func config(flows int) Config {
+	began := time.Now().Add(-time.Hour)
+	return Config{ListenPort: testPort, Flows: flows, Clock: func() int64 { return int64(time.Since(began)) }, Log: slog.New(slog.DiscardHandler)}
 }
 
 func TestOpen(t *testing.T) { open(t) }

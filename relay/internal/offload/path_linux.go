@@ -136,7 +136,8 @@ func explain(err error) error {
 	var verifier *ebpf.VerifierError
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("offload: not permitted; it takes CAP_BPF and CAP_NET_ADMIN: %w", err)
+		// The library takes it for too little memory that may be locked.
+		return fmt.Errorf("offload: bpf: %w: it takes CAP_BPF, CAP_NET_ADMIN, and whoever filters system calls to let bpf pass", unix.EPERM)
 	case errors.As(err, &verifier), errors.Is(err, ebpf.ErrNotSupported):
 		return fmt.Errorf("offload: this kernel does not take the program; it must be 5.12 or later: %w", err)
 	}
