@@ -8,9 +8,16 @@ import (
 	"go.uber.org/goleak"
 )
 
+// children are what this program is where an environment variable has its settings.
+var children = map[string]func(settings string) error{childEnv: runChild}
+
 func TestMain(m *testing.M) {
-	if settings := os.Getenv(childEnv); settings != "" {
-		if err := runChild(settings); err != nil {
+	for env, run := range children {
+		settings := os.Getenv(env)
+		if settings == "" {
+			continue
+		}
+		if err := run(settings); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -79,6 +79,7 @@ type offloader struct {
 	of      *generator
 	log     *slog.Logger
 	able    bool // the relay is on this machine's network, and may gather packets
+	classic bool // attach as kernels before 6.6 need; tests do
 	wake    chan struct{}
 	changed chan struct{} // holds one when the network has changed
 	do      chan func()
@@ -200,7 +201,7 @@ func (o *offloader) start() (status DataPath, err error) {
 
 func (o *offloader) offloadConfig() offload.Config {
 	return offload.Config{
-		ListenPort: o.listen.Port(), Clock: tick, Log: o.log,
+		ListenPort: o.listen.Port(), Clock: tick, Log: o.log, Classic: o.classic,
 		Flows: max(minOffloaded, min(o.config.Quotas.Allocations*channelsAnAllocation, maxOffloaded)),
 	}
 }

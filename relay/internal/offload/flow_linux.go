@@ -141,6 +141,20 @@ func (f *Flow) Media() int64 {
 // Len is how many flows there are.
 func (p *Path) Len() int { return len(p.installed) / perFlow }
 
+// Entries is how many entries the kernel has: two for each flow.
+func (p *Path) Entries() (n int, err error) {
+	var key programKey
+	var target programTarget
+	all := p.flows.Iterate()
+	for all.Next(&key, &target) {
+		n++
+	}
+	if err := all.Err(); err != nil {
+		return 0, fmt.Errorf("offload: flows are not read: %w", err)
+	}
+	return n, nil
+}
+
 // Reroute looks up the ways out of a flow again. When there are none that the kernel can
 // take, it says why.
 func (p *Path) Reroute(f *Flow) error {
