@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -27,7 +28,8 @@ type plug struct {
 	space *space
 	name  string
 	index int
-	napi  int // the kernel's thread that receives, 0 where it has none
+	napi  int   // the kernel's thread that receives, 0 where it has none
+	clock clock // of that thread
 }
 
 // cable joins two namespaces: in one is a relay, in the other is the generator.
@@ -144,7 +146,8 @@ func (p *plug) thread(core int, how unix.SchedAttr) error {
 	if err := unix.SchedSetAttr(p.napi, &how, 0); err != nil {
 		return fmt.Errorf("priority of the thread that receives: %w", err)
 	}
-	return nil
+	p.clock, err = newClock(p.napi)
+	return err
 }
 
 // kernelThread returns the id of the thread whose name begins so, or 0.
@@ -163,16 +166,18 @@ func kernelThread(prefix string) int {
 }
 
 func (c *cable) close() {
+	c.relay.clock.close()
+	c.generator.clock.close()
 	c.generator.space.close()
 	c.relay.space.close()
 }
 
-// moderate has both ends of the cable wait for a while from one packet to the next before
-// they tell the kernel, as network cards do that moderate their interrupts; 0 is not at all.
+// moderate has the kernel look at both ends of the cable once in a while, instead of being
+// told of packets by the other core; 0 has it told.
 func (c *cable) moderate(d time.Duration) error {
-	polls := "0"
+	polls := "0" // that find nothing before the kernel is told again
 	if d > 0 {
-		polls = "1"
+		polls = strconv.Itoa(math.MaxInt32)
 	}
 	for _, p := range []*plug{&c.relay, &c.generator} {
 		if err := p.space.do(func() error {

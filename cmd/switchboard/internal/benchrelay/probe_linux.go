@@ -25,10 +25,6 @@ func newBench(o *options, f *family, s *server) (b *bench, err error) {
 	if b.cable, err = newCable(f, o.relayCore, o.generatorCore, o.nice); err != nil {
 		return nil, err
 	}
-	if err := b.cable.moderate(o.moderation); err != nil {
-		b.cable.close()
-		return nil, err
-	}
 	if b.generator, err = newGenerator(&b.cable.generator, o.generatorCore, o.nice); err != nil {
 		b.cable.close()
 		return nil, err

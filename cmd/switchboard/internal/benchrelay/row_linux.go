@@ -39,12 +39,18 @@ func rows(f *family, bursts []int) (all []row) {
 
 // result is what was measured of one server in one row: one value a round.
 type result struct {
-	cost, process, user, kernel []float64 // nanoseconds a packet: all, and its parts
-	far, taken                  []float64 // the same of the other core, and of this one by the soak
-	peak                        []float64 // packets a second
-	loss, farLoss               []float64 // shares of them
-	limited                     bool      // the generator came to its end before the server
-	others                      []float64 // share of the relay's core that others had
+	woken, moderated costs
+	peak             []float64 // packets a second
+	peakCost         []float64 // nanoseconds a packet there
+	loss, farLoss    []float64 // shares of them
+	limited          bool      // the generator came to its end before the server
+	others           []float64 // share of the relay's core that others had
+}
+
+// costs are nanoseconds a packet, one value a round.
+type costs struct {
+	all, process, user, kernel []float64 // all, and its parts
+	far, taken                 []float64 // the same of the other core, and of this one by the soak
 }
 
 // measure measures rows, and prints each. One that cannot be measured does not keep the
@@ -115,12 +121,12 @@ func (b *ready) round(ctx context.Context, o *options, t turn, to *result) error
 		return err
 	}
 	defer deaf(b.flows, false)
-	if len(to.cost) == 0 {
+	if len(to.woken.all) == 0 {
 		if _, err := b.probe(ctx, b.load, o.rate, o.probe); err != nil {
 			return err
 		}
 	}
-	if err := b.cost(ctx, o, to); err != nil || !o.peak {
+	if err := b.costs(ctx, o, to); err != nil || !o.peak {
 		return err
 	}
 	guess, step := 2*o.rate, 1.25
@@ -135,14 +141,30 @@ func (b *ready) round(ctx context.Context, o *options, t turn, to *result) error
 	if err != nil {
 		return err
 	}
+	to.peakCost = append(to.peakCost, float64(p.relay+p.kernel)/float64(p.delivered))
 	to.peak, to.limited = append(to.peak, p.rate), to.limited || p.limited
 	to.loss, to.farLoss = append(to.loss, p.loss()), append(to.farLoss, p.farLoss())
 	return b.checkWay(ctx, a, leastAtPeak)
 }
 
+// costs measures the cost of a packet, with each core told of packets by the other, and as
+// if there were network cards between them.
+func (b *ready) costs(ctx context.Context, o *options, to *result) error {
+	if err := b.cable.moderate(0); err != nil {
+		return err
+	}
+	if err := b.cost(ctx, o, to, &to.woken); err != nil || o.moderation == 0 {
+		return err
+	}
+	if err := b.cable.moderate(o.moderation); err != nil {
+		return err
+	}
+	return b.cost(ctx, o, to, &to.moderated)
+}
+
 // cost measures the cost of a packet. A probe of which much is lost says nothing about
 // it, and is repeated: it may be somebody else's fault.
-func (b *ready) cost(ctx context.Context, o *options, to *result) error {
+func (b *ready) cost(ctx context.Context, o *options, of *result, to *costs) error {
 	for try := 1; ; try++ {
 		idle, err := b.soaked(ctx, o.probe)
 		if err != nil {
@@ -162,6 +184,7 @@ func (b *ready) cost(ctx context.Context, o *options, to *result) error {
 				return err
 			}
 			to.add(p, idle)
+			of.others = append(of.others, p.others)
 			return nil
 		}
 		if try == 5 {
@@ -204,14 +227,13 @@ func (p probe) check(o *options, r row) error {
 }
 
 // add counts a probe. While nothing was sent, the soak had so many turns a second.
-func (r *result) add(p probe, idle float64) {
+func (r *costs) add(p probe, idle float64) {
 	n := float64(p.delivered)
-	r.cost = append(r.cost, float64(p.relay+p.kernel)/n)
+	r.all = append(r.all, float64(p.relay+p.kernel)/n)
 	r.process = append(r.process, float64(p.relay)/n)
 	r.user = append(r.user, float64(p.user)/n)
 	r.kernel = append(r.kernel, float64(p.kernel)/n)
 	r.far = append(r.far, float64(p.far)/n)
-	r.others = append(r.others, p.others)
 	if idle > 0 {
 		r.taken = append(r.taken, (1-float64(p.turns)/(idle*p.took.Seconds()))*float64(p.took)/n)
 	}

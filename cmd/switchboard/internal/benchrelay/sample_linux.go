@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // counter is a number that the kernel keeps of an end of the cable.
@@ -49,13 +47,11 @@ func (b *bench) sample() (x sample, err error) {
 	x.bytes, errs[1] = b.bytes.read()
 	x.lost, errs[2] = b.lost.read()
 	if b.server.cmd != nil {
-		x.relay, errs[3] = cpu(b.server.cmd.Process.Pid)
+		x.relay, errs[3] = b.server.clock.read()
 		x.user, x.system, errs[4] = ticks(b.server.cmd.Process.Pid)
 	}
-	if b.cable.relay.napi != 0 {
-		x.kernel, errs[5] = cpu(b.cable.relay.napi)
-		x.far, errs[6] = cpu(b.cable.generator.napi)
-	}
+	x.kernel, errs[5] = b.cable.relay.clock.read()
+	x.far, errs[6] = b.cable.generator.clock.read()
 	x.busy, errs[7] = busy(b.relayCore)
 	if b.soak != nil {
 		x.turns = int(b.soak.turns.Load())
@@ -106,15 +102,4 @@ func busy(core int) (time.Duration, error) {
 		return time.Duration(ticks) * (time.Second / 100), nil // USER_HZ
 	}
 	return 0, fmt.Errorf("/proc/stat has no core %d", core)
-}
-
-// cpu is for how long a process or a thread of the kernel has run: all its threads
-// together, those that are gone, too.
-func cpu(pid int) (time.Duration, error) {
-	var ts unix.Timespec
-	// The clock of a process's time on the processor, as clock_getcpuclockid(3) has it.
-	if err := unix.ClockGettime(int32(^pid<<3|2), &ts); err != nil {
-		return 0, fmt.Errorf("the processor time of process %d: %w", pid, err)
-	}
-	return time.Duration(ts.Nano()), nil
 }

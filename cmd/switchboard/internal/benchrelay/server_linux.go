@@ -38,8 +38,9 @@ type server struct {
 	mint func(i int) (username, password string)
 
 	// Of the process that runs.
-	cmd *exec.Cmd
-	log *bytes.Buffer
+	cmd   *exec.Cmd
+	log   *bytes.Buffer
+	clock clock
 }
 
 // switchboard is this project's relay with one of its data paths: a program, and a folder
@@ -171,7 +172,14 @@ func (s *server) start(ctx context.Context, c *cable) error {
 	s.cmd = exec.Command(s.args[0], s.args[1:]...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
-	if err := c.relay.space.do(s.cmd.Start); err != nil {
+	if err := c.relay.space.do(func() (err error) {
+		if s.clock, err = newClock(0); err != nil { // of what this thread starts: it does nothing itself while there is something to measure
+			return err
+		}
+		return s.cmd.Start()
+	}); err != nil {
+		s.clock.close()
+		s.cmd = nil
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	if err := first(s.cmd.Process.Pid, c.nice); err != nil {
@@ -204,4 +212,6 @@ func (s *server) stop() {
 	}
 	s.cmd.Process.Kill()
 	s.cmd.Wait()
+	s.clock.close()
+	s.cmd = nil
 }

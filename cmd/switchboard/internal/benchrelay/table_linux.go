@@ -17,7 +17,7 @@ func describe(o *options, benches []*bench) {
 	for _, b := range benches {
 		fmt.Printf("%s %s: %s\n", b.server.name, b.server.version(), b.server.command())
 	}
-	fmt.Printf("cost at %.0f packets/s; probes of %v; medians of %d; moderation of %v\n\n", o.rate, o.probe, o.rounds, o.moderation)
+	fmt.Printf("cost at %.0f packets/s; probes of %v; medians of %d; moderation of %v, and without\n\n", o.rate, o.probe, o.rounds, o.moderation)
 }
 
 func loadAverage() string {
@@ -54,29 +54,40 @@ type results map[string]*result
 
 // columns are what is printed of each server.
 func columns(o *options) []column {
-	all := []column{
-		{"CPU of a packet, µs:", "all (user + system + receiving)", 31, (*result).costs},
-		{"all, by that of", "coturn   user", 15, ratios(func(x *result) float64 { return median(x.cost) })},
-		{"of the", "process", 7, micros(func(x *result) []float64 { return x.process })},
-		{"process, by that of", "coturn   user", 19, ratios(func(x *result) float64 { return median(x.process) })},
+	var all []column
+	if o.moderation > 0 {
+		all = costColumns(o, "CPU of a packet, µs:", func(x *result) *costs { return &x.moderated })
 	}
-	if o.soak {
-		all = append(all,
-			column{"by the", "soak", 7, micros(func(x *result) []float64 { return x.taken })},
-			column{"other", "core", 7, micros(func(x *result) []float64 { return x.far })})
-	}
+	all = append(all, costColumns(o, "the same, woken:", func(x *result) *costs { return &x.woken })...)
 	if o.peak {
 		all = append(all,
-			column{"most", "packets/s", 9, (*result).most},
+			column{"at most", "packets/s", 9, (*result).most},
 			column{"that of … by it", "coturn   user", 15, ratios(func(x *result) float64 { return 1 / median(x.peak) })},
+			column{"CPU of a", "packet, µs", 10, micros(func(x *result) []float64 { return x.peakCost })},
+			column{"by that of", "coturn   user", 15, ratios(func(x *result) float64 { return median(x.peakCost) })},
 			column{"lost", "there", 7, percent(3, func(x *result) float64 { return median(x.loss) + median(x.farLoss) })})
 	}
 	return append(all, column{"others'", "share", 7, percent(0, func(x *result) float64 { return median(x.others) })})
 }
 
-func (x *result) costs(results) string {
-	user, process := median(x.user)/1000, median(x.process)/1000
-	return fmt.Sprintf("%.2f (%4.1f + %4.1f + %4.1f)", median(x.cost)/1000, user, process-user, median(x.kernel)/1000)
+// costColumns are what is printed of one kind of costs.
+func costColumns(o *options, name string, of func(*result) *costs) []column {
+	all := []column{
+		{name, "all (user + system + receiving)", 31, func(x *result, _ results) string { return of(x).String() }},
+		{"all, by that of", "coturn   user", 15, ratios(func(x *result) float64 { return median(of(x).all) })},
+		{"process, by that of", "coturn   user", 19, ratios(func(x *result) float64 { return median(of(x).process) })},
+	}
+	if o.soak {
+		all = append(all,
+			column{"by the", "soak", 7, micros(func(x *result) []float64 { return of(x).taken })},
+			column{"other", "core", 7, micros(func(x *result) []float64 { return of(x).far })})
+	}
+	return all
+}
+
+func (c *costs) String() string {
+	user, process := median(c.user)/1000, median(c.process)/1000
+	return fmt.Sprintf("%.2f (%4.2f + %4.2f + %4.2f)", median(c.all)/1000, user, process-user, median(c.kernel)/1000)
 }
 
 func (x *result) most(results) string {
