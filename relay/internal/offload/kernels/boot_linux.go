@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// boot boots a kernel into the tests, and returns what was printed on its console until
+// the machine was off.
+func boot(ctx context.Context, work string, k kernel, tests, pattern string) ([]byte, error) {
+	disk := filepath.Join(work, "disk")
+	if err := makeDisk(ctx, disk, k, tests, pattern); err != nil {
+		return nil, err
+	}
+	accel := "tcg"
+	if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
+		accel = "kvm"
+		f.Close()
+	}
+	var said bytes.Buffer
+	c := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", accel, "-cpu", "max", "-smp", "2", "-m", "1024",
+		"-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
+		"-kernel", k.image, "-initrd", disk, "-append", "console=ttyS0 quiet panic=-1 random.trust_cpu=on")
+	c.Stdout, c.Stderr = &said, &said
+	c.WaitDelay = 5 * time.Second
+	err := c.Run()
+	return said.Bytes(), errors.Join(err, ctx.Err())
+}
+
+// makeDisk writes what the machine has in its file system (an initramfs): this program as
+// its first process, the tests, and modules.
+func makeDisk(ctx context.Context, path string, k kernel, tests, pattern string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	a := archive{to: f}
+	for _, d := range []string{"proc", "sys", "dev", "tmp", "modules"} {
+		a.dir(d)
+	}
+	a.file("init", 0o755, program)
+	a.file("offload.test", 0o755, func() ([]byte, error) { return os.ReadFile(tests) })
+	a.file("run", 0o644, func() ([]byte, error) { return []byte(pattern), nil })
+	for _, m := range k.modules {
+		name, packed, _ := strings.Cut(filepath.Base(m), ".ko")
+		a.file("modules/"+name+".ko", 0o644, func() ([]byte, error) {
+			if packed == ".xz" {
+				return command(ctx, filepath.Dir(m), "xz", "-dc", m)
+			}
+			return os.ReadFile(m)
+		})
+	}
+	a.end()
+	return errors.Join(a.err, f.Close())
+}
+
+// program is this one. It must need no libraries.
+func program() ([]byte, error) {
+	if linked {
+		return nil, errors.New("build this with CGO_ENABLED=0")
+	}
+	return os.ReadFile("/proc/self/exe")
+}
+
+// archive is one of cpio's, in the format that kernels unpack ("newc").
+type archive struct {
+	to   *os.File
+	n    int
+	size int
+	err  error
+}
+
+func (a *archive) dir(name string) { a.entry(name, 0o40755, nil) }
+
+func (a *archive) file(name string, mode int, read func() ([]byte, error)) {
+	if a.err != nil {
+		return
+	}
+	b, err := read()
+	a.err = err
+	a.entry(name, 0o100000|mode, b)
+}
+
+func (a *archive) end() { a.entry("TRAILER!!!", 0, nil) }
+
+func (a *archive) entry(name string, mode int, b []byte) {
+	a.n++
+	a.write(fmt.Appendf(nil, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\x00",
+		a.n, mode, 0, 0, 1, 0, len(b), 0, 0, 0, 0, len(name)+1, 0, name))
+	a.write(b)
+}
+
+// write writes something, and what fills the last four bytes.
+func (a *archive) write(b []byte) {
+	if a.err != nil {
+		return
+	}
+	b = append(bytes.Clone(b), make([]byte, -len(b)&3)...)
+	_, a.err = a.to.Write(b)
+}

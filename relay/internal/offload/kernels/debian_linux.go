@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// image is the package that depends on the newest kernel of a suite: the one for virtual
+// machines, which is of the same source as all others, and smaller.
+const image = "linux-image-cloud-amd64"
+
+// kernel is one that can be booted.
+type kernel struct {
+	release string
+	image   string
+	modules []string // that the tests use, for [load] to try in any order
+}
+
+// wanted are the modules that the tests use.
+var wanted = []string{
+	"veth", "dummy", "sch_ingress", "cls_bpf", "af_packet", // what each needs beside is built in
+}
+
+// fetch downloads a suite's kernel, unless it is there, and unpacks it.
+func fetch(ctx context.Context, dir, suite string) (kernel, error) {
+	root := filepath.Join(dir, "root")
+	if k, err := find(root); err == nil {
+		return k, nil
+	}
+	apt, err := configure(dir, suite)
+	if err != nil {
+		return kernel{}, err
+	}
+	if _, err := command(ctx, dir, "apt-get", append(apt, "-qq", "update")...); err != nil {
+		return kernel{}, err
+	}
+	out, err := command(ctx, dir, "apt-cache", append(apt, "depends", image)...)
+	if err != nil {
+		return kernel{}, err
+	}
+	m := regexp.MustCompile(`Depends: (linux-image-\S+)`).FindSubmatch(out)
+	if m == nil {
+		return kernel{}, fmt.Errorf("%s depends on no image: %s", image, out)
+	}
+	if _, err := command(ctx, dir, "apt-get", append(apt, "-qq", "download", string(m[1]))...); err != nil {
+		return kernel{}, err
+	}
+	debs, err := filepath.Glob(filepath.Join(dir, "linux-image-*.deb"))
+	if err != nil || len(debs) == 0 {
+		return kernel{}, errors.Join(err, errors.New("apt-get downloaded nothing"))
+	}
+	if err := os.RemoveAll(root); err != nil {
+		return kernel{}, err
+	}
+	if _, err := command(ctx, dir, "dpkg-deb", "-x", debs[len(debs)-1], root+".part"); err != nil {
+		return kernel{}, err
+	}
+	if err := os.Rename(root+".part", root); err != nil {
+		return kernel{}, err
+	}
+	return find(root)
+}
+
+// configure makes a configuration for apt that knows one suite and no installed package,
+// and returns the options to use it.
+func configure(dir, suite string) (options []string, err error) {
+	for _, d := range []string{"lists/partial", "cache/archives/partial"} {
+		err = errors.Join(err, os.MkdirAll(filepath.Join(dir, d), 0o755))
+	}
+	source := "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian " + suite + " main\n"
+	err = errors.Join(err,
+		os.WriteFile(filepath.Join(dir, "sources.list"), []byte(source), 0o644),
+		os.WriteFile(filepath.Join(dir, "status"), nil, 0o644))
+	for name, value := range map[string]string{
+		"Dir::Etc::SourceList": "sources.list", "Dir::State::Lists": "lists", "Dir::State::status": "status", "Dir::Cache": "cache",
+	} {
+		options = append(options, "-o", name+"="+filepath.Join(dir, value))
+	}
+	return append(options, "-o", "Dir::Etc::SourceParts=/dev/null", "-o", "Acquire::Languages=none", "-o", "APT::Sandbox::User=root"), err
+}
+
+// find finds the kernel that was unpacked.
+func find(root string) (kernel, error) {
+	images, err := filepath.Glob(filepath.Join(root, "boot", "vmlinuz-*"))
+	if err != nil || len(images) != 1 {
+		return kernel{}, fmt.Errorf("%s has %d kernels: %w", root, len(images), errors.Join(err, os.ErrNotExist))
+	}
+	k := kernel{image: images[0], release: strings.TrimPrefix(filepath.Base(images[0]), "vmlinuz-")}
+	for _, tree := range []string{"lib/modules", "usr/lib/modules"} {
+		err = errors.Join(err, filepath.WalkDir(filepath.Join(root, tree), func(path string, _ os.DirEntry, err error) error {
+			name, _, _ := strings.Cut(filepath.Base(path), ".ko")
+			for _, w := range wanted {
+				if name == w && strings.Contains(filepath.Base(path), ".ko") {
+					k.modules = append(k.modules, path)
+				}
+			}
+			if errors.Is(err, os.ErrNotExist) {
+				return nil
+			}
+			return err
+		}))
+	}
+	return k, err
+}
+
+// command runs a program in a folder and returns what it printed.
+func command(ctx context.Context, dir, name string, args ...string) ([]byte, error) {
+	var failed bytes.Buffer
+	c := exec.CommandContext(ctx, name, args...)
+	c.Dir, c.Stderr = dir, &failed
+	out, err := c.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(failed.Bytes()))
+	}
+	return out, nil
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Marks of lines on the console that are for the machine outside.
+const (
+	toldMark = "TOLD: "
+	endMark  = "END OF TESTS"
+)
+
+// guest is the first process of the virtual machine. It runs the tests, and then switches
+// the machine off.
+func guest() {
+	defer unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	if err := prepare(); err != nil {
+		fmt.Println(toldMark+"the machine is not ready:", err)
+		return
+	}
+	pattern, err := os.ReadFile("/run")
+	if err != nil {
+		fmt.Println(toldMark, err)
+		return
+	}
+	test(string(pattern))
+	fmt.Println(endMark)
+	unix.Sync()
+}
+
+func prepare() error {
+	for _, m := range []struct{ what, where string }{{"proc", "/proc"}, {"sysfs", "/sys"}, {"devtmpfs", "/dev"}, {"tmpfs", "/tmp"}} {
+		if err := unix.Mount(m.what, m.where, m.what, 0, ""); err != nil && !errors.Is(err, unix.EBUSY) {
+			return fmt.Errorf("mount %s: %w", m.where, err)
+		}
+	}
+	os.Setenv("PATH", "/")
+	os.Setenv("HOME", "/tmp")
+	os.Setenv("CI", "true") // nothing may be skipped for want of rights
+	return load()
+}
+
+// load loads the modules. One that needs another is tried again after it.
+func load() error {
+	left, err := filepath.Glob("/modules/*.ko")
+	if err != nil {
+		return err
+	}
+	for {
+		var errs, again = error(nil), []string(nil)
+		for _, path := range left {
+			if err := loadOne(path); err != nil && !errors.Is(err, unix.EEXIST) {
+				errs, again = errors.Join(errs, fmt.Errorf("%s: %w", path, err)), append(again, path)
+			}
+		}
+		if len(again) == len(left) || len(again) == 0 {
+			return errs
+		}
+		left = again
+	}
+}
+
+func loadOne(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.FinitModule(int(f.Fd()), "", 0)
+}
+
+func test(pattern string) {
+	c := exec.Command("/offload.test", "-test.v", "-test.run", pattern, "-test.timeout", "8m")
+	c.Dir, c.Stdout, c.Stderr = "/tmp", os.Stdout, os.Stdout
+	if err := c.Run(); err != nil {
+		fmt.Println(toldMark+"tests:", err)
+	}
+}

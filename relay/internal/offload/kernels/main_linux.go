@@ -1,0 +1,154 @@
+// Kernels tries package offload on the kernels of Debian, as make bpf-kernels asks it to.
+// Each is booted in a virtual machine of QEMU's, emulated where there is no KVM, whose
+// whole disk is this program, the package's tests and the kernel modules that they use.
+// This program is the first process there, too: it starts the tests and tells on the
+// serial console what they said.
+//
+// Packages are downloaded by apt, with a configuration of its own, and kept in a folder
+// outside of the repository. Nothing is installed. Each kernel has a deadline.
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+func main() {
+	if os.Getpid() == 1 {
+		guest()
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "kernels:", err)
+		os.Exit(1)
+	}
+}
+
+// suites are those of Debian whose kernels are tried, from the oldest.
+const suites = "bookworm,bookworm-backports,trixie,testing"
+
+func run(ctx context.Context, args []string) error {
+	cached, err := os.UserCacheDir()
+	if err != nil {
+		return err
+	}
+	flags := flag.NewFlagSet("kernels", flag.ContinueOnError)
+	cache := flags.String("cache", filepath.Join(cached, "switchboard", "kernels"), "folder that packages are kept in")
+	which := flags.String("suites", suites, "those of Debian whose kernels are tried")
+	pattern := flags.String("run", ".", "tests to run, as go test -run has it")
+	deadline := flags.Duration("deadline", 10*time.Minute, "how long one kernel may take")
+	verbose := flags.Bool("v", false, "all that the machines print")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp("", "kernels-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	tests := filepath.Join(work, "offload.test")
+	if err := build(ctx, tests); err != nil {
+		return err
+	}
+	failed := 0
+	for _, suite := range strings.Split(*which, ",") {
+		k, err := fetch(ctx, filepath.Join(*cache, suite), suite)
+		if err != nil {
+			return fmt.Errorf("%s: %w", suite, err)
+		}
+		began := time.Now()
+		within, cancel := context.WithTimeout(ctx, *deadline)
+		said, err := boot(within, work, k, tests, *pattern)
+		cancel()
+		if *verbose {
+			os.Stdout.Write(said)
+		}
+		verdict := judge(said, err)
+		if !verdict.passed {
+			failed++
+		}
+		fmt.Printf("%-20s %-32s %s, %.0f s\n", suite, k.release, verdict, time.Since(began).Seconds())
+		for _, line := range verdict.lines {
+			fmt.Println("    " + line)
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of the kernels did not do what they should", failed)
+	}
+	return nil
+}
+
+// build builds the package's tests for a machine that has nothing else.
+func build(ctx context.Context, tests string) error {
+	c := exec.CommandContext(ctx, "go", "test", "-c", "-o", tests, "switchboard/relay/internal/offload")
+	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the tests: %w: %s", err, out)
+	}
+	return nil
+}
+
+// verdict is what came of one kernel.
+type verdict struct {
+	passed bool
+	what   string
+	lines  []string // what is to be known beside it
+}
+
+func (v verdict) String() string { return v.what }
+
+func judge(said []byte, err error) verdict {
+	var v verdict
+	tests, failed, skipped, ended := 0, 0, 0, false
+	for line := range bytes.Lines(said) {
+		l := strings.TrimRight(string(line), "\r\n")
+		s := strings.TrimSpace(l)
+		switch {
+		case strings.HasPrefix(l, "--- PASS"):
+			tests++
+		case strings.HasPrefix(l, "--- SKIP"):
+			skipped++
+			v.lines = append(v.lines, l)
+		case strings.HasPrefix(s, "--- FAIL"):
+			failed++
+			v.lines = append(v.lines, l)
+		case strings.Contains(l, toldMark):
+			_, told, _ := strings.Cut(l, toldMark)
+			v.lines = append(v.lines, told)
+		case strings.Contains(l, endMark):
+			ended = true
+		case failed > 0 && len(v.lines) < 40 && strings.Contains(l, "_test.go:"):
+			v.lines = append(v.lines, s)
+		}
+	}
+	switch {
+	case !ended && err != nil:
+		v.what = fmt.Sprintf("did not end: %v", err)
+		v.lines = append(v.lines, tail(said)...)
+	case !ended:
+		v.what = "ended early"
+		v.lines = append(v.lines, tail(said)...)
+	case failed > 0 || tests == 0:
+		v.what = fmt.Sprintf("%d tests passed, %d failed, %d skipped", tests, failed, skipped)
+	default:
+		v.passed = true
+		v.what = fmt.Sprintf("%d tests passed, %d skipped", tests, skipped)
+	}
+	return v
+}
+
+// tail is the end of what a machine said.
+func tail(said []byte) []string {
+	lines := strings.Split(strings.TrimSpace(string(said)), "\n")
+	return lines[max(0, len(lines)-15):]
+}
