@@ -141,6 +141,14 @@ natlab: tools ## Calls behind real NATs, with softphones and Chromium, and every
 	bin/natlab run relay-killed relay-drained node-killed node-drained wifi-to-mobile nat-reboot network-gone-10s vpn --engine kernel --jobs $(JOBS)
 	bin/natlab run browsers --engine kernel --browser
 
+.PHONY: natlab-offload
+natlab-offload: tools ## Calls whose relays must relay in the kernel (eBPF), with softphones and Chromium; needs root (4 minutes)
+	go build -o bin/ ./cmd/natlab
+	bin/natlab run classic --case "symmetric x symmetric" --engine kernel --data-path ebpf
+	bin/natlab run classic --case "symmetric x port-restricted" --engine kernel --data-path ebpf
+	bin/natlab run relay-drained relay-killed wifi-to-mobile --engine kernel --data-path ebpf --jobs $(JOBS)
+	bin/natlab run browsers --case "symmetric x symmetric" --browser --data-path ebpf
+
 # Programs that tests use, each with the Debian package that brings it.
 TOOLS := chromium:chromium firefox-esr:firefox-esr turnserver:coturn ip:iproute2 nft:nftables tcpdump:tcpdump $(BPF_TOOLS)
 

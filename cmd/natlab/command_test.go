@@ -92,6 +92,9 @@ func TestExitCodes(t *testing.T) {
 		{"an unknown engine", nil, "run --engine cloud", exitUsage, "", "there are virtual and kernel"},
 		{"a scenario of the other engine", nil, "run matrix --engine kernel", exitUsage, "", "matrix is not for the kernel engine: nftables"},
 		{"a browser in memory", nil, "run --browser --engine virtual", exitUsage, "", "a browser needs a real network"},
+		{"an unknown data path", nil, "run --engine kernel --data-path xdp", exitUsage, "", `--data-path: "xdp" is none of auto, ebpf, user, plain`},
+		{"a data path in memory", nil, "run smoke --data-path ebpf", exitUsage, "", "relays in memory have no choice; add --engine kernel"},
+		{"a data path", nil, "run smoke --engine kernel --data-path ebpf", exitOK, "5 as expected", ""},
 		{"no times", nil, "run smoke --repeat 0", exitUsage, "", "--repeat 0 is not between 1 and 10000"},
 		{"a margin", nil, "run smoke --margin wide", exitUsage, "", "a margin is a share"},
 		{"no baseline", nil, "run smoke --baseline DIR/none.json", exitUsage, "", "write one with --write-baseline"},
@@ -223,6 +226,31 @@ func TestBrowsers(t *testing.T) {
 	}
 	text, err := os.ReadFile(filepath.Join(r.dir, "r.json"))
 	if err != nil || !bytes.Contains(text, []byte(`natlab run browsers --case 'tls-only × tls-only' --browser --seed 1`)) {
+		t.Errorf("%v: how to run it alone is not told", err)
+	}
+}
+
+// TestDataPath is what all relays of all calls are told, and the report and its commands
+// tell.
+func TestDataPath(t *testing.T) {
+	var mu sync.Mutex
+	paths := map[string]int{}
+	f := &enginetest.Fake{Change: func(_ context.Context, c scenario.Case, _ engine.Options, _ *report.Call) error {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, r := range c.Relays {
+			paths[r.DataPath+" "+r.Region]++
+		}
+		return nil
+	}}
+	r := do(t.Context(), t, lab(t, f), "run", "smoke", "relay-killed", "--engine", "kernel", "--data-path", "ebpf", "--json", "DIR/r.json")
+	r.want(t, exitOK, "6 as expected", "")
+	if len(paths) != 1 || paths["ebpf lab"] != 7 {
+		t.Errorf("relays are told %v", paths)
+	}
+	text, err := os.ReadFile(filepath.Join(r.dir, "r.json"))
+	if err != nil || !bytes.Contains(text, []byte(`"data_path": "ebpf"`)) ||
+		!bytes.Contains(text, []byte(`natlab run relay-killed --engine kernel --data-path ebpf --seed 1`)) {
 		t.Errorf("%v: how to run it alone is not told", err)
 	}
 }

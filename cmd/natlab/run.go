@@ -30,6 +30,7 @@ type runOptions struct {
 	browser, verbose         bool
 	repeat, jobs             int
 	seed                     uint64
+	dataPath                 string
 	json, junit, html        string
 	baseline, write, margin  string
 	keep                     string
@@ -48,6 +49,7 @@ func (p *program) runFlags(fs *flag.FlagSet) func(context.Context, []string) err
 	fs.Uint64Var(&o.seed, "seed", 1, "`S` that chance begins with")
 	fs.StringVar(&o.which, "case", "", "only the case `\"A × B\"`, or caller=A,callee=B, either of which may be left out")
 	fs.IntVar(&o.jobs, "jobs", 0, "place `N` calls at once; else one for each processor on the virtual engine, one on the kernel's")
+	fs.StringVar(&o.dataPath, "data-path", "", "`auto|ebpf|user|plain`: by what all relays relay, on the kernel engine; with ebpf, what could go through the kernel must")
 	fs.StringVar(&o.json, "json", "", "write all of it to `FILE` as JSON; - is the standard output, without the report for people")
 	fs.StringVar(&o.junit, "junit", "", "write `FILE` as JUnit XML, for CI systems")
 	fs.StringVar(&o.html, "html", "", "write `FILE`, one page with the matrix and the time line of each call")
@@ -83,6 +85,12 @@ func (o *runOptions) complete(p *program) error {
 	}
 	if !slices.Contains(scenario.Engines, o.engine) {
 		return usageError("--engine %q: there are %s", o.engine, strings.Join(scenario.Engines, " and "))
+	}
+	if err := scenario.CheckDataPath(o.dataPath); err != nil {
+		return usageError("--data-path: %w", err)
+	}
+	if o.dataPath != "" && o.engine != engine.Kernel {
+		return usageError("--data-path %s: relays in memory have no choice; add --engine kernel", o.dataPath)
 	}
 	if o.repeat < 1 || o.repeat > maxRepeat {
 		return usageError("--repeat %d is not between 1 and %d", o.repeat, maxRepeat)
@@ -192,6 +200,9 @@ func jobsOf(list []*scenario.Scenario, o *runOptions) ([]job, error) {
 			}
 		}
 		for _, c := range cases {
+			if o.dataPath != "" {
+				c = c.WithDataPath(o.dataPath)
+			}
 			for i := range o.repeat {
 				jobs = append(jobs, job{c, o.seed + uint64(i)})
 			}
@@ -206,7 +217,7 @@ func jobsOf(list []*scenario.Scenario, o *runOptions) ([]job, error) {
 func (p *program) placeAll(ctx context.Context, e engine.Engine, log *slog.Logger, jobs []job, o *runOptions) (*report.Report, error) {
 	r := &report.Report{
 		Version: report.Version, Program: version(), Engine: o.engine, Client: o.client, Seed: o.seed, Repeat: o.repeat,
-		Began: p.now(), Planned: len(jobs), About: map[string]string{},
+		DataPath: o.dataPath, Began: p.now(), Planned: len(jobs), About: map[string]string{},
 	}
 	pl := &placer{engine: e, client: o.client, keep: o.keep, log: log, now: p.now, rerun: o.rerun}
 	progress := report.NewProgress(p.stderr, p.style(p.stderr), p.width(p.stderr) > 0, len(jobs), p.now)
@@ -237,6 +248,9 @@ func (o *runOptions) rerun(c scenario.Case, seed uint64) string {
 		words = append(words, "--browser")
 	case o.engine != engine.Virtual:
 		words = append(words, "--engine", o.engine)
+	}
+	if o.dataPath != "" {
+		words = append(words, "--data-path", o.dataPath)
 	}
 	if o.scenarios != "" {
 		words = append(words, "--scenarios", quote(o.scenarios))

@@ -17,6 +17,10 @@ import (
 // doctorName is that of the namespace in which [Doctor] tries things.
 const doctorName = "doctor"
 
+// tryWithin bounds all that [Doctor] tries: a machine that is busy with other things is not
+// for that one that cannot.
+const tryWithin = 30 * time.Second
+
 // Doctor tries what this machine can do, in a namespace made for that. It takes less than a
 // second.
 func Doctor() []Finding {
@@ -146,7 +150,7 @@ meta nfproto ipv4 masquerade fully-random
 
 // try makes a namespace and makes all attempts there.
 func try() []Finding {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), tryWithin)
 	defer cancel()
 	first := Finding{What: "network namespaces", Needed: true, Get: "a kernel with CONFIG_NET_NS, and CAP_SYS_ADMIN (in a container, --privileged)"}
 	start := time.Now()

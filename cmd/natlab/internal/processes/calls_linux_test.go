@@ -21,6 +21,7 @@ import (
 	"switchboard/cmd/natlab/internal/report"
 	"switchboard/cmd/natlab/internal/scenario"
 	"switchboard/cmd/natlab/internal/verdict"
+	"switchboard/relay"
 )
 
 // needLab skips where there can be no lab, but not in CI, where that would go unseen.
@@ -141,6 +142,22 @@ func TestCalls(t *testing.T) {
 	}
 }
 
+// A relay that is to relay in the kernel does, which its own counters show.
+func TestKernelRelays(t *testing.T) {
+	e := newEngine(t)
+	c := caseOf(t, "classic", "symmetric x symmetric").WithDataPath(relay.DataPathEBPF)
+	call := place(t, e, c, options(t))
+	t.Log(call.Relays)
+	if len(call.Relays) != 1 || !call.Relays[0].KernelsWork || call.Relays[0].DataPath != relay.DataPathEBPF {
+		t.Fatalf("relays: %+v", call.Relays)
+	}
+	for _, way := range []report.Relayed{call.Relays[0].Up, call.Relays[0].Down} {
+		if way.ByKernel < 50 || way.Share() < 0.5 {
+			t.Errorf("the kernel relayed %d of %d packets", way.ByKernel, way.Packets)
+		}
+	}
+}
+
 // A relay that loses its power in a call and comes back is found again; what is kept shows
 // how.
 func TestRelayIsKilled(t *testing.T) {
@@ -171,11 +188,15 @@ func TestBrowsersCall(t *testing.T) {
 	}
 	o := options(t)
 	o.Client = engine.Chromium
-	call := place(t, e, caseOf(t, "browsers", "port-restricted x symmetric"), o)
+	call := place(t, e, caseOf(t, "browsers", "port-restricted x symmetric").WithDataPath(relay.DataPathEBPF), o)
 	for _, s := range call.Sides {
 		if s.Frames == 0 {
 			t.Errorf("%s decoded no video", s.Host)
 		}
+	}
+	t.Log(call.Relays)
+	if len(call.Relays) == 0 || call.Relays[0].Up.ByKernel == 0 || call.Relays[0].Down.ByKernel == 0 {
+		t.Errorf("the kernel did not relay both ways: %+v", call.Relays)
 	}
 }
 

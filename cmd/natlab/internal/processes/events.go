@@ -41,6 +41,7 @@ func (p *placing) events(ctx context.Context) error {
 		if p.firstEvent.IsZero() {
 			p.firstEvent = time.Now()
 		}
+		p.relaying.ask(ctx) // one that is killed now cannot be asked later
 		if err := p.act(ctx, a); err != nil {
 			return labError{fmt.Errorf("event at %v: %w", a.at, err)}
 		}

@@ -20,7 +20,7 @@ func (p *placing) fill(ctx context.Context) error {
 		}
 	}
 	p.write(views)
-	return nil
+	return p.fillRelays(ctx, views)
 }
 
 // write is fill once the views are there.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,6 +35,7 @@ type placing struct {
 
 	// Owned by place.
 	servers  *servers
+	relaying *relaying
 	phones   [2]*phone
 	captures []func() error // that end one
 	call     report.Call
@@ -59,6 +61,7 @@ func newPlacing(ctx context.Context, e *Engine, c scenario.Case, o engine.Option
 	}
 	var err error
 	begun := time.Now()
+	p.invited = begun // until somebody is
 	if p.dir, err = os.MkdirTemp(e.dir, "call-"); err != nil {
 		return nil, err
 	}
@@ -110,6 +113,12 @@ func (p *placing) place(user context.Context, within time.Duration) (err error) 
 	if p.servers, err = newServers(ctx, p); err != nil {
 		return err
 	}
+	p.relaying = newRelaying(p.lab, slices.Sorted(maps.Keys(p.c.Relays)))
+	counting, stop := context.WithCancel(ctx)
+	var counted sync.WaitGroup
+	counted.Go(func() { p.relaying.run(counting) })
+	defer counted.Wait()
+	defer stop()
 	p.phones = [2]*phone{newPhone(p, p.c.Caller, callerNumber), newPhone(p, p.c.Callee, calleeNumber)}
 	if err := p.prepare(ctx); err != nil {
 		return err
@@ -187,6 +196,7 @@ func (p *placing) converse(ctx context.Context) error {
 	}
 	p.log.Debug("both sides have media, or have given up", "media", up, "took", time.Since(p.invited))
 	if up {
+		p.relaying.begin(ctx)
 		if err := p.events(ctx); err != nil {
 			return err
 		}

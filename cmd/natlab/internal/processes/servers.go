@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"switchboard/cmd/natlab/internal/scenario"
+	"switchboard/relay"
 )
 
 // natsHost is the host of the NATS server, where a case has several nodes.
@@ -143,7 +144,7 @@ func (s *servers) relayKeys(ctx context.Context) (string, error) {
 }
 
 func (s *servers) addRelay(ctx context.Context, host string) error {
-	text := s.relayText(host, cmp.Or(s.c.Relays[host].Region, defaultRegion))
+	text := s.relayText(host, s.c.Relays[host])
 	if needsNATS(s.c) {
 		text += fmt.Sprintf(relayNATS, natsHost, natsPort, s.engine.authority.file, "")
 	} else {
@@ -157,15 +158,15 @@ func (s *servers) addRelay(ctx context.Context, host string) error {
 	return err
 }
 
-func (s *servers) relayText(host, region string) string {
-	return fmt.Sprintf(relaySettings, host, region, s.data(host), s.engine.keys.relays, host, turnPort, httpsPort, s.cert, s.key,
-		quoted(s.lab.Addrs(host)), quoted(reachable(s.c.Topology)))
+func (s *servers) relayText(host string, r scenario.Relay) string {
+	return fmt.Sprintf(relaySettings, host, cmp.Or(r.Region, defaultRegion), s.data(host), s.engine.keys.relays, host, turnPort, httpsPort, s.cert, s.key,
+		quoted(s.lab.Addrs(host)), quoted(reachable(s.c.Topology)), cmp.Or(r.DataPath, relay.Default().DataPath), opsPort)
 }
 
 // addSTUN has a relay that no call is told of, for the addresses that phones are seen
 // from: without relays there is nobody else to ask.
 func (s *servers) addSTUN() error {
-	_, err := s.add(s.c.STUN, isSTUN, s.relayText(s.c.STUN, defaultRegion))
+	_, err := s.add(s.c.STUN, isSTUN, s.relayText(s.c.STUN, scenario.Relay{}))
 	return err
 }
 

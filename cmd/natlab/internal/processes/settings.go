@@ -17,6 +17,7 @@ const (
 	httpsPort = 443
 	turnPort  = 3478
 	natsPort  = 4222
+	opsPort   = 8081 // on loopback
 )
 
 // nodeSettings are those of a signaling node. Development has it write one-time codes
@@ -63,6 +64,8 @@ relay:
   tls: {listen: ":%d", cert_file: %q, key_file: %q}
   public_addresses: [%s]
   peers: {allow: [%s]}
+  data_path: %s
+ops: {listen: "127.0.0.1:%d"}
 `
 
 // relayNATS has a relay make itself known.

@@ -36,9 +36,12 @@ type Call struct {
 	// Connect is from the answer to the first media on both sides.
 	Connect time.Duration `json:"connect_ns"`
 	// Gap is the longest time without media in the call, on either side.
-	Gap    time.Duration `json:"gap_ns"`
-	Sides  [2]Side       `json:"sides"` // the caller's and the callee's
-	Events []Moment      `json:"events,omitempty"`
+	Gap   time.Duration `json:"gap_ns"`
+	Sides [2]Side       `json:"sides"` // the caller's and the callee's
+	// Relays are those that relayed anything, by name, or should have; only the kernel engine
+	// can tell.
+	Relays []Relay  `json:"relays,omitempty"`
+	Events []Moment `json:"events,omitempty"`
 	// Took is the wall time that it took.
 	Took  time.Duration `json:"took_ns"`
 	Rerun string        `json:"rerun"`          // the command that runs this case alone

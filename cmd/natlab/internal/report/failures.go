@@ -45,6 +45,9 @@ func (t *textWriter) failure(c cell) {
 		for i, s := range x.Sides {
 			t.side([2]string{"caller", "callee"}[i], s)
 		}
+		for _, r := range x.Relays {
+			t.say("%s", hang(r.String(), "    ", t.width()))
+		}
 	}
 	t.moments(x)
 	if len(c.calls) > 1 {

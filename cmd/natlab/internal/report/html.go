@@ -14,7 +14,8 @@ var pageText string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"seconds": seconds, "clock": clock, "pair": pairText, "plural": Plural,
-	"share": func(s Side) string { return fmt.Sprintf("%.1f %%", 100*s.LostShare()) },
+	"percent": func(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) },
+	"share":   func(s Side) string { return fmt.Sprintf("%.1f %%", 100*s.LostShare()) },
 }).Parse(pageText))
 
 // htmlPage is what page.html shows.
@@ -44,9 +45,11 @@ type htmlCell struct {
 	Outcome Outcome
 	Mark    string
 	Path    string
-	Seeds   string
-	Call    Call
-	Line    timeline
+	// RelayedBy is who relayed the call, with the kernel's share; "" if nobody did.
+	RelayedBy string
+	Seeds     string
+	Call      Call
+	Line      timeline
 }
 
 // WriteHTML writes the report as one page that needs nothing beside it: no network, and no
@@ -93,7 +96,7 @@ func htmlCellOf(c cell, id string) htmlCell {
 	x := c.shown()
 	h := htmlCell{
 		ID: id, There: true, Name: c.name, Text: cellText(c), Detail: cellDetail(c), Outcome: c.outcome(), Mark: c.outcome().mark(),
-		Path: pathText(x), Call: x, Line: timelineOf(x),
+		Path: pathText(x), RelayedBy: c.relayedBy(), Call: x, Line: timelineOf(x),
 	}
 	if h.Name == "" {
 		h.Name = c.scenario

@@ -127,6 +127,9 @@ func (c Call) junit(many bool) junitCase {
 		j.Skipped = &junitMessage{Message: c.Skipped}
 	case Passed:
 		j.Out = fmt.Sprintf("%s, connected after %s, longest gap %s", pathText(c), seconds(c.Connect), seconds(c.Gap))
+		for _, r := range c.Relays {
+			j.Out += "; " + r.String()
+		}
 	}
 	return j
 }

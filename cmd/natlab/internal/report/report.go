@@ -15,13 +15,15 @@ const Version = 1
 
 // Report is a run. Its JSON is what README.md describes.
 type Report struct {
-	Version int       `json:"version"`
-	Program string    `json:"program"` // natlab's version
-	Engine  string    `json:"engine"`
-	Client  string    `json:"client"`
-	Seed    uint64    `json:"seed"`   // of the first call of each case
-	Repeat  int       `json:"repeat"` // calls of each case
-	Began   time.Time `json:"began"`
+	Version int    `json:"version"`
+	Program string `json:"program"` // natlab's version
+	Engine  string `json:"engine"`
+	Client  string `json:"client"`
+	Seed    uint64 `json:"seed"`   // of the first call of each case
+	Repeat  int    `json:"repeat"` // calls of each case
+	// DataPath is by what all relays were told to relay; "" is what scenarios say.
+	DataPath string    `json:"data_path,omitempty"`
+	Began    time.Time `json:"began"`
 	// Took is the wall time of all of it.
 	Took time.Duration `json:"took_ns"`
 	// Interrupted is whether it was ended before all calls were placed; Planned is how many

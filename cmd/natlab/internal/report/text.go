@@ -123,6 +123,9 @@ func cellText(c cell) string {
 	case Failed:
 		return "✗ " + short(c.shown().Path)
 	}
+	if c.byKernel() {
+		return short(c.shown().Path) + " k"
+	}
 	return short(c.shown().Path)
 }
 
@@ -147,6 +150,7 @@ var legends = []struct{ word, text string }{
 	{"host", "host: by their own addresses"},
 	{"direct", "direct: through the NATs"},
 	{"udp", "udp, tcp, tls: through a relay, reached by that"},
+	{"k", "k: by its kernel (eBPF), not its process"},
 	{"none", "none: no connection"},
 	{"✗", "✗: not as expected"},
 	{"–", "–: not placed"},
@@ -178,12 +182,15 @@ func (t *textWriter) legend(g group, many bool) {
 
 // list has a line for each case of some scenarios.
 func (t *textWriter) list(groups []group) {
-	rows := [][]string{{"", "scenario", "path", "connected", "gap", "lost", ""}}
+	rows := [][]string{{"", "scenario", "path", "connected", "gap", "lost", "", ""}}
 	var outcomes []Outcome
 	for _, g := range groups {
 		for _, c := range g.cells {
 			rows = append(rows, listRow(c))
 			outcomes = append(outcomes, c.outcome())
+			if c.relayedBy() != "" {
+				rows[0][6] = "relayed by"
+			}
 		}
 	}
 	widths := make([]int, len(rows[0]))
@@ -197,6 +204,8 @@ func (t *textWriter) list(groups []group) {
 		for i, text := range row {
 			code := ""
 			switch {
+			case widths[i] == 0:
+				continue // nobody has anything there
 			case n == 0:
 				code = faint
 			case i == 0:
@@ -215,7 +224,7 @@ func listRow(c cell) []string {
 	if c.name != "" {
 		name += ": " + c.name
 	}
-	row := []string{c.outcome().mark(), name, "", "", "", "", ""}
+	row := []string{c.outcome().mark(), name, "", "", "", "", "", ""}
 	switch c.outcome() {
 	case Skipped:
 		row[2] = "not placed: " + x.Skipped
@@ -228,8 +237,9 @@ func listRow(c cell) []string {
 	if x.Path != string(theory.None) {
 		row[3], row[4], row[5] = seconds(c.slowest()), seconds(c.longestGap()), lostText(c)
 	}
+	row[6] = c.relayedBy()
 	if len(c.calls) > 1 {
-		row[6] = fmt.Sprintf("%d/%d", c.passed(), len(c.calls))
+		row[7] = fmt.Sprintf("%d/%d", c.passed(), len(c.calls))
 	}
 	return row
 }

@@ -63,6 +63,7 @@ func (f *file) servers(s *Scenario) {
 	for _, name := range sorted(s.Relays) {
 		f.serverName(join("relays", name), name, used)
 		f.name(join("relays", name)+".region", s.Relays[name].Region, 32)
+		f.badAll(join("relays", name)+".data_path", CheckDataPath(s.Relays[name].DataPath))
 	}
 }
 

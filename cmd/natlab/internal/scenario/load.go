@@ -142,7 +142,8 @@ func (s *Scenario) defaults() {
 	}
 	for name, r := range s.Relays {
 		if r.Region == "" {
-			s.Relays[name] = Relay{Region: "lab"}
+			r.Region = "lab"
+			s.Relays[name] = r
 		}
 	}
 }

@@ -128,6 +128,7 @@ func TestProblems(t *testing.T) {
 		{"a port too large", call + "access: {a: {routers: [{firewall: {tcp_ports: [70000]}}]}}\n", ":3: access.a.routers[0].firewall.tcp_ports[0]: a whole number that fits belongs here, not \"70000\""},
 		{"one engine, no why", call + "engines: [kernel]\n", ": why: a sentence must say why it is for one engine alone"},
 		{"relays and none", call + "no_relays: true\nrelays: {r: {region: eu}}\n", ":3: no_relays: there are relays, too"},
+		{"a relay's data path", call + "relays: {r: {data_path: xdp}}\n", ":3: relays.r.data_path: \"xdp\" is none of auto, ebpf, user, plain"},
 		{"a relay's name", call + "relays: {relay-of-europe: {region: eu}}\n", ":3: relays.relay-of-europe: \"relay-of-europe\" is no name: 1 to 12 of a-z, 0-9 and hyphens"},
 		{"four NATs", call + "access: {a: {routers: [{}, {}, {}, {}]}}\n", ":3: access.a.routers: there are 4; at most 3 are in a row"},
 		{"a call and a matrix", call + "matrix: {callers: [open], callees: [open]}\n", ":2: call: the matrix says who calls whom; only talk may stand beside it"},

@@ -63,6 +63,9 @@ type Access struct {
 // Relay is a relay of a region. It listens on 3478 and, with TLS, on 443.
 type Relay struct {
 	Region string `yaml:"region"`
+	// DataPath is one of DataPaths, or "" for the relay's own choice. One that is to relay in
+	// the kernel, and does not, is a failure.
+	DataPath string `yaml:"data_path"`
 }
 
 // Call is one call between two phones.

@@ -31,6 +31,7 @@ func Judge(c scenario.Case, call *report.Call) {
 	j.after(len(c.Events) > 0)
 	j.times()
 	j.sides(len(c.Events) > 0)
+	j.relays(c.Relays)
 }
 
 // expected is the path, and the one at the end if it is another.

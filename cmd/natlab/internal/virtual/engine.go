@@ -52,6 +52,9 @@ func (e *Engine) Run(ctx context.Context, c scenario.Case, o engine.Options) (re
 	if o.Client != engine.Softphone {
 		return report.Call{Skipped: "browsers need the kernel engine"}, nil
 	}
+	if c.NeedsKernel() {
+		return report.Call{Skipped: "a relay is to relay in the kernel, and there is none in memory"}, nil
+	}
 	kept, err := newKeeper(o)
 	if err != nil {
 		return report.Call{}, err

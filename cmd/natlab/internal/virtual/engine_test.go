@@ -140,6 +140,17 @@ func TestNoRelay(t *testing.T) {
 	}
 }
 
+// TestNoKernel has a relay that is to relay in the kernel, which is not to be had here.
+func TestNoKernel(t *testing.T) {
+	c := pair(strict, strict, scenario.RelayUDP)
+	if call := run(t, c.WithDataPath("user"), 1); len(call.Failures) > 0 || call.Skipped != "" {
+		t.Errorf("a relay in user space: %+v", call)
+	}
+	if call := run(t, c.WithDataPath("ebpf"), 1); !strings.Contains(call.Skipped, "in the kernel") || call.Path != "" {
+		t.Errorf("a call was placed: %+v", call)
+	}
+}
+
 // TestOpenRelay has a relay whose permissions are broken on purpose noticed, whatever else a
 // call shows, and one whose are not left in peace.
 func TestOpenRelay(t *testing.T) {
