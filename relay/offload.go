@@ -147,7 +147,11 @@ func (o *offloader) open(l *listeners) error {
 // announce tells operators who relays.
 func (o *offloader) announce() {
 	status := *o.status.Load()
-	o.log.Info("data path", "path", status.Path, "reason", status.Reason, "interfaces", status.Interfaces)
+	attrs := []any{"path", status.Path, "reason", status.Reason}
+	if status.Path == DataPathEBPF {
+		attrs = append(attrs, "interfaces", status.Interfaces)
+	}
+	o.log.Info("data path", attrs...)
 }
 
 func (o *offloader) say(d DataPath) {
@@ -196,7 +200,18 @@ func (o *offloader) start() (status DataPath, err error) {
 		s.Join(false)
 	}
 	o.of.flows.offloader.Store(o)
+	o.giveUp()
 	return DataPath{Path: DataPathEBPF, Reason: "this kernel did what it should with packets that it was tried with", Interfaces: names}, nil
+}
+
+// giveUp gives up what rights of the process the kernel's path took and needs no more.
+func (o *offloader) giveUp() {
+	switch names, err := o.path.GiveUp(); {
+	case err != nil:
+		o.log.Warn("rights are not given up", "error", err)
+	case len(names) > 0:
+		o.log.Info("rights given up that the data path needs no more", "capabilities", names)
+	}
 }
 
 func (o *offloader) offloadConfig() offload.Config {

@@ -25,6 +25,7 @@ func (*Path) Len() int                                             { return 0 }
 func (*Path) Reroute(*Flow) error                                  { return ErrUnsupported }
 func (*Path) Reconcile() (int, error)                              { return 0, ErrUnsupported }
 func (*Path) Cover(func(netip.Addr) bool) ([]string, error)        { return nil, ErrUnsupported }
+func (*Path) GiveUp() ([]string, error)                            { return nil, nil }
 func (*Path) Detach() error                                        { return nil }
 func (*Path) From(netip.Addr) (netip.Addr, error)                  { return netip.Addr{}, ErrUnsupported }
 func (*Path) Watch(<-chan struct{}, func()) (wait func(), e error) { return func() {}, ErrUnsupported }

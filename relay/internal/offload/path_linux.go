@@ -135,7 +135,7 @@ func (p *Path) load(c Config) (err error) {
 func explain(err error) error {
 	var verifier *ebpf.VerifierError
 	switch {
-	case errors.Is(err, unix.EPERM), errors.Is(err, os.ErrPermission):
+	case errors.Is(err, unix.EPERM): // EACCES is the verifier's
 		// The library takes it for too little memory that may be locked.
 		return fmt.Errorf("offload: bpf: %w: it takes CAP_BPF, CAP_NET_ADMIN, and whoever filters system calls to let bpf pass", unix.EPERM)
 	case errors.As(err, &verifier), errors.Is(err, ebpf.ErrNotSupported):
