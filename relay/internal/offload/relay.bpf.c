@@ -275,7 +275,8 @@ int relay(struct __sk_buff *skb)
 
 	if (skb->pkt_type != 0 /* PACKET_HOST */ || skb->vlan_present)
 		return TC_ACT_UNSPEC;
-	if (skb->data_end - skb->data < ALL_HEADERS)
+	// Compared like that, as subtracting pointers takes CAP_PERFMON.
+	if ((void *)(long)skb->data + ALL_HEADERS > (void *)(long)skb->data_end)
 		bpf_skb_pull_data(skb, skb->len < ALL_HEADERS ? skb->len : ALL_HEADERS);
 	if (!parse(skb, &p))
 		return TC_ACT_UNSPEC;
