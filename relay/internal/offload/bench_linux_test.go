@@ -14,7 +14,8 @@ import (
 const again = 12
 
 // BenchmarkProgram measures the program alone, in ns of the kernel's clock for one packet,
-// as the median of many runs: what comes before and after, and the way out, are not in it.
+// of the fastest tenth of many runs, as others use the machine, too: what comes before and
+// after, and the way out, are not in it.
 func BenchmarkProgram(b *testing.B) {
 	for _, w := range loops() {
 		for _, size := range []int{172, 1200} {
@@ -83,7 +84,7 @@ func measure(b *testing.B, p *Path, frame []byte, repeat int, want uint32) {
 	}
 	slices.Sort(all)
 	b.ReportMetric(0, "ns/op") // of system calls above all
-	b.ReportMetric(float64(all[len(all)/2]), "ns/packet")
+	b.ReportMetric(float64(all[len(all)/10]), "ns/packet")
 }
 
 type miss struct {

@@ -41,7 +41,7 @@ func (p *Path) install(e Ends, m [2]Meters, routes [perFlow]route) (*Flow, error
 	}
 	for i := range perFlow {
 		w := &p.ways[int(f.way)+i]
-		*w = programWay{Own: m[i].Own.number(), User: m[i].User.number()}
+		w.Own, w.User = m[i].Own.number(), m[i].User.number()
 		w.route(routes[i])
 	}
 	var targets [perFlow]programTarget
@@ -63,7 +63,7 @@ func (p *Path) install(e Ends, m [2]Meters, routes [perFlow]route) (*Flow, error
 	return f, nil
 }
 
-// takeWay gives a flow a place for what it carries.
+// takeWay gives a flow a place for what it carries, which is nothing yet.
 func (p *Path) takeWay(f *Flow) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -72,6 +72,7 @@ func (p *Path) takeWay(f *Flow) bool {
 	}
 	f.way = p.freeWays[len(p.freeWays)-1]
 	p.freeWays = p.freeWays[:len(p.freeWays)-1]
+	p.ways[f.way+up], p.ways[f.way+down] = programWay{}, programWay{}
 	p.used[f.way] = struct{}{}
 	return true
 }

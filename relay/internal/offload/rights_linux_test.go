@@ -1,7 +1,6 @@
 package offload
 
 import (
-	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -35,21 +34,10 @@ func withRights(t *testing.T, some []uint, f func()) {
 	}
 }
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	switch {
-	case os.Getuid() == 0:
-	case os.Getenv("CI") == "true":
-		t.Fatal("not root, and CI tests everything")
-	default:
-		t.Skip("needs root, to load the program; so it is not tested which rights that takes")
-	}
-}
-
 // Two capabilities suffice to load the program, and to use it; the verifier is harder on
 // those who have no others.
 func TestTwoRightsSuffice(t *testing.T) {
-	needRoot(t)
+	needRights(t)
 	for _, test := range []struct {
 		name  string
 		some  []uint
