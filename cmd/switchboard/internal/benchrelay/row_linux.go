@@ -295,7 +295,7 @@ func (b *ready) peak(ctx context.Context, guess, step float64, d time.Duration) 
 				short++
 			case p.loss() > maxLoss:
 				lost++
-			case p.farLoss() > maxLoss:
+			case p.loss()+p.farLoss() > maxLoss:
 				short++
 			default:
 				best.probe, best.rate = p, rate
