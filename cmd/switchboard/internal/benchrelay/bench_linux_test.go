@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -44,25 +45,32 @@ func needs(t *testing.T) {
 	}
 }
 
-// TestRun runs the program: all that can be measured here, one allocation, a moment, both
-// ways, with both families.
-func TestRun(t *testing.T) {
-	needs(t)
-	dir := t.TempDir()
+// build builds both programs.
+func build(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", dir, "switchboard/cmd/switchboard", ".")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
+	return dir
+}
+
+// TestRun runs the program: all that can be measured here, one allocation, a moment, one
+// way with each family.
+func TestRun(t *testing.T) {
+	needs(t)
+	dir := build(t)
 	measured := available(t)
 	bench := exec.CommandContext(t.Context(), filepath.Join(dir, "benchrelay"), "-switchboard", filepath.Join(dir, "switchboard"),
-		"-only", strings.Join(measured, ","), "-ipv6", "-rows", "/172/1$", "-rounds", "1", "-rate", "1000", "-probe", "100ms", "-peak=false")
+		"-only", strings.Join(measured, ","), "-ipv6", "-rows", "^(up|down6)/172/1$", "-rounds", "1", "-rate", "1000", "-probe", "100ms", "-peak=false")
 	bench.Cancel = func() error { return bench.Process.Signal(os.Interrupt) }
 	bench.WaitDelay = patience
 	out, err := bench.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, row := range []string{"up/172/1", "down/172/1", "up6/172/1", "down6/172/1"} {
+	for _, row := range []string{"up/172/1", "down6/172/1"} {
 		for _, server := range measured {
 			found := regexp.MustCompile(`(?m)^` + row + ` +4 ` + server + ` +\| +([0-9.]+) `).FindSubmatch(out)
 			if found == nil {
@@ -92,6 +100,114 @@ func available(t *testing.T) []string {
 		t.Logf("%s is not installed, and %s not measured", programs[name], name)
 		return true
 	})
+}
+
+// What went another way than the one that is to be measured is no figure of that.
+func TestOtherWays(t *testing.T) {
+	needs(t)
+	program := filepath.Join(build(t), "switchboard")
+	for is, wants := range map[string]map[string]string{ // what is said for which path
+		relay.DataPathEBPF: {relay.DataPathEBPF: "", relay.DataPathUser: "should have relayed none"},
+		relay.DataPathUser: {relay.DataPathEBPF: "the kernel relayed 0", relay.DataPathUser: ""},
+	} {
+		t.Run(is, func(t *testing.T) {
+			s, err := switchboard(ipv4, "relay", is, program, t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := newBench(&options{relayCore: 0, generatorCore: 1}, ipv4, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.close()
+			if err := s.start(t.Context(), b.cable); err != nil {
+				t.Fatal(err)
+			}
+			flows, err := b.cable.openAll(t.Context(), s, 1, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closeAll(flows)
+			if err := b.check(flows, up, 172, 4); err != nil {
+				t.Fatal(err)
+			}
+			b.warm(t, flows)
+			for says, want := range wants {
+				s.path = says
+				if err := b.relaySome(t, flows); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+					t.Errorf("for %s: got %v, want %q", says, err, want)
+				}
+			}
+		})
+	}
+}
+
+// warm has packets relayed until the kernel does it, where it is to.
+func (b *bench) warm(t *testing.T, flows []*flow) {
+	t.Helper()
+	if b.server.path != relay.DataPathEBPF {
+		return
+	}
+	for deadline := time.Now().Add(patience); ; {
+		if b.relaySome(t, flows) == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the kernel relays nothing")
+		}
+	}
+}
+
+// relaySome has some packets relayed, and says whether they went the server's way.
+func (b *bench) relaySome(t *testing.T, flows []*flow) error {
+	t.Helper()
+	before, err := b.begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := b.probe(t.Context(), newLoad(frames(flows, up, 172), 4), 1000, 100*time.Millisecond)
+	if err != nil || p.delivered == 0 {
+		t.Fatalf("%d delivered, %v", p.delivered, err)
+	}
+	return errors.Join(b.checkShare(t.Context(), before, least), b.checkNone(t.Context(), before))
+}
+
+// A thread's clock counts what it runs, and what the processes run that it starts, and no time
+// in which they do not.
+func TestClock(t *testing.T) {
+	runtime.LockOSThread() // and never unlocked: its clock ends with it
+	c, err := newClock(0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer c.close()
+	took := func(f func()) time.Duration {
+		before, err := c.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f()
+		after, err := c.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return after - before
+	}
+	pause := took(func() { unix.Nanosleep(&unix.Timespec{Nsec: 3e8}, nil) })
+	spin := took(func() {
+		var before, now unix.Timespec
+		for unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &before); now.Nano() < before.Nano()+1e8; {
+			unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &now)
+		}
+	})
+	program := took(func() {
+		if out, err := exec.Command("sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	})
+	if pause > spin/4 || spin < 5e7 || program < 2e7 {
+		t.Errorf("asleep %v, busy for 100 ms %v, a program that counts to 100,000 %v", pause, spin, program)
+	}
 }
 
 // newTestCable lays a cable that is taken away after the test.
@@ -149,39 +265,43 @@ func TestSegmentsAreCounted(t *testing.T) {
 
 // Frames are what the kernel takes for packets of UDP, whose checksums it checks.
 func TestFrames(t *testing.T) {
-	c := newTestCable(t)
-	g, err := newGenerator(&c.generator, 1, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.close()
-	to := netip.AddrPortFrom(ipv4.relay, 9999)
-	var fd int
-	if err := c.relay.space.do(func() (err error) {
-		if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
-			return err
-		}
-		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: int64(patience.Seconds())}); err != nil {
-			return err
-		}
-		return unix.Bind(fd, &unix.SockaddrInet4{Addr: ipv4.relay.As4(), Port: int(to.Port())})
-	}); err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(fd)
-	for _, size := range []int{4, 5, 171, 172, 1200, 1201} {
-		want := payload(7, size)
-		if _, err := g.send(newLoad([][]byte{frame(netip.AddrPortFrom(ipv4.generator, 5000), to, want)}, 1), 1); err != nil {
-			t.Fatal(err)
-		}
-		b := make([]byte, 2048)
-		n, _, err := unix.Recvfrom(fd, b, 0)
-		if err != nil {
-			t.Fatalf("%d bytes: %v", size, err)
-		}
-		if string(b[:n]) != string(want) {
-			t.Errorf("%d bytes: others came, %d of them", size, n)
-		}
+	for _, f := range []*family{ipv4, ipv6} {
+		t.Run(f.network, func(t *testing.T) {
+			needs(t)
+			c, err := newCable(f, 0, 1, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.close()
+			g, err := newGenerator(&c.generator, 1, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer g.close()
+			var conn *net.UDPConn
+			if err := c.relay.space.do(func() (err error) {
+				conn, err = net.ListenUDP(f.network, net.UDPAddrFromAddrPort(netip.AddrPortFrom(f.relay, 9999)))
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			for _, size := range []int{4, 5, 171, 172, 1200, 1201} {
+				want := payload(7, size)
+				if _, err := g.send(newLoad([][]byte{frame(netip.AddrPortFrom(f.generator, 5000), address(conn), want)}, 1), 1); err != nil {
+					t.Fatal(err)
+				}
+				b := make([]byte, 2048)
+				conn.SetReadDeadline(time.Now().Add(patience))
+				n, _, err := conn.ReadFromUDPAddrPort(b)
+				if err != nil {
+					t.Fatalf("%d bytes: %v", size, err)
+				}
+				if string(b[:n]) != string(want) {
+					t.Errorf("%d bytes: others came, %d of them", size, n)
+				}
+			}
+		})
 	}
 }
 

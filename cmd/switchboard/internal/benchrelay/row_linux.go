@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"switchboard/relay"
 )
 
 // row is one line of the table.
@@ -106,12 +108,25 @@ func measureRow(ctx context.Context, o *options, t turn, r row, benches []*bench
 	return measured, nil
 }
 
-// round measures one server once. The first packets after a start are not counted.
+// round measures one server once, if it is its turn.
 func (b *ready) round(ctx context.Context, o *options, t turn, to *result) error {
 	if err := t.take(ctx); err != nil {
 		return err
 	}
 	defer t.give()
+	before, err := b.begin()
+	if err != nil {
+		return err
+	}
+	if err := b.figures(ctx, o, to); err != nil {
+		return err
+	}
+	return b.checkNone(ctx, before)
+}
+
+// figures measures all that there is to measure once. The first packets after a start are
+// not counted.
+func (b *ready) figures(ctx context.Context, o *options, to *result) error {
 	for _, f := range b.flows { // channels and permissions end if nobody wants them to stay
 		if err := f.bind(); err != nil {
 			return err
@@ -133,7 +148,7 @@ func (b *ready) round(ctx context.Context, o *options, t turn, to *result) error
 	if n := len(to.peak); n > 0 {
 		guess, step = to.peak[n-1], 1.06
 	}
-	a, err := b.begin()
+	before, err := b.begin()
 	if err != nil {
 		return err
 	}
@@ -144,7 +159,7 @@ func (b *ready) round(ctx context.Context, o *options, t turn, to *result) error
 	to.peakCost = append(to.peakCost, float64(p.relay+p.kernel)/float64(p.delivered))
 	to.peak, to.limited = append(to.peak, p.rate), to.limited || p.limited
 	to.loss, to.farLoss = append(to.loss, p.loss()), append(to.farLoss, p.farLoss())
-	return b.checkWay(ctx, a, leastAtPeak)
+	return b.checkShare(ctx, before, leastAtPeak)
 }
 
 // costs measures the cost of a packet, with each core told of packets by the other, and as
@@ -170,7 +185,7 @@ func (b *ready) cost(ctx context.Context, o *options, of *result, to *costs) err
 		if err != nil {
 			return err
 		}
-		a, err := b.begin()
+		before, err := b.begin()
 		if err != nil {
 			return err
 		}
@@ -178,9 +193,9 @@ func (b *ready) cost(ctx context.Context, o *options, of *result, to *costs) err
 		if err != nil {
 			return err
 		}
-		err = p.check(o, b.row)
+		err = errors.Join(p.check(o, b.row), b.checkProcess(p))
 		if err == nil {
-			if err := b.checkWay(ctx, a, least); err != nil {
+			if err := b.checkShare(ctx, before, least); err != nil {
 				return err
 			}
 			to.add(p, idle)
@@ -222,6 +237,15 @@ func (p probe) check(o *options, r row) error {
 	// Two packets in one would halve the count and nearly double the length.
 	if mean := p.bytes / p.delivered; mean > r.size+r.family.headers()+2*channelHeader {
 		return fmt.Errorf("packets of %d bytes are counted where payloads have %d: the kernel counts several as one", mean, r.size)
+	}
+	return nil
+}
+
+// checkProcess says whether the server's process was counted, where it must have done
+// something.
+func (b *bench) checkProcess(p probe) error {
+	if b.server.cmd != nil && b.server.path != relay.DataPathEBPF && p.relay < time.Duration(p.delivered)*leastKernel {
+		return fmt.Errorf("for %d packets the process has done nothing: what does it is not counted", p.delivered)
 	}
 	return nil
 }
@@ -271,7 +295,7 @@ func (b *ready) peak(ctx context.Context, guess, step float64, d time.Duration) 
 				short++
 			case p.loss() > maxLoss:
 				lost++
-			case p.farLoss() > maxLoss:
+			case p.loss()+p.farLoss() > maxLoss:
 				short++
 			default:
 				best.probe, best.rate = p, rate
