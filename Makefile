@@ -16,7 +16,7 @@ CONFIG ?= configs/dev.yaml
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: build ## Serve on this machine with development settings; prints what to open
@@ -88,6 +88,15 @@ bpf-check: ## Whether what is committed is what that program compiles to
 	  $(BPF_GENERATE); \
 	  for f in "$$output"/*; do cmp -s "$$f" relay/internal/offload/"$${f##*/}" || { \
 	    echo "relay/internal/offload/$${f##*/} is not what relay.bpf.c compiles to: run make bpf, and commit what it makes"; exit 1; }; done
+
+# What make bpf-kernels is told, such as -suites bookworm, or -run '^TestOpen$$'; -h has the rest.
+BPF_KERNELS ?=
+
+.PHONY: bpf-kernels
+bpf-kernels: ## That program on the kernels of Debian 12 and newer, in virtual machines (some minutes each)
+	@$(MAKE) tools TOOLS='qemu-system-x86_64:qemu-system-x86 xz:xz-utils'
+	@CGO_ENABLED=0 go build -o bin/ ./relay/internal/offload/kernels
+	@exec bin/kernels $(BPF_KERNELS)
 
 # What make bench-relay is told, such as -quick, or -only switchboard -rows '^up/172/64$$'.
 BENCH_RELAY ?=

@@ -27,7 +27,7 @@ func boot(ctx context.Context, work string, k kernel, tests, pattern string) ([]
 	var said bytes.Buffer
 	c := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", accel, "-cpu", "max", "-smp", "2", "-m", "1024",
 		"-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
-		"-kernel", k.image, "-initrd", disk, "-append", "console=ttyS0 quiet panic=-1 random.trust_cpu=on")
+		"-kernel", k.image, "-initrd", disk, "-append", "console=ttyS0 quiet panic=-1 no_timer_check nowatchdog")
 	c.Stdout, c.Stderr = &said, &said
 	c.WaitDelay = 5 * time.Second
 	err := c.Run()

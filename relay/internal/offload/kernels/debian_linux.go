@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -34,33 +35,31 @@ func fetch(ctx context.Context, dir, suite string) (kernel, error) {
 	if k, err := find(root); err == nil {
 		return k, nil
 	}
-	apt, err := configure(dir, suite)
+	apt, err := configure(ctx, dir, suite)
 	if err != nil {
 		return kernel{}, err
 	}
-	if _, err := command(ctx, dir, "apt-get", append(apt, "-qq", "update")...); err != nil {
+	if _, err := command(ctx, dir, "apt-get", append(slices.Clip(apt), "-qq", "update")...); err != nil {
 		return kernel{}, err
 	}
-	out, err := command(ctx, dir, "apt-cache", append(apt, "depends", image)...)
+	packages, err := resolve(ctx, dir, apt)
 	if err != nil {
 		return kernel{}, err
 	}
-	m := regexp.MustCompile(`Depends: (linux-image-\S+)`).FindSubmatch(out)
-	if m == nil {
-		return kernel{}, fmt.Errorf("%s depends on no image: %s", image, out)
-	}
-	if _, err := command(ctx, dir, "apt-get", append(apt, "-qq", "download", string(m[1]))...); err != nil {
+	if _, err := command(ctx, dir, "apt-get", append(append(slices.Clip(apt), "-qq", "download"), packages...)...); err != nil {
 		return kernel{}, err
 	}
-	debs, err := filepath.Glob(filepath.Join(dir, "linux-image-*.deb"))
-	if err != nil || len(debs) == 0 {
-		return kernel{}, errors.Join(err, errors.New("apt-get downloaded nothing"))
-	}
-	if err := os.RemoveAll(root); err != nil {
+	if err := errors.Join(os.RemoveAll(root), os.RemoveAll(root+".part")); err != nil {
 		return kernel{}, err
 	}
-	if _, err := command(ctx, dir, "dpkg-deb", "-x", debs[len(debs)-1], root+".part"); err != nil {
-		return kernel{}, err
+	for _, p := range packages {
+		debs, err := filepath.Glob(filepath.Join(dir, p+"_*.deb"))
+		if err != nil || len(debs) == 0 {
+			return kernel{}, errors.Join(err, errors.New("apt-get did not download "+p))
+		}
+		if _, err := command(ctx, dir, "dpkg-deb", "-x", debs[len(debs)-1], root+".part"); err != nil {
+			return kernel{}, err
+		}
 	}
 	if err := os.Rename(root+".part", root); err != nil {
 		return kernel{}, err
@@ -68,14 +67,35 @@ func fetch(ctx context.Context, dir, suite string) (kernel, error) {
 	return find(root)
 }
 
+// resolve returns the packages that a suite's kernel is in: one, or two on which that depends.
+func resolve(ctx context.Context, dir string, apt []string) (packages []string, err error) {
+	pattern := regexp.MustCompile(`Depends: (linux-(?:image|binary|modules)-\S+)`)
+	for next := []string{image}; len(next) > 0; next = next[1:] {
+		out, err := command(ctx, dir, "apt-cache", append(slices.Clip(apt), "depends", next[0])...)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range pattern.FindAllSubmatch(out, -1) {
+			if p := string(m[1]); !slices.Contains(packages, p) {
+				packages, next = append(packages, p), append(next, p)
+			}
+		}
+	}
+	if len(packages) == 0 {
+		return nil, fmt.Errorf("%s depends on no image", image)
+	}
+	return packages, nil
+}
+
 // configure makes a configuration for apt that knows one suite and no installed package,
 // and returns the options to use it.
-func configure(dir, suite string) (options []string, err error) {
+func configure(ctx context.Context, dir, suite string) (options []string, err error) {
 	for _, d := range []string{"lists/partial", "cache/archives/partial"} {
 		err = errors.Join(err, os.MkdirAll(filepath.Join(dir, d), 0o755))
 	}
-	source := "deb [arch=amd64 signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian " + suite + " main\n"
-	err = errors.Join(err,
+	mirror, failed := mirror(ctx, dir)
+	source := fmt.Sprintf("deb [arch=amd64 signed-by=%s] %s %s main\n", keyring, mirror, suite)
+	err = errors.Join(err, failed,
 		os.WriteFile(filepath.Join(dir, "sources.list"), []byte(source), 0o644),
 		os.WriteFile(filepath.Join(dir, "status"), nil, 0o644))
 	for name, value := range map[string]string{
@@ -84,6 +104,20 @@ func configure(dir, suite string) (options []string, err error) {
 		options = append(options, "-o", name+"="+filepath.Join(dir, value))
 	}
 	return append(options, "-o", "Dir::Etc::SourceParts=/dev/null", "-o", "Acquire::Languages=none", "-o", "APT::Sandbox::User=root"), err
+}
+
+// keyring is Debian's, of the package debian-archive-keyring.
+const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+// mirror is where this machine has Debian's packages from.
+func mirror(ctx context.Context, dir string) (string, error) {
+	out, err := command(ctx, dir, "apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages")
+	for line := range strings.Lines(string(out)) {
+		if label, uri, _ := strings.Cut(strings.TrimSpace(line), " "); label == "Debian" {
+			return uri, nil
+		}
+	}
+	return "", errors.Join(err, errors.New("apt knows no mirror of Debian here; apt-get update may help"))
 }
 
 // find finds the kernel that was unpacked.
