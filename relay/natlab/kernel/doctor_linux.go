@@ -127,7 +127,7 @@ var attempts = []attempt{
 		return errors.Join(c.socket.Close(), c.file.Close())
 	}, ""},
 	{
-		"relaying in the kernel", "Linux 5.12 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_ACT, and CAP_BPF and CAP_NET_ADMIN: else relays do it themselves, and cannot be asked for --data-path ebpf", false,
+		RelayingInKernel, "Linux 5.12 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_ACT, and CAP_BPF and CAP_NET_ADMIN: else relays do it themselves, and cannot be asked for --data-path ebpf", false,
 		triesRelaying, "relays take --data-path ebpf: it took the program, which did with packets what it should",
 	},
 }

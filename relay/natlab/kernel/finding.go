@@ -1,5 +1,9 @@
 package kernel
 
+// RelayingInKernel is what a [Finding] is of that says whether relays can have the kernel
+// relay.
+const RelayingInKernel = "relaying in the kernel"
+
 // Finding is one thing that the kernel engine needs or can use.
 type Finding struct {
 	What string `json:"what"`

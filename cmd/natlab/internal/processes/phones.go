@@ -39,8 +39,10 @@ type client interface {
 type view struct {
 	// began is what there was before the first event, and end what there was at the end.
 	began, end report.Side
-	gapAt      time.Time // when the longest gap began; zero is unknown
-	moments    []moment
+	// held are the paths that were selected for a while, as far as the phone tells.
+	held    []report.Side
+	gapAt   time.Time // when the longest gap began; zero is unknown
+	moments []moment
 }
 
 // phone is one side of the call.

@@ -145,9 +145,14 @@ func (r *relaying) inKernel() bool {
 // fillRelays writes what relays have relayed into the report, once the call is over.
 func (p *placing) fillRelays(ctx context.Context, views [2]view) error {
 	work := map[string]bool{}
-	for _, v := range views {
-		for _, s := range []report.Side{v.began, v.end} {
-			if host, ok := kernelsWork(s); ok {
+	for i, v := range views {
+		other := views[1-i]
+		pairs := [][2]report.Side{{v.began, other.began}, {v.end, other.end}}
+		for _, s := range v.held {
+			pairs = append(pairs, [2]report.Side{s, {}})
+		}
+		for _, pair := range pairs {
+			if host, ok := kernelsWork(pair[0], pair[1]); ok {
 				work[host] = true
 			}
 		}
@@ -164,8 +169,8 @@ func (p *placing) fillRelays(ctx context.Context, views [2]view) error {
 
 // kernelsWork returns the relay of a side's selected pair, and whether the kernel can relay
 // it: a client over UDP, a peer that is not on the relay's own machine, and addresses of one
-// family.
-func kernelsWork(s report.Side) (host string, ok bool) {
+// family. Other is the other side at that time, or the zero value.
+func kernelsWork(s, other report.Side) (host string, ok bool) {
 	if s.Local != "relay" || cmp.Or(s.Relay, "udp") != "udp" {
 		return "", false
 	}
@@ -174,8 +179,7 @@ func kernelsWork(s report.Side) (host string, ok bool) {
 		return "", false
 	}
 	relayed, err := netip.ParseAddrPort(s.LocalAddress)
-	peer, other := netip.ParseAddrPort(s.RemoteAddress)
-	if err != nil || other != nil || relayed.Addr() == peer.Addr() {
+	if err != nil || peerOf(s, other) == relayed.Addr() || !peerOf(s, other).IsValid() {
 		return "", false
 	}
 	for _, c := range s.Candidates {
@@ -185,4 +189,15 @@ func kernelsWork(s report.Side) (host string, ok bool) {
 		}
 	}
 	return strings.TrimSuffix(host, "."), true
+}
+
+// peerOf is where a relayed side's packets go, the zero value if that is not known. Browsers
+// do not tell where a peer is that was met before it was announced.
+func peerOf(s, other report.Side) netip.Addr {
+	for _, known := range []string{s.RemoteAddress, other.LocalAddress} {
+		if peer, err := netip.ParseAddrPort(known); err == nil {
+			return peer.Addr()
+		}
+	}
+	return netip.Addr{}
 }

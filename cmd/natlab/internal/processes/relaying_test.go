@@ -100,6 +100,7 @@ func TestKernelsWork(t *testing.T) {
 		{"to a peer of the same relay", func(s *report.Side) { s.Remote, s.RemoteAddress = "relay", "198.18.0.4:60011" }, ""},
 		{"the other side's relay", func(s *report.Side) { s.Local, s.Relay, s.Server = "host", "", "" }, ""},
 		{"from a client over IPv6", func(s *report.Side) { s.Candidates[0].Base = "[2001:2::7]:40555" }, ""},
+		{"a browser does not tell of its peer", func(s *report.Side) { s.RemoteAddress = "" }, "relay-1"},
 		{"no relay is named", func(s *report.Side) { s.Server = "" }, ""},
 		{"no pair", func(s *report.Side) { *s = report.Side{} }, ""},
 	} {
@@ -107,9 +108,16 @@ func TestKernelsWork(t *testing.T) {
 			s := side
 			s.Candidates = append([]report.Candidate(nil), side.Candidates...)
 			test.set(&s)
-			if got, ok := kernelsWork(s); got != test.want || ok != (test.want != "") {
+			if got, ok := kernelsWork(s, report.Side{Local: "prflx", LocalAddress: "198.18.0.2:2959"}); got != test.want || ok != (test.want != "") {
 				t.Errorf("got %q, %v; want %q", got, ok, test.want)
 			}
 		})
+	}
+	side.RemoteAddress = ""
+	if host, ok := kernelsWork(side, report.Side{}); ok {
+		t.Errorf("nobody tells of the peer, and %s relays to it", host)
+	}
+	if host, ok := kernelsWork(side, report.Side{Local: "relay", LocalAddress: "198.18.0.4:60011"}); ok {
+		t.Errorf("the other side has an address of %s, too", host)
 	}
 }

@@ -80,6 +80,10 @@ func (softphones) waits(e entry) bool { return e.is("listening") }
 func (softphones) hears(e entry) bool { return e.is("media") }
 func (softphones) over(e entry) bool  { return e.is("ended") }
 
+// heldFor is how long a path is selected that is not one of those that are passed by on the
+// way to another.
+const heldFor = 3 * time.Second
+
 // view reads the event "ended".
 func (c softphones) view(host string, said []entry, until time.Time) (view, error) {
 	e, _ := lastOf(said, c.over)
@@ -102,8 +106,11 @@ func (c softphones) view(host string, said []entry, until time.Time) (view, erro
 	if s.GapAt > 0 && s.Gap >= s.Silent {
 		v.gapAt = s.Began.Add(s.GapAt.duration())
 	}
-	for _, p := range s.Paths {
+	for i, p := range s.Paths {
 		v.end = p.onto(side)
+		if i+1 < len(s.Paths) && s.Paths[i+1].At.duration()-p.At.duration() >= heldFor {
+			v.held = append(v.held, v.end)
+		}
 		if until.IsZero() || s.Began.Add(p.At.duration()).Before(until) {
 			v.began = v.end
 		}

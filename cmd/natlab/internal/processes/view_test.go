@@ -49,6 +49,9 @@ func TestSoftphoneTellsItsView(t *testing.T) {
 		e.Gap != 1500*time.Millisecond || e.FirstMedia != 40*time.Millisecond || e.Connected != 12500*time.Microsecond || len(e.Candidates) != 1 {
 		t.Errorf("at the end: %+v", e)
 	}
+	if len(v.held) != 1 || v.held[0].Remote != "srflx" {
+		t.Errorf("held for a while: %+v", v.held)
+	}
 	if m := v.moments; len(m) != 2 || m[1].what != "pair selected: host-srflx/udp" || m[1].at.Sub(began) != 10*time.Millisecond {
 		t.Errorf("moments: %+v", m)
 	}
