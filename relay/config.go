@@ -68,7 +68,8 @@ type Config struct {
 	// DataPath is who relays packets of channels over UDP: "ebpf" for the kernel, without
 	// which the relay does not start; "user" for this process, in batches; "auto" for the
 	// kernel where it can; "plain" for this process with a system call a packet, as on
-	// systems other than Linux.
+	// systems other than Linux. A process that is not root gives up CAP_BPF, and where
+	// it can CAP_NET_ADMIN, once the kernel relays.
 	DataPath string `yaml:"data_path"`
 	// Peers are those whom packets may be relayed to.
 	Peers PeerConfig `yaml:"peers"`

@@ -30,6 +30,9 @@
 //   - flows are the channels of clients over UDP. Their packets, which is to say nearly
 //     all, go from socket to socket without the library, in batches (internal/datagram);
 //     meters bound them. What else comes waits in an inbox until the library reads it.
+//   - offloader has the kernel relay the flows that it can (internal/offload): each after
+//     its first packet has gone through here, for half a minute at a time, with the same
+//     meters and into the same counts. Packets that the kernel is not sure of come here.
 //
 // All of them open sockets in one [Network], which is this machine's or one in memory: there
 // a relay runs in virtual time, an hour in a moment (testing/synctest).
@@ -47,6 +50,12 @@
 //     allowed that.
 //   - Errors of the network and of the kernel, and clients that send garbage or
 //     read nothing, end at most the connection that they belong to.
+//   - Nothing is relayed of a channel, or to a client without a permission for the peer,
+//     once that has ended: by the kernel neither, which relays nothing half a minute after
+//     the process was last heard of. Peers that the policy has come to deny are cut off there
+//     within ten seconds, here at once.
+//   - Whoever relays, what arrives is the same, but for what IP says of the way: the kernel
+//     takes a hop off and keeps DSCP, ECN, DF, as RFC 8656 section 14 prefers.
 //   - Logs have no addresses of clients or peers, metrics no names of anybody.
 //
 // # Goroutines
@@ -57,6 +66,9 @@
 // and TLS, one serves each connection, one waits for what an allocation's peers send
 // outside channels, one waits to be drained, and one for each transport asks the library
 // for nonces. In the plain data path each socket has one that receives instead of the loop.
+//
+// One more tells the kernel what to relay, renews that, and reads what it has counted; three
+// follow the machine's interfaces, addresses and routes for it while the kernel relays.
 //
 // # What it leaves out
 //

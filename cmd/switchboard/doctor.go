@@ -18,6 +18,7 @@ import (
 
 	"switchboard/relay"
 	"switchboard/relay/doctor"
+	"switchboard/signaling/admin"
 )
 
 // doctorFlags are those of "switchboard doctor".
@@ -102,6 +103,7 @@ func (p program) doctorOptions(ctx context.Context, f doctorFlags) (o doctor.Opt
 		q := c.Relay
 		o.System = &doctor.System{Allocations: q.Quotas.Allocations, Connections: q.Limits.Connections}
 		o.System.MaxFiles = maxFiles(ctx, c.Ops.Listen)
+		o.System.DataPath = dataPathHere(ctx, c)
 	}
 	o.Development = o.Development || *f.development
 	if o.Roots, err = roots(*f.ca); err != nil {
@@ -224,6 +226,23 @@ func maxFiles(ctx context.Context, ops string) uint64 {
 		}
 	}
 	return 0
+}
+
+// dataPathHere asks the process on this machine who relays its packets; nil if it does not
+// say, or the token is not for who asks.
+func dataPathHere(ctx context.Context, c Config) *doctor.DataPath {
+	token, err := admin.FirstToken(c.AdminTokenPath())
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, opsPatience)
+	defer cancel()
+	client := admin.Client{URL: "http://" + reachable(c.Ops.Listen), Token: token, HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	d, err := client.RelayDataPath(ctx)
+	if err != nil {
+		return nil
+	}
+	return &doctor.DataPath{Setting: c.Relay.DataPath, Path: d.Path, Reason: d.Reason, Interfaces: d.Interfaces}
 }
 
 // How long the process on this machine may take to answer, and how much, in bytes, is

@@ -36,6 +36,8 @@ type System struct {
 	// MaxFiles is how many files the process of the relay may open; zero if that is
 	// not known.
 	MaxFiles uint64
+	// DataPath is who relays packets; nil if that is not known.
+	DataPath *DataPath
 }
 
 // DefaultPatience is how long one answer is waited for.

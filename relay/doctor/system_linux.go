@@ -29,6 +29,7 @@ func (d *doctor) system() {
 	d.sysctl(m, "net.core.wmem_max", goodBuffer, "bursts of packets to clients are lost")
 	d.sysctl(m, "net.core.netdev_max_backlog", goodBacklog, "a CPU that is busy for a moment drops packets")
 	d.files()
+	d.dataPath()
 	d.conntrack(m)
 	d.clock()
 	d.drops(kernel.Read())

@@ -59,6 +59,31 @@ func TestMachine(t *testing.T) {
 
 func rmem(d *doctor, m machine) { d.sysctl(m, "net.core.rmem_max", goodBuffer, "otherwise") }
 
+func TestDataPath(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		path  *DataPath
+		want  Status
+		words string
+	}{
+		{"the kernel's", &DataPath{Setting: "auto", Path: "ebpf", Interfaces: []string{"eth0", "eth1"}}, OK, "the kernel relays, at eth0, eth1"},
+		{"chosen", &DataPath{Setting: "user", Path: "user", Reason: "data_path: user"}, OK, "because: data_path: user"},
+		{"for want of rights", &DataPath{Setting: "auto", Path: "user", Reason: "not permitted"}, Warning, "because: not permittedcalls work"},
+		{"switched", &DataPath{Setting: "ebpf", Path: "user", Reason: "an operator has chosen it"}, Warning, "switchboard data-path auto"},
+		{"not known", nil, Warning, "run this as root"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := &doctor{Options: Options{System: &System{DataPath: test.path}}}
+			if d.dataPath(); len(d.results) != 1 {
+				t.Fatalf("results: %v", d.results)
+			}
+			if r := d.results[0]; r.Status != test.want || !strings.Contains(r.Figure+r.Advice, test.words) {
+				t.Errorf("got %+v, want %s with %q", r, test.want, test.words)
+			}
+		})
+	}
+}
+
 func TestDrops(t *testing.T) {
 	d := &doctor{}
 	d.drops(map[kernel.Count]uint64{kernel.UDPReceiveBuffer: 7, kernel.UDPSendBuffer: 0})
@@ -71,7 +96,7 @@ func TestDrops(t *testing.T) {
 func TestSystem(t *testing.T) {
 	d := &doctor{Options: Options{System: &System{Allocations: 10, Connections: 10}}}
 	d.system()
-	for _, check := range []string{"net.core.rmem_max", "net.core.wmem_max", "net.core.netdev_max_backlog", "open files", "connection tracking", "clock", "UDP RcvbufErrors"} {
+	for _, check := range []string{"net.core.rmem_max", "net.core.wmem_max", "net.core.netdev_max_backlog", "open files", "data path", "connection tracking", "clock", "UDP RcvbufErrors"} {
 		if !strings.Contains(strings.Join(checks(d.results), "\n"), check) {
 			t.Errorf("nothing about %s", check)
 		}
