@@ -182,8 +182,8 @@ struct parsed {
 	__u32 udp; // of UDP, header and all
 	__u64 pseudo; // the sum of the pseudo header
 	__u16 checksum;
-	__u8 head[CHANNEL_HEADER + 1]; // what UDP carries begins with, 0 where it has no more
 	__u8 hops; // left
+	__u32 head; // what UDP carries begins with, or 0 if that is less
 };
 
 #define ALL_HEADERS (ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(struct udphdr) + CHANNEL_HEADER + 1)
@@ -194,8 +194,7 @@ static __always_inline bool parse(struct __sk_buff *skb, struct parsed *p)
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct ethhdr *eth = data;
 	struct udphdr *udp;
-	__u8 *payload;
-	__u32 n;
+	__be32 *head;
 
 	if ((void *)(eth + 1) > end)
 		return false;
@@ -209,6 +208,8 @@ static __always_inline bool parse(struct __sk_buff *skb, struct parsed *p)
 		p->network = sizeof(*ip);
 		p->total = bpf_ntohs(ip->tot_len);
 		p->hops = ip->ttl;
+		p->key.source[0] = p->key.destination[0] = 0;
+		p->key.source[1] = p->key.destination[1] = 0;
 		p->key.source[2] = p->key.destination[2] = bpf_htonl(0xffff);
 		p->key.source[3] = ip->saddr;
 		p->key.destination[3] = ip->daddr;
@@ -236,6 +237,7 @@ static __always_inline bool parse(struct __sk_buff *skb, struct parsed *p)
 	}
 	if ((void *)(udp + 1) > end)
 		return false;
+	p->key.channel = 0;
 	p->key.protocol = eth->h_proto;
 	p->key.source_port = udp->source;
 	p->key.destination_port = udp->dest;
@@ -244,25 +246,28 @@ static __always_inline bool parse(struct __sk_buff *skb, struct parsed *p)
 	p->checksum = bpf_ntohs(udp->check);
 	if (p->udp < sizeof(*udp) || p->udp != p->total - p->network || ETH_HLEN + p->total > skb->len)
 		return false;
-	payload = (void *)(udp + 1);
-#pragma unroll
-	for (n = 0; n < sizeof(p->head); n++)
-		if ((void *)(payload + n + 1) <= end && p->udp > sizeof(*udp) + n)
-			p->head[n] = payload[n];
+	head = (void *)(udp + 1);
+	p->head = (void *)(head + 1) <= end ? bpf_ntohl(*head) : 0;
 	return true;
+}
+
+// is_media reports whether a payload is no STUN (RFC 7983 section 7).
+static __always_inline bool is_media(const __u8 *payload, void *end)
+{
+	return (void *)(payload + 1) <= end && *payload > 3;
 }
 
 SEC("tc")
 int relay(struct __sk_buff *skb)
 {
-	struct parsed p = {};
+	struct parsed p;
 	struct target *t;
 	struct way *w;
 	__u64 now, length, sum, whole;
 	__u32 payload, padding = 0, total;
 	__s32 grows;
 	__u16 channel;
-	bool up;
+	bool up, media;
 
 	if (skb->pkt_type != 0 /* PACKET_HOST */ || skb->vlan_present)
 		return TC_ACT_UNSPEC;
@@ -274,11 +279,11 @@ int relay(struct __sk_buff *skb)
 	payload = p.udp - sizeof(struct udphdr);
 	up = p.key.destination_port == bpf_htons(listen_port);
 	if (up) {
-		channel = p.head[0] << 8 | p.head[1];
+		channel = p.head >> 16;
 		if (payload < CHANNEL_HEADER || channel < MIN_CHANNEL || channel > MAX_CHANNEL)
 			return TC_ACT_UNSPEC;
 		payload -= CHANNEL_HEADER;
-		padding = payload - (p.head[2] << 8 | p.head[3]);
+		padding = payload - (__u16)p.head;
 		if (padding > payload || padding > (-(payload - padding) & 3))
 			return TC_ACT_UNSPEC;
 		payload -= padding;
@@ -328,7 +333,7 @@ int relay(struct __sk_buff *skb)
 	length = minus(p.udp) + (__u16)(total - p.network);
 	sum = minus(p.checksum) + t->udp_fix + 2 * length;
 	if (up) {
-		sum += minus(channel) + minus(p.head[2] << 8 | p.head[3]);
+		sum += minus(channel) + minus(p.head);
 		if (padding) {
 			__u32 at = ETH_HLEN + p.network + sizeof(struct udphdr) + CHANNEL_HEADER + payload;
 			__u8 tail[3] = {};
@@ -404,20 +409,23 @@ int relay(struct __sk_buff *skb)
 		} else {
 			udp->check = 0;
 		}
-		if (!up) {
+		if (up) {
+			media = payload && is_media((void *)(udp + 1), end);
+		} else {
 			__be16 *header = (void *)(udp + 1);
 
 			if ((void *)(header + 2) > end)
 				return leave(LEFT_TORN);
 			header[0] = t->channel;
 			header[1] = bpf_htons(payload);
+			media = payload && is_media((void *)(header + 2), end);
 		}
 	}
 	bpf_csum_update(skb, bpf_htons(fold(whole)));
 
 	__sync_fetch_and_add(&w->packets, 1);
 	__sync_fetch_and_add(&w->bytes, payload);
-	if (payload && (up ? p.head[CHANNEL_HEADER] : p.head[0]) > 3) // RFC 7983 section 7
+	if (media)
 		*(volatile __u64 *)&w->media = now;
 	return bpf_redirect_neigh(w->interface, NULL, 0, 0);
 }
