@@ -89,11 +89,11 @@ bpf-check: ## Whether what is committed is what that program compiles to
 	  for f in "$$output"/*; do cmp -s "$$f" relay/internal/offload/"$${f##*/}" || { \
 	    echo "relay/internal/offload/$${f##*/} is not what relay.bpf.c compiles to: run make bpf, and commit what it makes"; exit 1; }; done
 
-# What make bench-relay is told, such as -quick, or -only switchboard -rows '^up/172/64$$'.
+# What make bench-relay is told, such as -quick, or -only switchboard-ebpf -rows '^up/172/64$$'.
 BENCH_RELAY ?=
 
 .PHONY: bench-relay
-bench-relay: ## What a packet costs the relay, and coturn beside it; needs root (BENCH_RELAY='-quick')
+bench-relay: ## What a packet costs the relay's data paths, coturn and a router; needs root (BENCH_RELAY='-quick')
 	@go build -o bin/ ./cmd/switchboard ./cmd/switchboard/internal/benchrelay
 	@exec bin/benchrelay $(BENCH_RELAY)
 
