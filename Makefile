@@ -98,11 +98,11 @@ bpf-kernels: ## That program on the kernels of Debian 12 and newer, in virtual m
 	@CGO_ENABLED=0 go build -o bin/ ./relay/internal/offload/kernels
 	@exec bin/kernels $(BPF_KERNELS)
 
-# What make bench-relay is told, such as -quick, or -only switchboard -rows '^up/172/64$$'.
+# What make bench-relay is told, such as -quick, or -only switchboard-ebpf -rows '^up/172/64$$'.
 BENCH_RELAY ?=
 
 .PHONY: bench-relay
-bench-relay: ## What a packet costs the relay, and coturn beside it; needs root (BENCH_RELAY='-quick')
+bench-relay: ## What a packet costs the relay's data paths, coturn and a router; needs root (BENCH_RELAY='-quick')
 	@go build -o bin/ ./cmd/switchboard ./cmd/switchboard/internal/benchrelay
 	@exec bin/benchrelay $(BENCH_RELAY)
 

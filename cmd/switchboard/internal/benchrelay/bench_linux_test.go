@@ -324,6 +324,27 @@ func TestCableGoes(t *testing.T) {
 	}
 }
 
+// Ratios are to coturn and to the relay's own process, where those were measured, and at
+// most 1 where a figure is as good.
+func TestRatios(t *testing.T) {
+	all := results{}
+	for name, cost := range map[string]float64{kernelPath: 2, userPath: 5, coturn: 10} {
+		all[name] = &result{woken: costs{all: []float64{cost}}, peak: []float64{1 / cost}}
+	}
+	cost := ratios(func(x *result) float64 { return median(x.woken.all) })
+	peak := ratios(func(x *result) float64 { return 1 / median(x.peak) })
+	for name, want := range map[string]string{kernelPath: "0.20 0.40", userPath: "0.50 -", coturn: "- 2.00"} {
+		for what, got := range map[string]string{"CPU": cost(all[name], all), "packets": peak(all[name], all)} {
+			if got := strings.Join(strings.Fields(got), " "); got != want {
+				t.Errorf("%s of %s: got %s, want %s", what, name, got, want)
+			}
+		}
+	}
+	if got := strings.Fields(cost(all[kernelPath], results{kernelPath: all[kernelPath]})); !slices.Equal(got, []string{"-", "-"}) {
+		t.Errorf("of one that is alone: got %v", got)
+	}
+}
+
 // No limit that the relay has bites: each is as high as it may be, those that it
 // will have, too.
 func TestSettings(t *testing.T) {
