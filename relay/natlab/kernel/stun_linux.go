@@ -124,11 +124,15 @@ func greet(ln net.Listener) {
 	}
 }
 
-// awaitStun waits until the server answers.
+// stunWithin is by when the server answers, on a machine that is busy with other things,
+// too.
+const stunWithin = 20 * time.Second
+
+// awaitStun waits until the server answers, each time for longer.
 func (l *Lab) awaitStun(ctx context.Context, s *stunServer) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, stunWithin)
 	defer cancel()
-	for {
+	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		c := discovery.Client{
 			Listen: func() (c net.PacketConn, err error) {
 				err = l.stunAt.visit(func() (err error) {
@@ -138,7 +142,7 @@ func (l *Lab) awaitStun(ctx context.Context, s *stunServer) error {
 				return c, err
 			},
 			Server: s.addr,
-			Wait:   20 * time.Millisecond,
+			Wait:   wait,
 		}
 		_, err := c.Mapping(ctx)
 		if err == nil {

@@ -101,6 +101,9 @@ func (d *drawing) host(name string, i int, networks []string) string {
 	}
 	if r, ok := d.c.Relays[name]; ok {
 		text += "  a relay, region " + r.Region
+		if r.DataPath != "" {
+			text += ", data path " + r.DataPath
+		}
 	}
 	if i > 0 {
 		text += "  (not at first; then it is in " + networks[0] + ")"

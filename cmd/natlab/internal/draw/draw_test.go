@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,6 +46,20 @@ func TestScenarios(t *testing.T) {
 		if diff := cmp.Diff(string(want), b.String()); diff != "" {
 			t.Errorf("%s: -update writes it anew:\n%s", path, diff)
 		}
+	}
+}
+
+func TestDataPathOfARelay(t *testing.T) {
+	list, err := scenario.Load("../../../../configs/natlab", "relay-killed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := Networks(&b, list[0].Cases()[0].WithDataPath("ebpf")); err != nil {
+		t.Fatal(err)
+	}
+	if want := "a relay, region lab, data path ebpf\n"; strings.Count(b.String(), want) != 2 {
+		t.Errorf("not twice %q in\n%s", want, b.String())
 	}
 }
 
