@@ -112,6 +112,13 @@ RACES ?= 10000
 races: ## Two call each other at once, three devices answer at once, over two nodes (RACES=10000)
 	@go test -v -count=1 -timeout 0 -run '^TestRaces$$' ./cmd/switchboard/internal/races -races $(RACES)
 
+# How long make offload-races races; make test does for 15 s.
+OFFLOAD_RACES ?= 10m
+
+.PHONY: offload-races
+offload-races: ## Channels come and go in the kernel's data path, under load, while it is switched; needs root (OFFLOAD_RACES=10m)
+	@go test -race -v -count=1 -timeout 0 -run '^TestOffloadRaces$$' ./relay -offload-races $(OFFLOAD_RACES)
+
 .PHONY: kills
 kills: tools ## kill -9 nodes in every state of a call and its relay, drain one, cut sockets, change an address; the gaps
 	@go test -v -count=1 -run '^TestKills$$' ./cmd/switchboard/internal/kills

@@ -242,10 +242,11 @@ func (s *Server) do(o SpaceOrder) error {
 }
 
 func (s *Server) report(metrics prometheus.Gatherer) (SpaceReport, error) {
+	goroutines := runtime.NumGoroutine()     // before those that follow the network begin anew
 	flows, entries, err := s.offloader.has() // which counts, too
 	r := SpaceReport{
 		Path: s.DataPath(), Metrics: make(map[string]float64), Allocations: s.Allocations(),
-		Flows: flows, Entries: entries, Goroutines: runtime.NumGoroutine(),
+		Flows: flows, Entries: entries, Goroutines: goroutines,
 	}
 	families, failed := metrics.Gather()
 	for _, f := range families {

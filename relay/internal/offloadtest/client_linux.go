@@ -48,8 +48,8 @@ type Client struct {
 }
 
 // NewClient returns a client on a socket, which it takes over. What comes in channels is given
-// to data, one packet after the other, with what stands behind the payload cut off; data may
-// not keep the bytes.
+// to data, one packet after the other, with what stands behind the payload cut off, and what
+// comes in Data indications as of channel 0; data may not keep the bytes.
 func NewClient(conn *net.UDPConn, server netip.AddrPort, login Login, data func(channel uint16, payload []byte)) *Client {
 	c := &Client{conn: conn, server: server, login: login, data: data, waiting: make(map[[stun.TransactionIDSize]byte]chan *stun.Message)}
 	c.read.Go(c.receive)
@@ -61,6 +61,9 @@ func (c *Client) Close() {
 	c.conn.Close()
 	c.read.Wait()
 }
+
+// LocalPort is that of the client's socket.
+func (c *Client) LocalPort() uint16 { return uint16(c.conn.LocalAddr().(*net.UDPAddr).Port) }
 
 // Relayed is the relayed address of the last allocation.
 func (c *Client) Relayed() netip.AddrPort {
@@ -91,6 +94,12 @@ func (c *Client) receive() {
 		case n >= 20:
 			answer := &stun.Message{Raw: append([]byte(nil), m...)}
 			if answer.Decode() != nil {
+				continue
+			}
+			if answer.Type == stun.NewType(stun.MethodData, stun.ClassIndication) {
+				if b, err := answer.Get(stun.AttrData); err == nil {
+					c.data(0, b)
+				}
 				continue
 			}
 			c.mu.Lock()
@@ -208,8 +217,10 @@ func (c *Client) Do(ctx context.Context, method stun.Method, attributes ...stun.
 	}
 }
 
-// again is after what time a request is sent again: on a cable, an answer takes a ms.
-const again = 300 * time.Millisecond
+// again is after what time a request is sent again: on a cable, an answer takes a ms, and
+// nothing is lost. A relay takes what comes twice, and late, for a new request, so that it
+// must not be early on a machine that is busy.
+const again = 3 * time.Second
 
 func (c *Client) exchange(ctx context.Context, m *stun.Message) (*stun.Message, error) {
 	answer := make(chan *stun.Message, 1)

@@ -85,12 +85,12 @@ func SumUDP(ip []byte) {
 
 // pseudo is the header that counts for the checksum of UDP (RFC 768, RFC 8200 section 8.1).
 func pseudo(ip []byte) []byte {
-	addrs := ip[8:40]
+	from, to := 8, 40
 	if ip[0]>>4 == 4 {
-		addrs = ip[12:20]
+		from, to = 12, 20
 	}
 	udp := ip[headerOf(ip):]
-	b := append([]byte{0, protocol}, addrs...)
+	b := append([]byte{0, protocol}, ip[from:to]...)
 	return binary.BigEndian.AppendUint16(b, uint16(len(udp)))
 }
 
