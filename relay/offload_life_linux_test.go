@@ -168,9 +168,9 @@ func TestSwitchLosesNothing(t *testing.T) {
 				t.Errorf("%+v, not %s", r.Path, to)
 			}
 			if to == "user" {
-				s.untilReport(t, "out of the kernel", func(r relay.SpaceReport) bool { return r.Entries == 0 && r.Path.Channels == 0 })
+				s.untilReport(t, "out of the kernel", func(r relay.SpaceReport) bool { return r.Entries == 0 && r.Path.InKernel == 0 })
 			} else {
-				s.untilReport(t, "in the kernel again", func(r relay.SpaceReport) bool { return r.Path.Channels == 1 })
+				s.untilReport(t, "in the kernel again", func(r relay.SpaceReport) bool { return r.Path.InKernel == 1 })
 			}
 		}
 	}
@@ -310,7 +310,7 @@ func TestKernelFollowsTheNetwork(t *testing.T) {
 				before := r
 				time.Sleep(50 * time.Millisecond)
 				d := kernelDelta(before, s.report(t))
-				return r.Path.Channels == 1 && d["up"] > 0 && d["down"] > 0
+				return r.Path.InKernel == 1 && d["up"] > 0 && d["down"] > 0
 			})
 			sent, lost := traffic.end(t)
 			t.Logf("sent %v, lost %v", sent, lost)

@@ -239,7 +239,7 @@ func (s *spaced) inKernel(t testing.TB, lines ...*line) {
 		}
 	}
 	s.untilReport(t, "in the kernel", func(r relay.SpaceReport) bool {
-		return r.Path.Channels == len(lines) && r.Entries == 2*len(lines)
+		return r.Path.InKernel == len(lines) && r.Entries == 2*len(lines)
 	})
 	// What went by the sockets has come.
 	for _, l := range lines {
