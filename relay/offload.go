@@ -98,6 +98,8 @@ type offloader struct {
 	listen  netip.AddrPort
 	all     map[*flow]struct{}
 	refused []*flow // to be tried again later
+	failed  bool    // the log has it that the kernel failed, since it was last told to go on
+	without string  // why the kernel does not relay at some interfaces, as the log has it
 	meters  map[*meter]*sharedMeter
 	counted [2]offload.Traffic
 	lefts   map[offload.Left]uint64
@@ -192,9 +194,7 @@ func (o *offloader) start() (status DataPath, err error) {
 	if len(names) == 0 {
 		return status, cmp.Or(err, errors.New("no Ethernet interface that is up has an address of the relay's"))
 	}
-	if err != nil {
-		o.log.Warn("the kernel relays, but not what comes in from everywhere", "error", err)
-	}
+	o.leftOut(err)
 	o.on = true
 	for _, s := range o.sockets {
 		s.Join(false)
@@ -316,7 +316,7 @@ func (o *offloader) run(ctx context.Context) {
 			done := make(chan struct{})
 			wait, err := o.path.Watch(done, func() { signal(o.changed) })
 			if err != nil {
-				o.log.Warn("routes are looked up from time to time alone", "error", err)
+				o.log.Warn("changes of routes and interfaces are not told; they are looked up from time to time", "error", err)
 			}
 			waiting = func() { close(done); wait() }
 		}
@@ -398,8 +398,9 @@ func (o *offloader) refuse(f *flow, err error) {
 	why := notOffloadedFor(err)
 	o.of.metrics.notOffloaded[why].Inc()
 	o.refused = append(o.refused, f)
-	if why == notForKernel {
-		o.log.Warn("the kernel does not relay a channel", "error", err)
+	if why == notForKernel && !o.failed { // once in a while, as each channel may fail alike
+		o.failed = true
+		o.log.Warn("the kernel does not take channels; the process relays them", "error", err)
 	}
 }
 
@@ -538,6 +539,7 @@ func (o *offloader) extend(f *flow, now int64) {
 // renew has the kernel relay what it relays for a while more, but what is no longer allowed.
 func (o *offloader) renew() {
 	now := tick()
+	o.failed = false
 	for f := range o.all {
 		if err := o.judge(f); err != nil {
 			o.withdraw(f)
@@ -557,7 +559,7 @@ func (o *offloader) reconcile() {
 	n, err := o.path.Reconcile()
 	if n > 0 || err != nil {
 		o.of.metrics.differences.Add(float64(n))
-		o.log.Warn("the kernel did not have the channels that it was given; they were put right", "entries", n, "error", err)
+		o.log.Warn("the kernel did not have just the channels that it was given; that was put right, but for errors", "entries", n, "errors", errorText(err))
 	}
 }
 
@@ -568,11 +570,12 @@ func (o *offloader) follow() {
 	}
 	names, err := o.path.Cover(o.isOurs)
 	status := *o.status.Load()
-	if !slices.Equal(names, status.Interfaces) || err != nil {
-		o.log.Info("interfaces have changed at which the kernel relays", "interfaces", names, "error", err)
+	if !slices.Equal(names, status.Interfaces) {
+		o.log.Info("the kernel relays at other interfaces now", "interfaces", names)
 		status.Interfaces = names
 		o.say(status)
 	}
+	o.leftOut(err)
 	for f := range o.all {
 		if err := o.path.Reroute(f.offloaded.Load()); err != nil {
 			o.withdraw(f)
@@ -581,6 +584,22 @@ func (o *offloader) follow() {
 	}
 	o.retry()
 	o.tell()
+}
+
+// leftOut tells why the kernel does not relay at some interfaces, whenever that changes.
+func (o *offloader) leftOut(err error) {
+	text := errorText(err)
+	if text != "" && text != o.without {
+		o.log.Warn("the kernel relays, but not at all interfaces", "errors", text)
+	}
+	o.without = text
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return inOneLine(err)
 }
 
 // tell says how many channels the kernel relays.

@@ -247,7 +247,7 @@ func bothRights(t *testing.T, l *rightsLab) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.awaitLine(t, `interfaces="\[v0 v1\]"`)
+	r.awaitLine(t, `msg="the kernel relays at other interfaces now" interfaces="\[v0 v1\]"`)
 }
 
 // noRights have the process relay, which says once why.
