@@ -354,7 +354,7 @@ func TestFlowsAtOnce(t *testing.T) {
 			}
 		}
 	})
-	for i := range 1500 {
+	for i := range 700 {
 		f := b.unmetered(t, ends(i%20))
 		mu.Lock()
 		if current = append(current, f); len(current) > 10 {

@@ -49,7 +49,7 @@ func metered(t *testing.T, w way, scope string, perSecond int64) (*bench, *Flow,
 func TestMeters(t *testing.T) {
 	for _, w := range ways() {
 		for _, scope := range []string{"own", "user", "all"} {
-			for _, perSecond := range []int64{1000, 125_000, 1_234_567, 125_000_000, 125_000_000_000} {
+			for _, perSecond := range []int64{1000, 1_234_567, 125_000_000_000} {
 				t.Run(fmt.Sprintf("%v/%s/%d bytes a second", w, scope, perSecond), func(t *testing.T) {
 					b, f, m := metered(t, w, scope, perSecond)
 					r := newRandom()

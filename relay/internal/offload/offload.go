@@ -9,6 +9,10 @@
 // does not know or is not sure of. So nothing is relayed for somebody who has gone, even if
 // nobody is left to remove it; and the program itself goes with the process.
 //
+// It takes CAP_BPF and CAP_NET_ADMIN. For who has CAP_PERFMON, too, the kernel leaves out
+// barriers to speculation, and the program takes a third of the time: 0.1 us for a packet,
+// not 0.3 (BenchmarkProgram).
+//
 // Times are of the clock that a Path is given, in ns, and payload is counted in bytes.
 //
 // The program is relay.bpf.c. What it was compiled to is committed; make bpf compiles it
