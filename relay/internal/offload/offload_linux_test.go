@@ -33,8 +33,18 @@ func open(t testing.TB) *Path { return openFor(t, 100) }
 
 func openFor(t testing.TB, flows int) *Path {
 	t.Helper()
+	return openWith(t, func(c *Config) { c.Flows = flows })
+}
+
+// openWith opens a Path that is configured otherwise.
+func openWith(t testing.TB, otherwise func(*Config)) *Path {
+	t.Helper()
 	needRights(t)
-	p, err := Open(config(flows))
+	c := config(100)
+	if otherwise != nil {
+		otherwise(&c)
+	}
+	p, err := Open(c)
 	if err != nil {
 		t.Fatal(err)
 	}

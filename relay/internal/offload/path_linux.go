@@ -135,6 +135,8 @@ func (p *Path) load(c Config) (err error) {
 func explain(err error) error {
 	var verifier *ebpf.VerifierError
 	switch {
+	case tooOld(): // such a kernel gives other reasons, too, as that there is too little memory that may be locked
+		return fmt.Errorf("offload: this kernel is too old; it must be 5.12 or later: %w", err)
 	case errors.Is(err, unix.EPERM): // EACCES is the verifier's
 		// The library takes it for too little memory that may be locked.
 		return fmt.Errorf("offload: bpf: %w: it takes CAP_BPF, CAP_NET_ADMIN, and whoever filters system calls to let bpf pass", unix.EPERM)
@@ -142,6 +144,18 @@ func explain(err error) error {
 		return fmt.Errorf("offload: this kernel does not take the program; it must be 5.12 or later: %w", err)
 	}
 	return fmt.Errorf("offload: %w", err)
+}
+
+// tooOld reports whether the kernel is known to be too old: 5.12 has the atomic operations
+// that the program uses.
+func tooOld() bool {
+	var name unix.Utsname
+	var major, minor int
+	if unix.Uname(&name) != nil {
+		return false
+	}
+	n, _ := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor)
+	return n == 2 && (major < 5 || major == 5 && minor < 12)
 }
 
 // clockAhead is how far a clock is ahead of the kernel's monotonic one. It looks several

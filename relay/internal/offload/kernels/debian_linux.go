@@ -120,13 +120,21 @@ func mirror(ctx context.Context, dir string) (string, error) {
 	return "", errors.Join(err, errors.New("apt knows no mirror of Debian here; apt-get update may help"))
 }
 
-// find finds the kernel that was unpacked.
+// find finds the kernel that was unpacked, which newer packages have beside its modules.
 func find(root string) (kernel, error) {
-	images, err := filepath.Glob(filepath.Join(root, "boot", "vmlinuz-*"))
-	if err != nil || len(images) != 1 {
-		return kernel{}, fmt.Errorf("%s has %d kernels: %w", root, len(images), errors.Join(err, os.ErrNotExist))
+	for _, place := range []string{"boot/vmlinuz-*", "usr/lib/modules/*/vmlinuz"} {
+		if images, err := filepath.Glob(filepath.Join(root, place)); err == nil && len(images) == 1 {
+			return findModules(root, images[0])
+		}
 	}
-	k := kernel{image: images[0], release: strings.TrimPrefix(filepath.Base(images[0]), "vmlinuz-")}
+	return kernel{}, fmt.Errorf("%s has no kernel: %w", root, os.ErrNotExist)
+}
+
+func findModules(root, image string) (k kernel, err error) {
+	k = kernel{image: image, release: strings.TrimPrefix(filepath.Base(image), "vmlinuz-")}
+	if k.release == "vmlinuz" {
+		k.release = filepath.Base(filepath.Dir(image))
+	}
 	for _, tree := range []string{"lib/modules", "usr/lib/modules"} {
 		err = errors.Join(err, filepath.WalkDir(filepath.Join(root, tree), func(path string, _ os.DirEntry, err error) error {
 			name, _, _ := strings.Cut(filepath.Base(path), ".ko")

@@ -127,7 +127,7 @@ func judge(said []byte, err error) verdict {
 			v.lines = append(v.lines, told)
 		case strings.Contains(l, endMark):
 			ended = true
-		case failed > 0 && len(v.lines) < 40 && strings.Contains(l, "_test.go:"):
+		case len(v.lines) < 60 && strings.Contains(l, "_test.go:"):
 			v.lines = append(v.lines, s)
 		}
 	}
