@@ -41,8 +41,6 @@ require (
 	golang.org/x/time v0.16.0
 )
 
-require github.com/vishvananda/netns v0.0.5 // indirect
-
 require (
 	github.com/BurntSushi/toml v1.6.0 // indirect
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
@@ -68,6 +66,7 @@ require (
 	github.com/pion/transport/v5 v5.1.4
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
+	github.com/vishvananda/netns v0.0.5 // indirect
 	github.com/wlynxg/anet v0.0.5 // indirect
 	go4.org/netipx v0.0.0-20231129151722-fdeea329fbba // indirect
 	golang.org/x/crypto v0.58.0 // indirect

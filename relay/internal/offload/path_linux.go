@@ -135,8 +135,8 @@ func (p *Path) load(c Config) (err error) {
 func explain(err error) error {
 	var verifier *ebpf.VerifierError
 	switch {
-	case tooOld(): // such a kernel gives other reasons, too, as that there is too little memory that may be locked
-		return fmt.Errorf("offload: this kernel is too old; it must be 5.12 or later: %w", err)
+	case tooOld(): // the reason that it gives may mislead, such as too little memory that may be locked
+		return errors.New("offload: this kernel is too old; it must be 5.12 or later")
 	case errors.Is(err, unix.EPERM): // EACCES is the verifier's
 		// The library takes it for too little memory that may be locked.
 		return fmt.Errorf("offload: bpf: %w: it takes CAP_BPF, CAP_NET_ADMIN, and whoever filters system calls to let bpf pass", unix.EPERM)

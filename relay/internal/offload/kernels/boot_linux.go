@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,9 +15,9 @@ import (
 
 // boot boots a kernel into the tests, and returns what was printed on its console until
 // the machine was off.
-func boot(ctx context.Context, work string, k kernel, tests, pattern string) ([]byte, error) {
+func boot(ctx context.Context, work string, k kernel, tests, pattern string, deadline time.Duration) ([]byte, error) {
 	disk := filepath.Join(work, "disk")
-	if err := makeDisk(ctx, disk, k, tests, pattern); err != nil {
+	if err := makeDisk(ctx, disk, k, tests, []string{"-test.v", "-test.timeout", deadline.String(), "-test.run", pattern}); err != nil {
 		return nil, err
 	}
 	accel := "tcg"
@@ -36,7 +37,7 @@ func boot(ctx context.Context, work string, k kernel, tests, pattern string) ([]
 
 // makeDisk writes what the machine has in its file system (an initramfs): this program as
 // its first process, the tests, and modules.
-func makeDisk(ctx context.Context, path string, k kernel, tests, pattern string) error {
+func makeDisk(ctx context.Context, path string, k kernel, tests string, args []string) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -48,7 +49,7 @@ func makeDisk(ctx context.Context, path string, k kernel, tests, pattern string)
 	}
 	a.file("init", 0o755, program)
 	a.file("offload.test", 0o755, func() ([]byte, error) { return os.ReadFile(tests) })
-	a.file("run", 0o644, func() ([]byte, error) { return []byte(pattern), nil })
+	a.file("arguments", 0o644, func() ([]byte, error) { return json.Marshal(args) })
 	for _, m := range k.modules {
 		name, packed, _ := strings.Cut(filepath.Base(m), ".ko")
 		a.file("modules/"+name+".ko", 0o644, func() ([]byte, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -27,18 +28,19 @@ func guest() {
 		fmt.Println(toldMark+"the machine is not ready:", err)
 		return
 	}
-	pattern, err := os.ReadFile("/run")
-	if err != nil {
+	var args []string
+	b, err := os.ReadFile("/arguments")
+	if err := errors.Join(err, json.Unmarshal(b, &args)); err != nil {
 		fmt.Println(toldMark, err)
 		return
 	}
-	test(string(pattern))
+	test(args)
 	// It was 2 so far, as Debian has it. Once it is 1, it stays.
 	for _, disabled := range []string{"0", "1"} {
 		if err := os.WriteFile("/proc/sys/kernel/unprivileged_bpf_disabled", []byte(disabled), 0); err != nil {
 			fmt.Println(toldMark, err)
 		}
-		test(rightsTests)
+		test(append(args, "-test.run", rightsTests)) // the last one counts
 	}
 	fmt.Println(endMark)
 	unix.Sync()
@@ -89,8 +91,8 @@ func loadOne(path string) error {
 	return unix.FinitModule(int(f.Fd()), "", 0)
 }
 
-func test(pattern string) {
-	c := exec.Command("/offload.test", "-test.v", "-test.run", pattern, "-test.timeout", "8m")
+func test(args []string) {
+	c := exec.Command("/offload.test", args...)
 	c.Dir, c.Stdout, c.Stderr = "/tmp", os.Stdout, os.Stdout
 	if err := c.Run(); err != nil {
 		fmt.Println(toldMark+"tests:", err)

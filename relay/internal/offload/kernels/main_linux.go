@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string) error {
 		}
 		began := time.Now()
 		within, cancel := context.WithTimeout(ctx, *deadline)
-		said, err := boot(within, work, k, tests, *pattern)
+		said, err := boot(within, work, k, tests, *pattern, *deadline)
 		cancel()
 		if *verbose {
 			os.Stdout.Write(said)
