@@ -103,6 +103,7 @@ func TestKernelKeepsFields(t *testing.T) {
 			{"all hops are left", func(f *offloadtest.Frame) { f.Hops = 255 }},
 			{"it may be fragmented", func(f *offloadtest.Frame) { f.DontFragment = false }},
 			{"no checksum", func(f *offloadtest.Frame) { f.NoSum = true }},
+			{"a flow label", func(f *offloadtest.Frame) { f.Label = 0xabcde }},
 		} {
 			if f == offloadtest.IPv6 && field.name == "no checksum" {
 				continue
@@ -119,6 +120,7 @@ func TestKernelKeepsFields(t *testing.T) {
 					want.Payload = offloadtest.Data(w.line.channel, media(field.name), 0)
 				}
 				want.Hops--
+				want.Label = 0
 				if f == offloadtest.IPv6 {
 					want.ID, want.DontFragment = 0, false
 				}

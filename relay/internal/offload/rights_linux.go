@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// right is a capability (capabilities(7)) that opening a [Path] takes.
+// right is a capability (capabilities(7)) that opening a [Path] takes, or is better for.
 type right struct {
 	name string
 	bit  uint
@@ -21,6 +21,7 @@ type right struct {
 var (
 	rightNetAdmin = right{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN}
 	rightBPF      = right{"CAP_BPF", unix.CAP_BPF}
+	rightPerfmon  = right{"CAP_PERFMON", unix.CAP_PERFMON}
 )
 
 // rights are the capabilities of a thread, as capset(2) has them: the lower 32, and the
@@ -84,7 +85,7 @@ func (p *Path) GiveUp() (names []string, err error) {
 	if os.Geteuid() == 0 || os.Getuid() == 0 {
 		return nil, nil
 	}
-	for _, some := range [][]right{{rightNetAdmin, rightBPF}, {rightBPF}} {
+	for _, some := range [][]right{{rightNetAdmin, rightBPF, rightPerfmon}, {rightBPF, rightPerfmon}} {
 		if some = have.some(some); len(some) == 0 {
 			return nil, nil
 		}

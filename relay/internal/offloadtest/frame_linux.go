@@ -11,8 +11,9 @@ type Frame struct {
 	From, To     netip.AddrPort
 	Payload      []byte
 	Hops         uint8
-	Class        uint8 // DSCP and ECN
-	DontFragment bool  // of IPv4
+	Class        uint8  // DSCP and ECN
+	Label        uint32 // the flow label of IPv6
+	DontFragment bool   // of IPv4
 	ID           uint16
 	NoSum        bool // the checksum of UDP is 0
 }
@@ -40,7 +41,7 @@ func (f Frame) Packet() []byte {
 		ip = binary.BigEndian.AppendUint16(ip, fragment)
 		ip = append(ip, f.Hops, protocol, 0, 0)
 	} else {
-		ip = binary.BigEndian.AppendUint16([]byte{0x60 | f.Class>>4, f.Class << 4, 0, 0}, uint16(len(udp)))
+		ip = binary.BigEndian.AppendUint16([]byte{0x60 | f.Class>>4, f.Class<<4 | byte(f.Label>>16), byte(f.Label >> 8), byte(f.Label)}, uint16(len(udp)))
 		ip = append(ip, protocol, f.Hops)
 	}
 	ip = append(append(append(ip, src...), dst...), udp...)
@@ -144,7 +145,7 @@ func ReadFrame(ip []byte) (f Frame, err error) {
 		}
 		ip = ip[:n]
 		src, dst = netip.AddrFrom16([16]byte(ip[8:24])), netip.AddrFrom16([16]byte(ip[24:40]))
-		f.Hops, f.Class = ip[7], ip[0]<<4|ip[1]>>4
+		f.Hops, f.Class, f.Label = ip[7], ip[0]<<4|ip[1]>>4, binary.BigEndian.Uint32(ip)&0xfffff
 	default:
 		return f, errors.New("no IP")
 	}
