@@ -60,6 +60,12 @@ func TestBadPacketsAreLeft(t *testing.T) {
 		{name: "ICMP", spoil: func(p *packet, _ way) { p.protocol = 1 }},
 		{name: "options", ways: only4, spoil: func(p *packet, _ way) { p.options = []byte{1, 1, 1, 0} }},
 		{name: "40 bytes of options", ways: only4, spoil: func(p *packet, _ way) { p.options = make([]byte, 40) }},
+		{name: "options that look like UDP", ways: only4, spoil: func(p *packet, _ way) {
+			p.options = binary.BigEndian.AppendUint16(nil, p.from.Port())
+			p.options = binary.BigEndian.AppendUint16(p.options, p.to.Port())
+			p.options = binary.BigEndian.AppendUint16(p.options, uint16(16+len(p.payload)))
+			p.options = append(p.options, 0, 0)
+		}},
 		{name: "the first fragment", ways: only4, spoil: func(p *packet, _ way) { p.fragment = 0x2000 }},
 		{name: "a fragment in the middle", ways: only4, spoil: func(p *packet, _ way) { p.fragment = 0x2001 }},
 		{name: "the last fragment", ways: only4, spoil: func(p *packet, _ way) { p.fragment = 0x0010 }},
