@@ -47,6 +47,7 @@ type result struct {
 	loss, farLoss    []float64 // shares of them
 	limited          bool      // the generator came to its end before the server
 	others           []float64 // share of the relay's core that others had
+	failed           error     // why it could not be measured
 }
 
 // costs are nanoseconds a packet, one value a round.
@@ -56,7 +57,7 @@ type costs struct {
 }
 
 // measure measures rows, and prints each. One that cannot be measured does not keep the
-// others from it.
+// others from it, nor does a server that fails in it.
 func measure(ctx context.Context, o *options, t turn, wanted []row, benches []*bench) error {
 	var failed []error
 	for _, r := range wanted {
@@ -69,6 +70,11 @@ func measure(ctx context.Context, o *options, t turn, wanted []row, benches []*b
 			continue
 		}
 		lines(o, r, benches, measured)
+		for i, b := range benches {
+			if err := measured[i].failed; err != nil {
+				failed = append(failed, fmt.Errorf("%v: %s: %w", r, b.server.name, err))
+			}
+		}
 	}
 	return errors.Join(failed...)
 }
@@ -97,8 +103,11 @@ func measureRow(ctx context.Context, o *options, t turn, r row, benches []*bench
 	}
 	for range o.rounds {
 		for i, b := range all {
-			if err := b.round(ctx, o, t, &measured[i]); err != nil {
-				return nil, fmt.Errorf("%s: %w", b.server.name, err)
+			if measured[i].failed == nil {
+				measured[i].failed = b.round(ctx, o, t, &measured[i])
+			}
+			if ctx.Err() != nil {
+				return nil, errInterrupted
 			}
 		}
 	}

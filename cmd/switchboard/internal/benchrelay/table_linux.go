@@ -136,12 +136,19 @@ func header(o *options) {
 func lines(o *options, r row, benches []*bench, measured []result) {
 	all := make(results)
 	for i, b := range benches {
-		all[b.server.name] = &measured[i]
+		if measured[i].failed == nil {
+			all[b.server.name] = &measured[i]
+		}
 	}
 	for _, b := range benches {
 		line := fmt.Sprintf("%-14s %5d %-16s", r, r.burst, b.server.name)
+		x := all[b.server.name]
+		if x == nil {
+			fmt.Println(line + " | not measured, see below")
+			continue
+		}
 		for _, c := range columns(o) {
-			line += fmt.Sprintf(" | %*s", c.width, c.cell(all[b.server.name], all))
+			line += fmt.Sprintf(" | %*s", c.width, c.cell(x, all))
 		}
 		fmt.Println(line)
 	}
