@@ -75,7 +75,6 @@ func program() ([]byte, error) {
 type archive struct {
 	to   *os.File
 	n    int
-	size int
 	err  error
 }
 
