@@ -73,9 +73,9 @@ func program() ([]byte, error) {
 
 // archive is one of cpio's, in the format that kernels unpack ("newc").
 type archive struct {
-	to   *os.File
-	n    int
-	err  error
+	to  *os.File
+	n   int
+	err error
 }
 
 func (a *archive) dir(name string) { a.entry(name, 0o40755, nil) }
