@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,26 +14,25 @@ import (
 	"time"
 )
 
-// boot boots a kernel into the tests, and returns what was printed on its console until
-// the machine was off.
-func boot(ctx context.Context, work string, k kernel, tests, pattern string, deadline time.Duration) ([]byte, error) {
+// boot boots a kernel into the tests, and copies what is printed on its console until the
+// machine is off.
+func boot(ctx context.Context, work string, k kernel, tests, pattern string, deadline time.Duration, console io.Writer) error {
 	disk := filepath.Join(work, "disk")
 	if err := makeDisk(ctx, disk, k, tests, []string{"-test.v", "-test.timeout", deadline.String(), "-test.run", pattern}); err != nil {
-		return nil, err
+		return err
 	}
 	accel := "tcg"
 	if f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0); err == nil {
 		accel = "kvm"
 		f.Close()
 	}
-	var said bytes.Buffer
 	c := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", accel, "-cpu", "max", "-smp", "2", "-m", "1024",
 		"-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
 		"-kernel", k.image, "-initrd", disk, "-append", "console=ttyS0 quiet panic=-1 no_timer_check nowatchdog")
-	c.Stdout, c.Stderr = &said, &said
+	c.Stdout, c.Stderr = console, console
 	c.WaitDelay = 5 * time.Second
 	err := c.Run()
-	return said.Bytes(), errors.Join(err, ctx.Err())
+	return errors.Join(err, ctx.Err())
 }
 
 // makeDisk writes what the machine has in its file system (an initramfs): this program as

@@ -13,6 +13,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -68,12 +69,14 @@ func run(ctx context.Context, args []string) error {
 		}
 		began := time.Now()
 		within, cancel := context.WithTimeout(ctx, *deadline)
-		said, err := boot(within, work, k, tests, *pattern, *deadline)
-		cancel()
+		var said bytes.Buffer
+		console := io.Writer(&said)
 		if *verbose {
-			os.Stdout.Write(said)
+			console = io.MultiWriter(&said, os.Stdout)
 		}
-		verdict := judge(said, err)
+		err = boot(within, work, k, tests, *pattern, *deadline, console)
+		cancel()
+		verdict := judge(said.Bytes(), err)
 		if !verdict.passed {
 			failed++
 		}
