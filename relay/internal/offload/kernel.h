@@ -9,6 +9,7 @@ typedef unsigned short __u16;
 typedef unsigned int __u32;
 typedef unsigned long long __u64;
 typedef int __s32;
+typedef long long __s64;
 // In the order of the network.
 typedef __u16 __be16;
 typedef __u32 __be32;

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -output-dir=$BPF_OUTPUT -go-package offload -tags linux -target bpfel,bpfeb -type key -type target -type way -type meter program relay.bpf.c -- -O2 -Wall -Werror -mcpu=v3 -nostdlibinc --no-default-config
+//go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -output-dir=$BPF_OUTPUT -go-package offload -tags linux -target bpfel,bpfeb -type key -type target -type way -type meter program relay.bpf.c -- -O2 -Wall -Werror -mcpu=v2 -nostdlibinc --no-default-config
 
 // Path is the program and what it knows. Flows are installed, renewed and removed by one
 // goroutine at a time; what is said otherwise may be called from any.

@@ -113,9 +113,31 @@ struct {
 	__type(value, __u64);
 } left_counts SEC(".maps");
 
+// word puts together what lies in memory one after the other, of 32 bits each. All that is
+// on the stack is written in whole words: before Linux 6.8, for those without CAP_PERFMON,
+// the verifier takes a number for a pointer of which a part is overwritten.
+static __always_inline __u64 word(__u32 first, __u32 second)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return first | (__u64)second << 32;
+#else
+	return (__u64)first << 32 | second;
+#endif
+}
+
+// half is the same of 16 bits each.
+static __always_inline __u32 half(__u16 first, __u16 second)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return first | (__u32)second << 16;
+#else
+	return (__u32)first << 16 | second;
+#endif
+}
+
 static __always_inline int leave(enum left why)
 {
-	__u32 index = why;
+	__u64 index = word(why, 0);
 	__u64 *count = bpf_map_lookup_elem(&left_counts, &index);
 
 	if (count)
@@ -151,12 +173,12 @@ enum taken { TAKEN, EMPTY, CONTENDED };
 static __always_inline enum taken take(__u32 index, __u64 bytes, __u64 now)
 {
 	struct meter *m;
-	__u64 cost, full, next, seen;
+	__u64 key = word(index, 0), cost, full, next, seen;
 	int i;
 
 	if (!index)
 		return TAKEN;
-	m = bpf_map_lookup_elem(&meters, &index);
+	m = bpf_map_lookup_elem(&meters, &key);
 	if (!m || !m->per_second)
 		return TAKEN;
 	cost = bytes * SECOND / m->per_second;
@@ -174,22 +196,26 @@ static __always_inline enum taken take(__u32 index, __u64 bytes, __u64 now)
 	return CONTENDED;
 }
 
-// parsed is what was found in a packet.
+// parsed is what was found in a packet. The compiler keeps it in registers and, in whole
+// words, where those do not suffice.
 struct parsed {
-	struct key key;
-	__u32 network; // bytes of the IP header
-	__u32 total; // of the IP packet, as its header says
-	__u32 udp; // of UDP, header and all
+	__u64 network; // bytes of the IP header
+	__u64 total; // of the IP packet, as its header says
+	__u64 udp; // of UDP, header and all
 	__u64 pseudo; // the sum of the pseudo header
-	__u16 checksum;
-	__u8 hops; // left
-	__u32 head; // what UDP carries begins with, or 0 if that is less
+	__u64 checksum;
+	__u64 hops; // left
+	__u64 head; // what UDP carries begins with, or 0 if that is less
+	__u64 source_port, destination_port, protocol; // in the order of the network
 };
+
+#define KEY_WORDS (sizeof(struct key) / sizeof(__u64))
 
 #define ALL_HEADERS (ETH_HLEN + sizeof(struct ipv6hdr) + sizeof(struct udphdr) + CHANNEL_HEADER + 1)
 
-// parse reads a packet, and reports whether it is one of UDP that is whole and plain.
-static __always_inline bool parse(struct __sk_buff *skb, struct parsed *p)
+// parse reads a packet, and reports whether it is one of UDP that is whole and plain. Of
+// its key it writes the addresses.
+static __always_inline bool parse(struct __sk_buff *skb, struct parsed *p, __u64 *key)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct ethhdr *eth = data;
@@ -208,11 +234,9 @@ static __always_inline bool parse(struct __sk_buff *skb, struct parsed *p)
 		p->network = sizeof(*ip);
 		p->total = bpf_ntohs(ip->tot_len);
 		p->hops = ip->ttl;
-		p->key.source[0] = p->key.destination[0] = 0;
-		p->key.source[1] = p->key.destination[1] = 0;
-		p->key.source[2] = p->key.destination[2] = bpf_htonl(0xffff);
-		p->key.source[3] = ip->saddr;
-		p->key.destination[3] = ip->daddr;
+		key[0] = key[2] = 0;
+		key[1] = word(bpf_htonl(0xffff), ip->saddr);
+		key[3] = word(bpf_htonl(0xffff), ip->daddr);
 		p->pseudo = sum_of(ip->saddr) + sum_of(ip->daddr) + IPPROTO_UDP;
 		udp = (void *)(ip + 1);
 	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
@@ -227,9 +251,11 @@ static __always_inline bool parse(struct __sk_buff *skb, struct parsed *p)
 		p->pseudo = IPPROTO_UDP;
 #pragma unroll
 		for (i = 0; i < 4; i++) {
-			p->key.source[i] = ip->saddr.in6_u.u6_addr32[i];
-			p->key.destination[i] = ip->daddr.in6_u.u6_addr32[i];
-			p->pseudo += sum_of(p->key.source[i]) + sum_of(p->key.destination[i]);
+			__be32 *addr = i < 2 ? ip->saddr.in6_u.u6_addr32 : ip->daddr.in6_u.u6_addr32;
+			__be32 first = addr[i % 2 * 2], second = addr[i % 2 * 2 + 1];
+
+			key[i] = word(first, second);
+			p->pseudo += sum_of(first) + sum_of(second);
 		}
 		udp = (void *)(ip + 1);
 	} else {
@@ -237,10 +263,9 @@ static __always_inline bool parse(struct __sk_buff *skb, struct parsed *p)
 	}
 	if ((void *)(udp + 1) > end)
 		return false;
-	p->key.channel = 0;
-	p->key.protocol = eth->h_proto;
-	p->key.source_port = udp->source;
-	p->key.destination_port = udp->dest;
+	p->protocol = eth->h_proto;
+	p->source_port = udp->source;
+	p->destination_port = udp->dest;
 	p->udp = bpf_ntohs(udp->len);
 	p->pseudo += p->udp;
 	p->checksum = bpf_ntohs(udp->check);
@@ -263,10 +288,9 @@ int relay(struct __sk_buff *skb)
 	struct parsed p;
 	struct target *t;
 	struct way *w;
-	__u64 now, length, sum, whole;
-	__u32 payload, padding = 0, total;
-	__s32 grows;
-	__u16 channel;
+	__u64 key[KEY_WORDS], now, length, sum, whole;
+	__u64 payload, padding = 0, total, channel = 0;
+	__s64 grows;
 	bool up, media;
 
 	if (skb->pkt_type != 0 /* PACKET_HOST */ || skb->vlan_present)
@@ -274,10 +298,10 @@ int relay(struct __sk_buff *skb)
 	// Compared, not subtracted: the verifier lets nobody see where memory is who may not.
 	if ((void *)(long)skb->data + ALL_HEADERS > (void *)(long)skb->data_end)
 		bpf_skb_pull_data(skb, skb->len < ALL_HEADERS ? skb->len : ALL_HEADERS);
-	if (!parse(skb, &p))
+	if (!parse(skb, &p, key))
 		return TC_ACT_UNSPEC;
 	payload = p.udp - sizeof(struct udphdr);
-	up = p.key.destination_port == bpf_htons(listen_port);
+	up = p.destination_port == bpf_htons(listen_port);
 	if (up) {
 		channel = p.head >> 16;
 		if (payload < CHANNEL_HEADER || channel < MIN_CHANNEL || channel > MAX_CHANNEL)
@@ -287,9 +311,9 @@ int relay(struct __sk_buff *skb)
 		if (padding > payload || padding > (-(payload - padding) & 3))
 			return TC_ACT_UNSPEC;
 		payload -= padding;
-		p.key.channel = bpf_htons(channel);
 	}
-	t = bpf_map_lookup_elem(&flows, &p.key);
+	key[4] = word(half(p.source_port, p.destination_port), half(bpf_htons(channel), p.protocol));
+	t = bpf_map_lookup_elem(&flows, key);
 	if (!t)
 		return TC_ACT_UNSPEC;
 	w = bpf_map_lookup_elem(&ways, &t->way);
@@ -309,7 +333,7 @@ int relay(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	// What is to be made by whoever sends the packet on is the rest of a checksum whose
 	// field has the sum of the pseudo header. One in 65,536 that are complete looks alike.
-	if (p.checksum == 0 && p.key.protocol == bpf_htons(ETH_P_IPV6))
+	if (p.checksum == 0 && p.protocol == bpf_htons(ETH_P_IPV6))
 		return TC_ACT_UNSPEC;
 	if (p.checksum != 0 && p.checksum == fold(p.pseudo))
 		return leave(LEFT_UNSUMMED);
@@ -336,7 +360,8 @@ int relay(struct __sk_buff *skb)
 		sum += minus(channel) + minus(p.head);
 		if (padding) {
 			__u32 at = ETH_HLEN + p.network + sizeof(struct udphdr) + CHANNEL_HEADER + payload;
-			__u8 tail[3] = {};
+			__u64 rest = 0;
+			__u8 *tail = (__u8 *)&rest;
 
 			// What is not there is 0 in the sum.
 			bpf_skb_load_bytes(skb, at, tail, 1);
@@ -358,7 +383,7 @@ int relay(struct __sk_buff *skb)
 	// see to it that little changes: that of UDP makes up for what is not in the packet
 	// itself, the pseudo header. Behind the IP header, adjust_room takes out what it
 	// removes, the ports.
-	whole = up ? bpf_ntohs(p.key.source_port) + bpf_ntohs(p.key.destination_port) : 0;
+	whole = up ? bpf_ntohs(p.source_port) + bpf_ntohs(p.destination_port) : 0;
 
 	if (bpf_skb_adjust_room(skb, grows, BPF_ADJ_ROOM_NET, 0))
 		return leave(LEFT_ROOM);
@@ -369,7 +394,7 @@ int relay(struct __sk_buff *skb)
 		void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 		struct udphdr *udp;
 
-		if (p.key.protocol == bpf_htons(ETH_P_IP)) {
+		if (p.protocol == bpf_htons(ETH_P_IP)) {
 			struct iphdr *ip = data + ETH_HLEN;
 			__u64 header;
 
