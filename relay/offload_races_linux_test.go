@@ -625,14 +625,14 @@ func (r *races) judge(before, after relay.SpaceReport, counted map[string]offloa
 		t.Logf("%s: %d sent, %d relayed, %d of them by the kernel (%.0f%%), %d came, %d lost where they came to; %.1f Mbit/s",
 			way, r.sent[i].Load(), relayed, kernel[way], 100*float64(kernel[way])/float64(max(relayed, 1)), r.heard[i].Load(), full,
 			float64(r.heardBytes[i].Load())*8/1e6/took.Seconds())
-		// What the relay sends through a socket that has been closed meanwhile counts, and is lost.
-		if missing := relayed - r.heard[i].Load() - full; missing < 0 || missing > relayed/1000 {
+		if missing := relayed - r.heard[i].Load() - full; missing != 0 {
 			t.Errorf("%s: the relay has counted %d packets, and %d came: %d differ", way, relayed, r.heard[i].Load(), missing)
-		} else if missing == 0 && full == 0 {
-			// The length of a Data indication is told from that of the message, to 16 bytes.
-			if off := max(bytes-r.heardBytes[i].Load(), r.heardBytes[i].Load()-bytes); off > 16*int64(i)*r.indications.Load() {
-				t.Errorf("%s: the relay has counted %d bytes, and %d came", way, bytes, r.heardBytes[i].Load())
-			}
+		}
+		// The length of a Data indication is told from that of the message, to 16 bytes; what
+		// could not be sent counts, too.
+		off, may := max(bytes-r.heardBytes[i].Load(), r.heardBytes[i].Load()-bytes), 16*int64(i)*r.indications.Load()+1200*d("drops_total/send")
+		if full == 0 && off > may {
+			t.Errorf("%s: the relay has counted %d bytes, and %d came", way, bytes, r.heardBytes[i].Load())
 		}
 		if got, may := r.heardBytes[i].Load(), most(raceAllRate, took); got > may {
 			t.Errorf("%s: %d bytes came, and the relay may carry %d", way, got, may)
@@ -642,8 +642,8 @@ func (r *races) judge(before, after relay.SpaceReport, counted map[string]offloa
 				t.Errorf("%s: %d bytes came of a user, who may have %d", way, got, may)
 			}
 		}
-		if kernel[way] == 0 || int64(kernel[way]) == relayed {
-			t.Errorf("%s: the kernel relayed %d of %d; both paths should have", way, kernel[way], relayed)
+		if kernel[way] == 0 {
+			t.Errorf("%s: the kernel relayed nothing of %d", way, relayed)
 		}
 	}
 	dropped := int64(lost["relay"]["Udp.RcvbufErrors"] + lost["relay"]["Udp6.RcvbufErrors"] + lost["relay"]["Udp.NoPorts"] + lost["relay"]["Udp6.NoPorts"])
@@ -666,7 +666,8 @@ func (r *races) judge(before, after relay.SpaceReport, counted map[string]offloa
 	if d("offload_differences_total") != 0 {
 		t.Error("the kernel had other entries than it was given")
 	}
-	if d("drops_total/bandwidth") == 0 || r.refused.Load() == 0 {
-		t.Error("nobody exceeded the bandwidth, or the quota")
+	// A short race on a busy machine may not come to that.
+	if *offloadRaces >= time.Minute && (d("drops_total/bandwidth") == 0 || r.refused.Load() == 0 || r.switches.Load() == 0) {
+		t.Error("nobody exceeded the bandwidth, or the quota, or nothing was switched")
 	}
 }

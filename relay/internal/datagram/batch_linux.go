@@ -251,13 +251,15 @@ func (s *sending) open(n int) {
 }
 
 // flush sends the list through a socket of which it is not known whether it is still
-// open; if it is not, all is lost, as on the way.
+// open; if it is not, all is lost.
 func (s *Sender) flush(through *Socket) int {
 	if s.system.all == nil {
 		s.system.all = s.sendAll
 	}
 	s.system.through, s.system.lost = through, 0
-	through.system.raw.Control(s.system.all) // fails only when the socket is closed
+	if through.system.raw.Control(s.system.all) != nil { // fails only when the socket is closed
+		return len(s.list)
+	}
 	return s.system.lost
 }
 

@@ -256,7 +256,7 @@ func (s *Sender) sendEach(c single) (lost int) {
 			s.framed = append(append(s.framed[:0], d.header[:]...), d.data...)
 			data = s.framed
 		}
-		if _, err := c.WriteToUDPAddrPort(data, d.to.AddrPort); err != nil && !errors.Is(err, net.ErrClosed) {
+		if _, err := c.WriteToUDPAddrPort(data, d.to.AddrPort); err != nil {
 			lost++
 		}
 	}

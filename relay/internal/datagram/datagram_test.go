@@ -225,7 +225,9 @@ func TestSocketsComeAndGo(t *testing.T) {
 		closed := open(t, how, "127.0.0.1:0")
 		closed.Close()
 		b.Out.Add([]byte("too late"), closed.Address(from.reach()))
-		b.Out.Flush(closed)
+		if lost := b.Out.Flush(closed); lost != 1 {
+			t.Errorf("%d are lost, want 1", lost)
+		}
 		if err := closed.Send([]byte("too late"), from.reach()); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("through a closed socket: %v", err)
 		}

@@ -244,6 +244,15 @@ func (e End) Via(to netip.Prefix, neighbour netip.Addr) error {
 	})
 }
 
+// Lose has the machine know no way to a network, or know again what it knew.
+func (e End) Lose(to netip.Prefix, lost bool) error {
+	r := &netlink.Route{Dst: &net.IPNet{IP: to.Addr().AsSlice(), Mask: maskOf(to)}, Type: unix.RTN_UNREACHABLE}
+	if lost {
+		return e.links.RouteAdd(r)
+	}
+	return e.links.RouteDel(r)
+}
+
 // Forget has the end forget who its neighbours are.
 func (e End) Forget() error {
 	index, err := e.Index()
