@@ -45,15 +45,34 @@ func needs(t *testing.T) {
 	}
 }
 
-// build builds both programs.
+// built is where both programs are, once some test has wanted them.
+var built string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built != "" {
+		os.RemoveAll(built)
+	}
+	os.Exit(code)
+}
+
+// build builds both programs, once.
 func build(t *testing.T) (dir string) {
 	t.Helper()
-	dir = t.TempDir()
+	if built != "" {
+		return built
+	}
+	dir, err := os.MkdirTemp("", "benchrelay-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", dir, "switchboard/cmd/switchboard", ".")
 	if out, err := build.CombinedOutput(); err != nil {
+		os.RemoveAll(dir)
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	return dir
+	built = dir
+	return built
 }
 
 // TestRun runs the program: all that can be measured here, one allocation, a moment, one
