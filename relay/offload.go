@@ -245,6 +245,7 @@ func (o *offloader) run(ctx context.Context) {
 				o.log.Warn("changes of routes and interfaces are not told; they are looked up from time to time", "error", err)
 			}
 			waiting = func() { close(done); wait() }
+			signal(o.changed) // by what changed before it was watched
 		}
 		again := o.serve(ctx, t)
 		waiting()

