@@ -77,9 +77,13 @@ func (r Relay) path() string {
 	return r.DataPath
 }
 
-// relayed is what all relays of some calls have relayed.
+// relayed is what all relays of some calls have relayed. Where the path was never one through
+// a relay, that is nothing of the call's: a few checks.
 func relayed(calls []Call) (all Relayed) {
 	for _, c := range calls {
+		if !strings.HasPrefix(c.Path, "relay/") && !strings.HasPrefix(c.After, "relay/") {
+			continue
+		}
 		for _, r := range c.Relays {
 			all = all.plus(r.Up).plus(r.Down)
 		}

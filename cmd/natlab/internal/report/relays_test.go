@@ -69,6 +69,8 @@ func TestRelayedMatrix(t *testing.T) {
 		switch c := &r.Calls[i]; c.Path {
 		case "relay/udp":
 			c.Relays = []report.Relay{{Name: "relay", Up: report.Relayed{Packets: 10, ByKernel: 8}, Down: report.Relayed{Packets: 10, ByKernel: 4}}}
+		case "direct": // a few checks
+			c.Relays = []report.Relay{{Name: "relay", Up: report.Relayed{Packets: 3, ByKernel: 3}}}
 		case "relay/tcp":
 			c.Relays = []report.Relay{{Name: "relay", Up: report.Relayed{Packets: 10, ByKernel: 2}}}
 		}
@@ -77,7 +79,7 @@ func TestRelayedMatrix(t *testing.T) {
 	if err := r.WriteText(&b, report.Style{}); err != nil {
 		t.Fatal(err)
 	}
-	if text := b.String(); !strings.Contains(text, "udp k") || strings.Contains(text, "tcp k") || !strings.Contains(text, "k: by its kernel") {
+	if text := b.String(); !strings.Contains(text, "udp k") || strings.Contains(text, "tcp k") || strings.Contains(text, "direct k") || !strings.Contains(text, "k: by its kernel") {
 		t.Error(text)
 	}
 }
