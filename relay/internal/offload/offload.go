@@ -15,8 +15,20 @@
 //
 // Times are of the clock that a Path is given, in ns, and payload is counted in bytes.
 //
+// What it takes to do each thing, whatever kernel.unprivileged_bpf_disabled is (0, 1 or 2), and
+// however little memory may be locked. Nothing takes CAP_PERFMON, CAP_SYS_ADMIN or root:
+//
+//	                                Linux 6.1                  6.12, 6.18, 7.2
+//	open: load the program, try it  CAP_BPF and CAP_NET_ADMIN  the same
+//	attach                          CAP_NET_ADMIN (clsact)     nothing (TCX); CAP_NET_ADMIN (clsact)
+//	install, renew, remove flows    nothing                    nothing
+//	read counters, reconcile        nothing                    nothing
+//	look routes up                  nothing                    nothing
+//
+// Kernels before 5.12 lack the atomic operations that the program uses.
+//
 // The program is relay.bpf.c. What it was compiled to is committed; make bpf compiles it
-// again, and finds the same.
+// again, and finds the same. make bpf-kernels tries all this on the kernels of Debian.
 package offload
 
 import (

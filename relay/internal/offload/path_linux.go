@@ -16,6 +16,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Of version 2 of the instructions, as from 3 on the compiler puts registers of 32 bits on
+// the stack by halves of a word (see word in relay.bpf.c).
+//
 //go:generate go tool bpf2go -cc clang-19 -strip llvm-strip-19 -output-dir=$BPF_OUTPUT -go-package offload -tags linux -target bpfel,bpfeb -type key -type target -type way -type meter program relay.bpf.c -- -O2 -Wall -Werror -mcpu=v2 -nostdlibinc --no-default-config
 
 // Path is the program and what it knows. Flows are installed, renewed and removed by one

@@ -114,8 +114,8 @@ struct {
 } left_counts SEC(".maps");
 
 // word puts together what lies in memory one after the other, of 32 bits each. All that is
-// on the stack is written in whole words: before Linux 6.8, for those without CAP_PERFMON,
-// the verifier takes a number for a pointer of which a part is overwritten.
+// on the stack is written in whole words: the verifier of Linux 6.1 refuses to those who have no
+// CAP_PERFMON that a part of one is overwritten, since it might have been a pointer.
 static __always_inline __u64 word(__u32 first, __u32 second)
 {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__

@@ -8,8 +8,8 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// The program writes its stack in whole words. Kernels before 6.8 refuse all else to a
-// process without CAP_PERFMON, and those that the tests run on may be newer.
+// The program writes its stack in whole words. Linux 6.1 refuses all else to a process
+// without CAP_PERFMON, which newer kernels do not, so that they would not tell.
 func TestStackIsWrittenInWords(t *testing.T) {
 	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(_ProgramBytes))
 	if err != nil {
