@@ -52,12 +52,14 @@ func (s *spaced) tell(t testing.TB, o relay.SpaceOrder) relay.SpaceReport {
 // untilReport waits until the relay is as it should be.
 func (s *spaced) untilReport(t testing.TB, what string, ok func(relay.SpaceReport) bool) relay.SpaceReport {
 	t.Helper()
-	var r relay.SpaceReport
-	eventually(t, what, func() bool {
-		r = s.report(t)
-		return ok(r)
-	})
-	return r
+	// Longer than the relay waits until it looks at the network by itself.
+	for end := time.Now().Add(45 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if r := s.report(t); ok(r) {
+			return r
+		} else if time.Now().After(end) {
+			t.Fatalf("never: %s; it is %+v", what, r.Path)
+		}
+	}
 }
 
 // login are credentials of the user.
