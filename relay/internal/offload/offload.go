@@ -7,7 +7,8 @@
 // and the flows that it knows. Whoever has one installs flows, and puts off their end time
 // and again: a flow whose time is over is left to the sockets, as all is that the program
 // does not know or is not sure of. So nothing is relayed for somebody who has gone, even if
-// nobody is left to remove it; and the program itself goes with the process.
+// nobody is left to remove it; and the program itself goes with the process, but where the
+// kernel has no TCX (before 6.6): there it stays, and does nothing any more.
 //
 // It takes CAP_BPF and CAP_NET_ADMIN. For who has CAP_PERFMON, too, the kernel leaves out
 // barriers to speculation, and the program takes a third of the time: 0.1 us for a packet,
