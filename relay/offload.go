@@ -53,6 +53,7 @@ type offloader struct {
 	classic bool // attach as kernels before 6.6 need; tests do
 	wake    chan struct{}
 	changed chan struct{} // holds one when the network has changed
+	unheard chan struct{} // holds one when changes of the network are not all told
 	do      chan func()
 	over    chan struct{} // closed when run has ended
 
@@ -71,6 +72,7 @@ type offloader struct {
 	refused []*flow // to be tried again later
 	failed  bool    // the log has it that the kernel failed, since it was last told to go on
 	without string  // why the kernel does not relay at some interfaces, as the log has it
+	deaf    string  // why changes of the network are not told, as the log has it
 	meters  map[*meter]*sharedMeter
 	counted [2]offload.Traffic
 	lefts   map[offload.Left]uint64
@@ -80,7 +82,7 @@ func newOffloader(c Config, g *generator, log *slog.Logger) *offloader {
 	_, here := g.network.(machine)
 	o := &offloader{
 		config: c, of: g, log: log, able: here && g.how == datagram.Auto,
-		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1), do: make(chan func()), over: make(chan struct{}),
+		wake: make(chan struct{}, 1), changed: make(chan struct{}, 1), unheard: make(chan struct{}, 1), do: make(chan func()), over: make(chan struct{}),
 		all: make(map[*flow]struct{}), meters: make(map[*meter]*sharedMeter), lefts: make(map[offload.Left]uint64),
 	}
 	o.say(DataPath{Path: DataPathUser})
@@ -239,13 +241,7 @@ func (o *offloader) run(ctx context.Context) {
 	for {
 		waiting := func() {}
 		if o.path != nil && o.on {
-			done := make(chan struct{})
-			wait, err := o.path.Watch(done, func() { signal(o.changed) })
-			if err != nil {
-				o.log.Warn("changes of routes and interfaces are not told; they are looked up from time to time", "error", err)
-			}
-			waiting = func() { close(done); wait() }
-			signal(o.changed) // by what changed before it was watched
+			waiting = o.watch()
 		}
 		again := o.serve(ctx, t)
 		waiting()
@@ -258,18 +254,44 @@ func (o *offloader) run(ctx context.Context) {
 	}
 }
 
-// serve does what is to be done until ctx ends, or another data path is chosen; then it
-// returns true.
+// watch has changes of the network told, until what it returns is called.
+func (o *offloader) watch() (stop func()) {
+	done := make(chan struct{})
+	wait, err := o.path.Watch(done, func() { signal(o.changed) }, func() { signal(o.unheard) })
+	if err != nil {
+		signal(o.unheard)
+	}
+	if text := errorText(err); text != o.deaf {
+		o.deaf = text
+		if err != nil {
+			o.log.Warn("changes of routes and interfaces are not told; they are looked up from time to time", "error", err)
+		}
+	}
+	signal(o.changed) // by what changed before it was watched
+	return func() {
+		close(done)
+		wait()
+		select {
+		case <-o.unheard: // it is over
+		default:
+		}
+	}
+}
+
+// serve does what is to be done until ctx ends, another data path is chosen, or the network
+// is to be watched anew; then it returns true.
 func (o *offloader) serve(ctx context.Context, t tickers) bool {
-	var settle <-chan time.Time
+	var settle, anew <-chan time.Time
 	var followed time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return false
 		case do := <-o.do:
-			do()
-			return true
+			on := o.on
+			if do(); o.on != on {
+				return true
+			}
 		case <-o.wake:
 			o.process()
 		case <-o.changed:
@@ -279,6 +301,12 @@ func (o *offloader) serve(ctx context.Context, t tickers) bool {
 		case <-settle:
 			settle, followed = nil, time.Now()
 			o.follow()
+		case <-o.unheard:
+			if anew == nil {
+				anew = time.After(changesEvery)
+			}
+		case <-anew:
+			return true
 		case <-t.renew.C:
 			o.renew()
 		case <-t.look.C:
@@ -312,13 +340,13 @@ func (o *offloader) follow() {
 		o.say(status)
 	}
 	o.leftOut(err)
+	o.retry() // there may be a way now
 	for f := range o.all {
 		if err := o.path.Reroute(f.offloaded.Load()); err != nil {
 			o.withdraw(f)
 			o.refuse(f, err)
 		}
 	}
-	o.retry()
 	o.tell()
 }
 

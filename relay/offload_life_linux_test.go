@@ -11,6 +11,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 
 	"switchboard/relay"
 	"switchboard/relay/internal/offloadtest"
@@ -334,4 +335,34 @@ func TestKernelFollowsTheNetwork(t *testing.T) {
 			}
 		})
 	}
+}
+
+// More changes than the kernel keeps for who does not read, as in a storm of routes: what
+// comes then is followed as before, and not only when the relay looks by itself.
+func TestKernelFollowsTheNetworkAfterAStorm(t *testing.T) {
+	offloadtest.NeedRoot(t)
+	s := startSpaced(t, offloadtest.Options{}, relay.SpaceConfig{DataPath: "ebpf"})
+	l := s.line(t, offloadtest.IPv4)
+	s.inKernel(t, l)
+	if err := unix.Kill(s.child.PID, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := netip.MustParsePrefix("203.0.113.0/24")
+	for range 5000 {
+		for _, lost := range []bool{true, false} {
+			if err := s.RelayToPeer.Lose(elsewhere, lost); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := unix.Kill(s.child.PID, unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(7 * time.Second) // it has heard that it missed some, and looked
+	peer := netip.PrefixFrom(s.Peer.Four, 32)
+	if err := s.RelayToPeer.Lose(peer, true); err != nil {
+		t.Fatal(err)
+	}
+	l.up(t, []byte("the way is looked for again"))
+	s.untilReport(t, "out of the kernel", func(r relay.SpaceReport) bool { return r.Path.InKernel == 0 && r.Entries == 0 })
 }

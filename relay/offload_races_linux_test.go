@@ -22,7 +22,7 @@ import (
 	"switchboard/relay/internal/offloadtest"
 )
 
-var offloadRaces = flag.Duration("offload-races", 0, "how long TestOffloadRaces races; 0 is not at all")
+var offloadRaces = flag.Duration("offload-races", 15*time.Second, "how long TestOffloadRaces races")
 
 // What the races are run with. Lifetimes are short, so that much expires.
 const (
@@ -513,9 +513,6 @@ func kernelWarnings() (lines []string) {
 // each packet comes to whom it is for, nothing comes after the end, nothing beyond the
 // bandwidth, what is counted agrees, and nothing is left in the end.
 func TestOffloadRaces(t *testing.T) {
-	if *offloadRaces == 0 {
-		t.Skip("make offload-races runs it: its counts need a machine that does nothing else")
-	}
 	offloadtest.NeedRoot(t)
 	warned := kernelWarnings()
 	s := startSpaced(t, offloadtest.Options{}, relay.SpaceConfig{
@@ -532,8 +529,7 @@ func TestOffloadRaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.untilReport(t, "empty at the beginning", func(r relay.SpaceReport) bool { return r.Allocations == 0 && r.Entries == 0 })
-	time.Sleep(100 * time.Millisecond)
-	before := s.tell(t, relay.SpaceOrder{Collect: true})
+	before := s.atRest(t)
 
 	var hearing, racing sync.WaitGroup
 	for _, f := range offloadtest.Families {
@@ -576,13 +572,12 @@ func TestOffloadRaces(t *testing.T) {
 	s.untilReport(t, "maps empty after the last allocation", func(r relay.SpaceReport) bool {
 		return r.Allocations == 0 && r.Entries == 0 && r.Flows == 0
 	})
-	after := s.tell(t, relay.SpaceOrder{Collect: true})
+	after := s.atRest(t)
 	for end := time.Now().Add(patience); after.Goroutines > before.Goroutines || after.Files > before.Files; {
 		if time.Now().After(end) {
 			t.Fatalf("%d goroutines and %d files at the beginning, %d and %d at the end", before.Goroutines, before.Files, after.Goroutines, after.Files)
 		}
-		time.Sleep(100 * time.Millisecond)
-		after = s.tell(t, relay.SpaceOrder{Collect: true})
+		after = s.atRest(t)
 	}
 	r.settle()
 	for f := range r.peers {

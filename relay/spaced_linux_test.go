@@ -49,11 +49,25 @@ func (s *spaced) tell(t testing.TB, o relay.SpaceOrder) relay.SpaceReport {
 	return r
 }
 
+// atRest is how the relay is when it neither opens nor closes files, nor begins anything:
+// when the data path is chosen, the network is watched anew.
+func (s *spaced) atRest(t testing.TB) relay.SpaceReport {
+	t.Helper()
+	var last relay.SpaceReport
+	eventually(t, "a relay at rest", func() bool {
+		r := s.tell(t, relay.SpaceOrder{Collect: true})
+		rests := r.Goroutines == last.Goroutines && r.Files == last.Files
+		last = r
+		time.Sleep(100 * time.Millisecond)
+		return rests
+	})
+	return last
+}
+
 // untilReport waits until the relay is as it should be.
 func (s *spaced) untilReport(t testing.TB, what string, ok func(relay.SpaceReport) bool) relay.SpaceReport {
 	t.Helper()
-	// Longer than the relay waits until it looks at the network by itself.
-	for end := time.Now().Add(45 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		if r := s.report(t); ok(r) {
 			return r
 		} else if time.Now().After(end) {

@@ -70,14 +70,23 @@ func (p *Path) From(to netip.Addr) (netip.Addr, error) {
 }
 
 // Watch calls changed, from some goroutine, when interfaces, addresses or routes change,
-// until done is closed. What it returns waits until it calls no more.
-func (p *Path) Watch(done <-chan struct{}, changed func()) (wait func(), err error) {
+// until done is closed. It calls lost when it will not be told of some of them any more,
+// as when more has changed than the kernel keeps for a reader: then it is to be called
+// anew. What it returns waits until it calls no more; where it fails, too.
+func (p *Path) Watch(done <-chan struct{}, changed, lost func()) (wait func(), err error) {
 	var all sync.WaitGroup
 	links, addrs, routes := make(chan netlink.LinkUpdate), make(chan netlink.AddrUpdate), make(chan netlink.RouteUpdate)
 	failed := func(error) { changed() } // something was missed
-	follow(&all, links, changed)
-	follow(&all, addrs, changed)
-	follow(&all, routes, changed)
+	ended := func() {
+		select {
+		case <-done:
+		default:
+			lost()
+		}
+	}
+	follow(&all, links, changed, ended)
+	follow(&all, addrs, changed, ended)
+	follow(&all, routes, changed, ended)
 	errs := []error{
 		closing(links, netlink.LinkSubscribeWithOptions(links, done, netlink.LinkSubscribeOptions{ErrorCallback: failed})),
 		closing(addrs, netlink.AddrSubscribeWithOptions(addrs, done, netlink.AddrSubscribeOptions{ErrorCallback: failed})),
@@ -89,12 +98,14 @@ func (p *Path) Watch(done <-chan struct{}, changed func()) (wait func(), err err
 	return all.Wait, nil
 }
 
-// follow calls changed for each thing that comes from a channel, until it is closed.
-func follow[T any](all *sync.WaitGroup, from <-chan T, changed func()) {
+// follow calls changed for each thing that comes from a channel, until it is closed, as
+// the library does when it cannot receive.
+func follow[T any](all *sync.WaitGroup, from <-chan T, changed, ended func()) {
 	all.Go(func() {
 		for range from {
 			changed()
 		}
+		ended()
 	})
 }
 
