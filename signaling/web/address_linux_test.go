@@ -28,8 +28,13 @@ func newHome(t *testing.T) *home {
 	if out, err := exec.Command("ip", "netns", "add", h.name).CombinedOutput(); err != nil {
 		t.Skipf("network namespaces cannot be made here: %v: %s", err, out)
 	}
-	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", h.name).Run() }) // and the cable with it
 	outside := fmt.Sprintf("sb%d", pid)
+	t.Cleanup(func() {
+		// The cable at once: with the namespace it would go some time later, in another
+		// test, whose browser gives up what it loads when the network changes.
+		_ = exec.Command("ip", "link", "del", outside).Run()
+		_ = exec.Command("ip", "netns", "del", h.name).Run()
+	})
 	h.ip("link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", h.name)
 	for _, n := range h.networks {
 		h.ip("addr", "add", n+"1/24", "dev", outside)

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
@@ -178,9 +179,20 @@ func (p *page) wait(js string) {
 		chromedp.EvalAwaitPromise))
 }
 
+// open opens a page, anew where the machine's network has just changed, as other tests
+// change it: the browser gives up then what it loads, and loads it again by itself only
+// where somebody looks.
 func (p *page) open(url string) {
 	p.t.Helper()
-	p.do(chromedp.Navigate(url))
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	err := chromedp.Do(ctx, chromedp.Navigate(url))
+	for changed := new(chromedp.LoadError); errors.As(err, &changed) && changed.ErrorText == "net::ERR_NETWORK_CHANGED"; {
+		err = chromedp.Do(ctx, chromedp.Navigate(url))
+	}
+	if err != nil {
+		p.t.Fatalf("%s: %v%s", p.name, err, p.look())
+	}
 }
 
 func (p *page) see(id string) {
