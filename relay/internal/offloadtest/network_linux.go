@@ -119,7 +119,7 @@ func mtu(n int) int {
 func join(a, relay *End, mtu, vlan int, cardSums bool) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = relay.Device, mtu
-	cable := &netlink.Veth{LinkAttrs: attrs, PeerName: a.Device, PeerNamespace: netlink.NsFd(int(a.fd.Fd())), PeerMTU: uint32(mtu)}
+	cable := &netlink.Veth{LinkAttrs: attrs, PeerName: a.Device, PeerNamespace: netlink.NsFd(a.FD()), PeerMTU: uint32(mtu)}
 	if err := relay.links.LinkAdd(cable); err != nil {
 		return fmt.Errorf("lay a cable: %w", err)
 	}

@@ -8,12 +8,13 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"runtime"
 	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"switchboard/relay/internal/netns"
 )
 
 // NeedRoot skips a test where no namespaces can be made, but fails it in CI.
@@ -31,60 +32,22 @@ func NeedRoot(t testing.TB) {
 // Space is a network namespace without a name. A thread of its own is in it, and whatever
 // that starts. Its methods may be called from any goroutine until the test ends.
 type Space struct {
-	// Static after newSpace.
-	fd    *os.File
-	calls chan func()
-	ended chan struct{}
+	*netns.Thread
 	links *netlink.Handle // of the namespace; its methods may be called from any thread
 }
 
 func newSpace() (*Space, error) {
-	s := &Space{calls: make(chan func()), ended: make(chan struct{})}
-	made := make(chan error)
-	onThread(func() { // which is never unlocked: the thread ends with the goroutine
-		defer close(s.ended)
-		err := s.enter()
-		made <- err
-		if err != nil {
-			return
-		}
-		for call := range s.calls {
-			call()
-		}
-	})
-	if err := <-made; err != nil {
+	s := new(Space)
+	var err error
+	if s.Thread, err = netns.New(0, s.enter); err != nil {
 		return nil, fmt.Errorf("make a network namespace: %w", err)
 	}
 	return s, nil
 }
 
-// onThread has a goroutine that is locked to its thread call f. The thread is not the first of
-// the process: that one never ends.
-func onThread(f func()) {
-	locked := make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			onThread(f) // on another thread, as long as this one is taken
-			runtime.UnlockOSThread()
-			close(locked)
-			return
-		}
-		close(locked)
-		f()
-	}()
-	<-locked
-}
-
-// enter takes the calling thread into a new namespace, in which addresses work at once and
-// nothing is sent that nobody asked for.
+// enter has addresses work at once in the calling thread's namespace, and nothing be sent that
+// nobody asked for.
 func (s *Space) enter() (err error) {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return err
-	}
-	if s.fd, err = os.Open("/proc/thread-self/ns/net"); err != nil {
-		return err
-	}
 	if s.links, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return err
 	}
@@ -98,8 +61,7 @@ func (s *Space) enter() (err error) {
 		"ipv4/conf/default/rp_filter":            "0",
 		"ipv4/ip_forward":                        "0",
 	} {
-		err := os.WriteFile("/proc/sys/net/"+file, []byte(value), 0)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := netns.Sysctl(file, value); err != nil {
 			return err
 		}
 	}
@@ -108,14 +70,6 @@ func (s *Space) enter() (err error) {
 		return err
 	}
 	return s.links.LinkSetUp(lo)
-}
-
-// Do has the namespace's thread call f, and returns what it does. It is one call at a time:
-// f must not wait for anything but the kernel.
-func (s *Space) Do(f func() error) error {
-	done := make(chan error)
-	s.calls <- func() { done <- f() }
-	return <-done
 }
 
 // Start starts a process in the namespace, which is killed when the test's process ends, or
@@ -161,8 +115,6 @@ func control(c syscall.RawConn, f func(fd int) error) error {
 
 // close ends the thread, and with it the processes that it has started.
 func (s *Space) close() {
-	close(s.calls)
-	<-s.ended
+	s.Close()
 	s.links.Close()
-	s.fd.Close()
 }

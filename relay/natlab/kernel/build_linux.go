@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"switchboard/relay/internal/netns"
 	"switchboard/relay/natlab"
 )
 
@@ -123,7 +124,7 @@ func (l *Lab) writeHosts(name string) error {
 // prepareRouter does what has to be done before there are other devices.
 func (l *Lab) prepareRouter(name string) error {
 	r := l.plan.top.Routers[name]
-	return l.spaces[name].do(func() (err error) {
+	return l.spaces[name].Do(func() (err error) {
 		if l.choices[name].How == "tun" {
 			t, err := newTranslator(*r.NAT, l.plan.outside[name][0], l.rand("ports of "+name))
 			if err != nil {
@@ -142,7 +143,7 @@ func (l *Lab) prepareRouter(name string) error {
 			"netfilter/nf_conntrack_udp_timeout_stream":      fmt.Sprint(lifetime),
 			"netfilter/nf_conntrack_tcp_timeout_established": fmt.Sprint(int(natlab.TCPTimeout.Seconds())),
 		} {
-			err = errors.Join(err, sysctl(file, value))
+			err = errors.Join(err, netns.Sysctl(file, value))
 		}
 		return err
 	})
@@ -249,8 +250,8 @@ func (l *Lab) configure(ctx context.Context, scripts map[string]batch) error {
 		return err
 	}
 	for name := range l.translators {
-		if err := l.spaces[name].do(func() error {
-			return errors.Join(sysctl("ipv4/conf/"+outerDev+"/proxy_arp", "1"), sysctl("ipv4/neigh/"+outerDev+"/proxy_delay", "0"))
+		if err := l.spaces[name].Do(func() error {
+			return errors.Join(netns.Sysctl("ipv4/conf/"+outerDev+"/proxy_arp", "1"), netns.Sysctl("ipv4/neigh/"+outerDev+"/proxy_delay", "0"))
 		}); err != nil {
 			return fmt.Errorf("router %q: %w", name, err)
 		}

@@ -58,7 +58,7 @@ type capture struct {
 
 func openCapture(s *space, file string) (*capture, error) {
 	c := &capture{}
-	err := s.do(func() error {
+	err := s.Do(func() error {
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(networkOrder(unix.ETH_P_ALL)))
 		if err != nil {
 			return err

@@ -64,7 +64,7 @@ func (l *Lab) begin(c *Cmd) error {
 	if err != nil {
 		return err
 	}
-	return s.do(c.Cmd.Start)
+	return s.Do(c.Cmd.Start)
 }
 
 // Run starts the process and waits for its end.

@@ -89,13 +89,13 @@ var attempts = []attempt{
 		return s.nft(ctx, cutRules)
 	}, ""},
 	{"conntrack over netlink", "a kernel with CONFIG_NF_CT_NETLINK: else routers of nftables cannot reboot", false, func(_ context.Context, s *space) error {
-		return s.do(flushConnections)
+		return s.Do(flushConnections)
 	}, ""},
 	{"policy routing", "a kernel with CONFIG_IP_MULTIPLE_TABLES: else there are no routers in user space", false, func(ctx context.Context, s *space) error {
 		return s.ip(ctx, batch{"rule add pref 10 iif a lookup 110"})
 	}, ""},
 	{"TUN and TAP", "/dev/net/tun (CONFIG_TUN; in a container, --device /dev/net/tun): else there are no routers and links in user space", false, func(_ context.Context, s *space) error {
-		return s.do(func() error {
+		return s.Do(func() error {
 			for name, kind := range map[string]uint16{"tun": unix.IFF_TUN, "tap": unix.IFF_TAP} {
 				f, err := openTUN(name, kind)
 				if err != nil {

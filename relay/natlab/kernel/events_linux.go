@@ -25,7 +25,7 @@ func (l *Lab) Reboot(ctx context.Context, router string) error {
 				return err
 			}
 		}
-		return s.do(flushConnections)
+		return s.Do(flushConnections)
 	})
 }
 

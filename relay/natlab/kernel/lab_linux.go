@@ -172,7 +172,7 @@ func (l *Lab) Close() error {
 		w.close()
 	}
 	for _, s := range all {
-		s.leave()
+		s.Close()
 	}
 	if err == nil {
 		err = l.forget()

@@ -50,7 +50,7 @@ func (s *space) program(ctx context.Context, input, name string, args ...string)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second
-	if err := s.do(cmd.Start); err != nil {
+	if err := s.Do(cmd.Start); err != nil {
 		return nil, err
 	}
 	err := cmd.Wait()

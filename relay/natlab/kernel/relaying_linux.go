@@ -23,7 +23,7 @@ func triesRelaying(ctx context.Context, s *space) error {
 	}); err != nil {
 		return err
 	}
-	return s.visit(func() error {
+	return s.Visit(func() error {
 		began := time.Now()
 		p, err := offload.Open(offload.Config{
 			ListenPort: 3478, Flows: 64, Log: slog.New(slog.DiscardHandler),

@@ -68,7 +68,7 @@ func (l *Lab) visit(s *space, f func() error) error {
 	if l.ended.Err() != nil {
 		return errClosed
 	}
-	return s.visit(f)
+	return s.Visit(f)
 }
 
 func (l *Lab) resolve(host, address string) ([]netip.AddrPort, error) {

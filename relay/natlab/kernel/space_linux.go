@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"switchboard/relay/internal/netns"
 )
 
 const (
@@ -20,12 +21,10 @@ const (
 // space is a named network namespace. A thread of its own is in it, with files of its own
 // over /etc, and starts the processes there: they get a signal when that thread ends.
 type space struct {
+	*netns.Thread
 	// Static after newSpace.
-	name  string // of the namespace
-	fd    *os.File
-	id    nsid
-	calls chan func()
-	ended chan struct{}
+	name string // of the namespace
+	id   nsid
 }
 
 // nsid tells namespaces apart.
@@ -58,53 +57,20 @@ func shareNetns() error {
 
 // newSpace makes a namespace. After an error nothing is left of it.
 func newSpace(name string) (*space, error) {
-	s := &space{name: name, calls: make(chan func()), ended: make(chan struct{})}
-	made := make(chan error)
-	onThread(func() { // which is never unlocked: the thread ends with the goroutine
-		defer close(s.ended)
-		err := s.enter()
-		made <- err
-		if err != nil {
-			return
-		}
-		for call := range s.calls {
-			call()
-		}
-	})
-	err := <-made
-	if err == nil {
-		err = s.appear()
-	}
+	thread, err := netns.New(unix.CLONE_NEWNS, func() error { return enter(name) })
 	if err != nil {
-		s.close()
-		return nil, fmt.Errorf("make network namespace %s: %w", name, err)
+		return nil, fmt.Errorf("make network namespace %s: %w", name, errors.Join(err, vanish(name)))
+	}
+	s := &space{Thread: thread, name: name}
+	if err := s.appear(); err != nil {
+		return nil, fmt.Errorf("make network namespace %s: %w", name, errors.Join(err, s.close()))
 	}
 	return s, nil
 }
 
-// onThread has a goroutine that is locked to its thread call f. The thread is not the first of
-// the process: that one never ends, and what it is in is what /proc says of the process.
-func onThread(f func()) {
-	locked := make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			onThread(f) // on another thread, as long as this one is taken
-			runtime.UnlockOSThread()
-			close(locked)
-			return
-		}
-		close(locked)
-		f()
-	}()
-	<-locked
-}
-
-// enter takes the calling thread into a new namespace, with a /sys and files that show it.
-func (s *space) enter() error {
-	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWNS); err != nil {
-		return err
-	}
+// enter makes the calling thread, which is in a new namespace, see a /sys and files that show
+// it.
+func enter(name string) error {
 	if err := unix.Mount("", "/", "none", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("mount: %w", err)
 	}
@@ -112,13 +78,9 @@ func (s *space) enter() error {
 		return fmt.Errorf("mount sysfs: %w", err)
 	}
 	for _, file := range []string{hostname, resolver} {
-		if err := unix.Mount(filepath.Join(filesDir, s.name, file), filepath.Join("/etc", file), "none", unix.MS_BIND, ""); err != nil && !errors.Is(err, unix.ENOENT) {
+		if err := unix.Mount(filepath.Join(filesDir, name, file), filepath.Join("/etc", file), "none", unix.MS_BIND, ""); err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("mount over /etc/%s: %w", file, err)
 		}
-	}
-	var err error
-	if s.fd, err = os.Open("/proc/thread-self/ns/net"); err != nil {
-		return err
 	}
 	return quiet()
 }
@@ -144,21 +106,11 @@ func quiet() error {
 		"bridge/bridge-nf-call-ip6tables": "0",
 		"bridge/bridge-nf-call-arptables": "0",
 	} {
-		if err := sysctl(file, value); err != nil {
+		if err := netns.Sysctl(file, value); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// sysctl sets a value under net in the calling thread's namespace. One that this kernel
-// does not have is passed over.
-func sysctl(file, value string) error {
-	err := os.WriteFile("/proc/sys/net/"+file, []byte(value), 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return err
 }
 
 // appear gives the namespace its name. The caller is outside of it.
@@ -169,7 +121,7 @@ func (s *space) appear() error {
 		return err
 	}
 	f.Close()
-	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", s.fd.Fd()), path, "none", unix.MS_BIND, ""); err != nil {
+	if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", s.FD()), path, "none", unix.MS_BIND, ""); err != nil {
 		return fmt.Errorf("mount %s: %w", path, err)
 	}
 	s.id, err = idOf(path)
@@ -188,54 +140,8 @@ func vanish(name string) error {
 	return os.RemoveAll(filepath.Join(filesDir, name))
 }
 
-// do has the namespace's thread call f, and waits for it. f must not wait for anything
-// but the kernel.
-func (s *space) do(f func() error) error {
-	done := make(chan error)
-	s.calls <- func() { done <- f() }
-	return <-done
-}
-
-// visit has a thread call f in the namespace, which may take as long as it likes. The thread
-// comes back after it: were it to end, a process that somebody had started on it before would
-// take that for the end of its parent (PR_SET_PDEATHSIG).
-func (s *space) visit(f func() error) error {
-	done := make(chan error)
-	onThread(func() { done <- s.enterAndLeave(f) })
-	return <-done
-}
-
-// enterAndLeave unlocks the thread, unless that could not leave.
-func (s *space) enterAndLeave(f func() error) error {
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		runtime.UnlockOSThread()
-		return err
-	}
-	defer home.Close()
-	if err := unix.Setns(int(s.fd.Fd()), unix.CLONE_NEWNET); err != nil {
-		runtime.UnlockOSThread()
-		return fmt.Errorf("enter %s: %w", s.name, err)
-	}
-	err = f()
-	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
-		return errors.Join(err, fmt.Errorf("leave %s: %w", s.name, back)) // and the thread ends
-	}
-	runtime.UnlockOSThread()
-	return err
-}
-
-// leave ends the thread. Nobody may call do any more.
-func (s *space) leave() {
-	close(s.calls)
-	<-s.ended
-	if s.fd != nil {
-		s.fd.Close()
-	}
-}
-
 // close ends the thread and takes away the name.
 func (s *space) close() error {
-	s.leave()
+	s.Close()
 	return vanish(s.name)
 }

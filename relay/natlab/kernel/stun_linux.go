@@ -91,7 +91,7 @@ func (l *Lab) runStun(s *stunServer) error {
 		"-L", l.plan.stun[0][0].String(), "-L", l.plan.stun[1][0].String(), "--no-tls", "--no-dtls", "--no-tcp", "--no-cli", "--relay-threads", "1",
 		"--log-file", "/dev/null", "--pidfile", "/dev/null")
 	c.prepare()
-	if err := space.do(c.Cmd.Start); err != nil {
+	if err := space.Do(c.Cmd.Start); err != nil {
 		return fmt.Errorf("probes: %w", err)
 	}
 	l.running.Go(func() {
@@ -100,7 +100,7 @@ func (l *Lab) runStun(s *stunServer) error {
 	})
 	for _, port := range TCPPorts {
 		var ln net.Listener
-		err := space.visit(func() (err error) {
+		err := space.Visit(func() (err error) {
 			ln, err = net.Listen("tcp", netip.AddrPortFrom(s.addr.Addr(), port).String())
 			return err
 		})
@@ -135,7 +135,7 @@ func (l *Lab) awaitStun(ctx context.Context, s *stunServer) error {
 	for wait := 20 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		c := discovery.Client{
 			Listen: func() (c net.PacketConn, err error) {
-				err = l.stunAt.visit(func() (err error) {
+				err = l.stunAt.Visit(func() (err error) {
 					c, err = net.ListenPacket("udp4", ":0")
 					return err
 				})

@@ -19,7 +19,7 @@ const ethtoolSetTxSums = 0x17
 // they come from a wire, such as a relay's data path in the kernel, has to leave those
 // alone, and would go unseen in a lab.
 func (s *space) finishSums() error {
-	err := s.do(func() error {
+	err := s.Do(func() error {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return err

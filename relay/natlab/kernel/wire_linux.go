@@ -34,7 +34,7 @@ func newWire(near *space, nearName string, far *space, farName string) (*wire, e
 		name  string
 		file  **os.File
 	}{{near, nearName, &w.near}, {far, farName, &w.far}} {
-		if err := end.space.do(func() (err error) {
+		if err := end.space.Do(func() (err error) {
 			*end.file, err = openTUN(end.name, unix.IFF_TAP)
 			return err
 		}); err != nil {
