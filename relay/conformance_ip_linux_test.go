@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// RFC 8656 sections 13 to 16: fields of IP. The relay has the kernel's defaults for all
-// packets, whatever those that it relays have.
+// RFC 8656 sections 13 to 16: fields of IP. The relay's process has the kernel's
+// defaults for all packets, whatever those that it relays have; what the kernel relays keeps
+// them (TestKernelKeepsFields).
 func TestFieldsOfIP(t *testing.T) {
 	t.Parallel()
 	s := conforming(t, nil)

@@ -76,6 +76,8 @@ type offloader struct {
 	meters  map[*meter]*sharedMeter
 	counted [2]offload.Traffic
 	lefts   map[offload.Left]uint64
+	// Why what the kernel leaves is not known, as the log has it.
+	uncounted string
 }
 
 func newOffloader(c Config, g *generator, log *slog.Logger) *offloader {

@@ -55,9 +55,10 @@ type raceFlow struct {
 
 // raceCall is an allocation, as it was opened once.
 type raceCall struct {
-	began time.Duration
-	bytes [2]atomic.Int64 // that came, each way
-	last  [2]atomic.Int64 // when, in ns since the races began
+	caller *raceCaller
+	began  time.Duration
+	bytes  [2]atomic.Int64 // that came, each way
+	last   [2]atomic.Int64 // when, in ns since the races began
 }
 
 type racePeer struct {
@@ -85,12 +86,14 @@ type races struct {
 	began time.Time
 	peers map[offloadtest.Family][]*racePeer
 
-	flows  sync.Map // by number
-	number atomic.Uint64
+	flows   sync.Map // by number
+	number  atomic.Uint64
+	holders sync.Map // the call that a relayed address was given to last
 
 	sent, heard, heardBytes [2]atomic.Int64
 	users                   [raceUsers][2]atomic.Int64 // bytes that came
 	late                    atomic.Int64               // came to the next flow of the same channel
+	reused                  atomic.Int64               // came to the next allocation at the same relayed address
 	indications             atomic.Int64               // of what came to clients, those in no channel
 	done                    [raceEnds]atomic.Int64
 	refused, switches       atomic.Int64
@@ -184,10 +187,25 @@ func (c *raceCaller) data(channel uint16, b []byte) {
 	if channel == 0 {
 		c.r.indications.Add(1)
 	}
+	if c.holds(f.relayed, f.call) {
+		c.r.reused.Add(1)
+		c.r.heard[1].Add(1)
+		c.r.heardBytes[1].Add(int64(len(b)))
+		c.r.users[c.user][1].Add(int64(len(b)))
+		return
+	}
 	if f.caller != c || channel != 0 && f.channel != channel {
 		c.r.astray(f, 1, sent, fmt.Sprintf("of caller %d's channel %#x came to caller %d's %#x", f.caller.number, f.channel, c.number, channel))
 	}
 	c.r.came(f, 1, len(b), sent)
+}
+
+// holds reports whether a relayed address, which an earlier call had, is now that of one of
+// the caller's. What a peer still sends there is for who has it now, if it has allowed the
+// peer's address (RFC 8656 section 11.3).
+func (c *raceCaller) holds(relayed netip.AddrPort, earlier *raceCall) bool {
+	now, ok := c.r.holders.Load(relayed)
+	return ok && now.(*raceCall) != earlier && now.(*raceCall).caller == c
 }
 
 // pour sends packets of flows both ways, of a size and as many a second, until it is told to
@@ -242,11 +260,12 @@ var raceEndNames = [raceEnds]string{"refreshed to 0", "opened anew at once", "ch
 // call opens an allocation, has packets go through it, and ends it. It returns early when
 // there is no room for it.
 func (c *raceCaller) call(ctx context.Context, channels []uint16) (again []uint16) {
-	call := &raceCall{began: c.r.now()}
+	call := &raceCall{caller: c, began: c.r.now()}
 	if err := c.client.Allocate(ctx, c.family); err != nil {
 		c.noRoom(ctx, err)
 		return nil
 	}
+	c.r.holders.Store(c.client.Relayed(), call)
 	if channels == nil {
 		for range 1 + c.random.Uint32N(3) {
 			channels = append(channels, 0x4000+c.next%0x1000)
@@ -616,7 +635,8 @@ func (r *races) judge(before, after relay.SpaceReport, counted map[string]offloa
 	for i := range raceEnds {
 		t.Logf("%d calls: %s", r.done[i].Load(), raceEndNames[i])
 	}
-	t.Logf("%d allocations refused for the quota, %d switches of the data path, %d packets late at the next flow of a channel", r.refused.Load(), r.switches.Load(), r.late.Load())
+	t.Logf("%d allocations refused for the quota, %d switches of the data path, %d packets late at the next flow of a channel, %d at the next allocation of a port",
+		r.refused.Load(), r.switches.Load(), r.late.Load(), r.reused.Load())
 	for i, way := range both {
 		relayed, bytes := d("packets_total/"+way), d("bytes_total/"+way)
 		// The relay counts what it gives to the kernel; receivers may lose it.

@@ -29,9 +29,11 @@ func (o *offloader) count() {
 		o.counted[i] = now
 	}
 	left, err := o.path.Left()
-	if err != nil {
-		o.log.Warn("what the kernel leaves is not known", "error", err)
-		return
+	if text := errorText(err); text != o.uncounted {
+		o.uncounted = text
+		if err != nil {
+			o.log.Warn("what the kernel leaves is not known", "error", err)
+		}
 	}
 	for why, n := range left {
 		m.left[why].Add(float64(n - o.lefts[why]))

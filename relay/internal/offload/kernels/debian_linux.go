@@ -26,7 +26,8 @@ type kernel struct {
 
 // wanted are the modules that the tests use.
 var wanted = []string{
-	"veth", "dummy", "sch_ingress", "cls_bpf", "af_packet", // what each needs beside is built in
+	"veth", "dummy", "sch_ingress", "cls_bpf", "af_packet",
+	"8021q", "garp", "mrp", "stp", "llc", // the first needs the others; what the rest need is built in
 }
 
 // fetch downloads a suite's kernel, unless it is there, and unpacks it.

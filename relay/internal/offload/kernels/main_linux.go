@@ -1,8 +1,9 @@
-// Kernels tries package offload on the kernels of Debian, as make bpf-kernels asks it to.
-// Each is booted in a virtual machine of QEMU's, emulated where there is no KVM, whose
-// whole disk is this program, the package's tests and the kernel modules that they use.
-// This program is the first process there, too: it starts the tests and tells on the
-// serial console what they said.
+// Kernels tries package offload on the kernels of Debian, as make bpf-kernels asks it to, and
+// with it what of package relay the kernel here may not be able to do, which is VLANs.
+//
+// Each is booted in a virtual machine that QEMU emulates, whose whole disk is this program,
+// the packages' tests and the kernel modules that they use. This program is the first process
+// there, too: it starts the tests and tells on the serial console what they said.
 //
 // Packages are downloaded by apt, with a configuration of its own, and kept in a folder
 // outside of the repository. Nothing is installed. Each kernel has a deadline.
@@ -46,7 +47,8 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("kernels", flag.ContinueOnError)
 	cache := flags.String("cache", filepath.Join(cached, "switchboard", "kernels"), "folder that packages are kept in")
 	which := flags.String("suites", suites, "those of Debian whose kernels are tried")
-	pattern := flags.String("run", ".", "tests to run, as go test -run has it")
+	pattern := flags.String("run", ".", "tests of package offload to run, as go test -run has it")
+	relayed := flags.String("relay", "^TestDataPathsAgree$/VLAN", "those of package relay")
 	deadline := flags.Duration("deadline", 10*time.Minute, "how long one kernel may take")
 	verbose := flags.Bool("v", false, "all that the machines print")
 	if err := flags.Parse(args); err != nil {
@@ -57,9 +59,15 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	tests := filepath.Join(work, "offload.test")
-	if err := build(ctx, tests); err != nil {
-		return err
+	all := []tests{
+		{Name: "offload.test", Args: []string{"-test.run", *pattern}, program: "switchboard/relay/internal/offload"},
+		{Name: "relay.test", Args: []string{"-test.run", *relayed}, program: "switchboard/relay"},
+	}
+	for i := range all {
+		all[i].Args = append(all[i].Args, "-test.v", "-test.timeout", deadline.String())
+		if err := all[i].build(ctx, work); err != nil {
+			return err
+		}
 	}
 	failed := 0
 	for _, suite := range strings.Split(*which, ",") {
@@ -74,7 +82,7 @@ func run(ctx context.Context, args []string) error {
 		if *verbose {
 			console = io.MultiWriter(&said, os.Stdout)
 		}
-		err = boot(within, work, k, tests, *pattern, *deadline, console)
+		err = boot(within, work, k, all, console)
 		cancel()
 		verdict := judge(said.Bytes(), err)
 		if !verdict.passed {
@@ -91,13 +99,22 @@ func run(ctx context.Context, args []string) error {
 	return nil
 }
 
-// build builds the package's tests for a machine that has nothing else.
-func build(ctx context.Context, tests string) error {
-	c := exec.CommandContext(ctx, "go", "test", "-c", "-o", tests, "switchboard/relay/internal/offload")
+// tests are those of a package.
+type tests struct {
+	Name    string // of the program, in the virtual machine
+	Args    []string
+	program string // here; the package, until it is built
+}
+
+// build builds them for a machine that has nothing else.
+func (t *tests) build(ctx context.Context, work string) error {
+	to := filepath.Join(work, t.Name)
+	c := exec.CommandContext(ctx, "go", "test", "-c", "-o", to, t.program)
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
 	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the tests: %w: %s", err, out)
+		return fmt.Errorf("build the tests of %s: %w: %s", t.program, err, out)
 	}
+	t.program = to
 	return nil
 }
 
@@ -119,7 +136,7 @@ func judge(said []byte, err error) verdict {
 		switch {
 		case strings.HasPrefix(l, "--- PASS"):
 			tests++
-		case strings.HasPrefix(l, "--- SKIP"):
+		case strings.HasPrefix(s, "--- SKIP"):
 			skipped++
 			v.lines = append(v.lines, l)
 		case strings.HasPrefix(s, "--- FAIL"):
