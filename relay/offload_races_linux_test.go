@@ -30,6 +30,7 @@ const (
 	raceCallers  = 6 // of each user, who may have fewer allocations
 	raceQuota    = 5 // one of which is held throughout, so that the user's meter is the same
 	racePeers    = 12
+	racePorts    = 128 // few, so that ports are had again while peers still send to them
 	racePermits  = 2 * time.Second
 	raceChannels = 3 * time.Second
 	raceLasts    = 4 * time.Second
@@ -537,7 +538,7 @@ func TestOffloadRaces(t *testing.T) {
 	s := startSpaced(t, offloadtest.Options{}, relay.SpaceConfig{
 		DataPath: "ebpf", Allocation: raceLasts, Permission: racePermits, Channel: raceChannels,
 		Bandwidth:          relay.Bandwidth{PerAllocation: raceOwnRate, PerUser: raceUserRate, Relay: raceAllRate},
-		AllocationsPerUser: raceQuota,
+		AllocationsPerUser: raceQuota, Allocations: racePorts, Ports: relay.PortRange{Min: 50000, Max: 50000 + racePorts - 1},
 	})
 	s.NoBadSums(t)
 	r := &races{t: t, s: s, began: time.Now(), peers: make(map[offloadtest.Family][]*racePeer)}

@@ -41,6 +41,7 @@ type SpaceConfig struct {
 	Allocation, Permission, Channel, UnusedFor time.Duration
 	Bandwidth                                  Bandwidth
 	AllocationsPerUser, Allocations            int
+	Ports                                      PortRange
 }
 
 // SpaceChild is a relay in a process of its own, in a network namespace. It does what it is
@@ -187,6 +188,9 @@ func (c SpaceConfig) settings() Config {
 	config.DataPath, config.PublicAddresses, config.BindAddresses = c.DataPath, c.Public, c.Bind
 	if c.Listen != "" {
 		config.Listen = c.Listen
+	}
+	if c.Ports != (PortRange{}) {
+		config.Ports = c.Ports
 	}
 	config.Bandwidth = c.Bandwidth
 	config.Limits.UnauthenticatedPerSecond, config.Limits.FailedAuthPerSecond = 100000, 100000
