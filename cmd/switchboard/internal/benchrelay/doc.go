@@ -23,7 +23,8 @@
 //     process, all threads, and of the kernel's thread that receives for it, which is also
 //     where the kernel relays, up to the other end's queue. What else the machine does is
 //     not in it, but for what that takes of the caches. The server's part is split into
-//     user and system by the kernel's ticks, which are coarse.
+//     user and system by the kernel's ticks, which are coarse. "Without packets" is how
+//     much of that the core runs when nothing comes.
 //   - The same where packets wake the other core, see below.
 //   - The most packets a second: the highest rate of which at most 0.1 % is lost, by
 //     bisection to 3 %, the CPU of a packet there, and what was lost. A packet that comes
@@ -85,6 +86,11 @@
 // machine; ratios less so. "Others' share" is what others had of the relay's core while
 // the CPU was measured: the more, the colder the caches. "≥" says that it was the
 // generator that could send no more, or take no more.
+//
+// At a low rate much of the cost of a packet is not of the packet: the ends of the cable are
+// looked at whether something came or not, and who falls asleep is woken. Of servers that
+// cost little that is most, so that ratios come nearer to 1 the less there is to do. A router's
+// are what a relay cannot be below.
 //
 // A packet that comes alone costs two or three times as much as one in a burst (-burst 1,4,8).
 // So a server that falls asleep after every packet costs more at a low rate than at its limit, and "most" times "CPU"

@@ -63,7 +63,7 @@ func parse() *options {
 	flag.BoolVar(&o.ipv6, "ipv6", false, "measure rows of IPv6, too: up6/172/64 and so on")
 	flag.DurationVar(&o.moderation, "moderation", 50*time.Microsecond, "how long both ends of the cable gather packets, as network cards do that moderate their interrupts; 0 leaves that out")
 	flag.BoolVar(&o.soak, "soak", false, "count in a second way, too, what the relay's core and the other one run for a packet; nothing else may run")
-	flag.Float64Var(&o.rate, "rate", 20000, "packets a `second` for the cost of one; no server may be at its limit")
+	flag.Float64Var(&o.rate, "rate", 40000, "packets a `second` for the cost of one; no server may be at its limit")
 	flag.DurationVar(&o.probe, "probe", time.Second, "how long each probe sends")
 	flag.BoolVar(&o.peak, "peak", true, "look for the most packets a second, too")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the first relay at -rate to a `file`; give one row")

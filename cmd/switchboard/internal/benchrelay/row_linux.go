@@ -53,6 +53,7 @@ type result struct {
 // costs are nanoseconds a packet, one value a round.
 type costs struct {
 	all, process, user, kernel []float64 // all, and its parts
+	rest                       []float64 // of all, what the core runs without packets
 	far, taken                 []float64 // the same of the other core, and of this one by the soak
 }
 
@@ -204,6 +205,11 @@ func (b *ready) cost(ctx context.Context, o *options, of *result, to *costs) err
 		}
 		err = errors.Join(p.check(o, b.row), b.checkProcess(p))
 		if err == nil {
+			rest, err := b.rest(ctx, o)
+			if err != nil {
+				return err
+			}
+			to.rest = append(to.rest, rest)
 			if err := b.checkShare(ctx, before, least); err != nil {
 				return err
 			}
@@ -215,6 +221,24 @@ func (b *ready) cost(ctx context.Context, o *options, of *result, to *costs) err
 			return err
 		}
 	}
+}
+
+// rest is what the relay's core runs when nothing comes, such as looks at the ends of the
+// cable, in nanoseconds for as long as a packet has at -rate.
+func (b *bench) rest(ctx context.Context, o *options) (float64, error) {
+	before, err := b.sample()
+	if err != nil {
+		return 0, err
+	}
+	if err := pause(ctx, o.probe/4); err != nil {
+		return 0, err
+	}
+	after, err := b.sample()
+	if err != nil {
+		return 0, err
+	}
+	ran := after.relay - before.relay + after.kernel - before.kernel
+	return float64(ran) / after.at.Sub(before.at).Seconds() / o.rate, nil
 }
 
 // soaked is how many turns a second the soak has while nothing is sent; 0 without one.

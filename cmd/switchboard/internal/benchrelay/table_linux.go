@@ -74,6 +74,7 @@ func columns(o *options) []column {
 func costColumns(o *options, name string, of func(*result) *costs) []column {
 	all := []column{
 		{name, "all (user + system + receiving)", 31, func(x *result, _ results) string { return of(x).String() }},
+		{"without", "packets", 7, micros(func(x *result) []float64 { return of(x).rest })},
 		{"all, by that of", "coturn   user", 15, ratios(func(x *result) float64 { return median(of(x).all) })},
 		{"process, by that of", "coturn   user", 19, ratios(func(x *result) float64 { return median(of(x).process) })},
 	}
