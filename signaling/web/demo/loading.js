@@ -5,12 +5,14 @@
 'use strict'
 {
   const MOST = 4
+  const say = () => { document.getElementById('unloaded').hidden = false }
 
   addEventListener('error', (e) => {
     if (!(e.target instanceof HTMLScriptElement)) return // something that a script did
     const loads = history.state?.loads ?? 0
     if (loads === MOST) {
-      document.getElementById('unloaded').hidden = false
+      if (document.readyState === 'loading') addEventListener('DOMContentLoaded', say)
+      else say()
       return
     }
     history.replaceState({ loads: loads + 1 }, '')
