@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pion/stun/v4"
+
 	"switchboard/relay/doctor"
 )
 
@@ -64,12 +66,7 @@ func turnserver(t *testing.T, flags ...string) doctor.Options {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Wait() }) // the context has ended by then
-	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			conn.Close()
-			break
-		}
+	for end := time.Now().Add(patience); !answers("tcp", port) || !answers("udp", port); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("turnserver does not listen")
 		}
@@ -78,4 +75,17 @@ func turnserver(t *testing.T, flags ...string) doctor.Options {
 		Target:      doctor.Target{Host: "127.0.0.1", UDP: port, TCP: port},
 		Credentials: func() (string, string) { return "ann", "secret" }, Patience: time.Second,
 	}
+}
+
+// answers reports whether a STUN server does.
+func answers(network string, port uint16) bool {
+	conn, err := net.Dial(network, fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Second))
+	_, asked := conn.Write(stun.MustBuild(stun.TransactionID, stun.BindingRequest).Raw)
+	n, err := conn.Read(make([]byte, 1500))
+	return asked == nil && err == nil && n > 0
 }
