@@ -69,6 +69,10 @@
 // 40 µs for a burst of four packets it spent 30 on the interrupt for the other core, and
 // the process has that to pay as well.
 //
+// The cables of the servers that are not being measured are looked at, too, which keeps the
+// core from falling asleep: on that machine a look costs three times as much where it is the
+// only one that wakes it (-only).
+//
 // Time is that of the kernel's event task-clock, from one switch between threads to the
 // next. The scheduler's own, which top and getrusage show, begins when a thread is woken
 // that is to take another's place, though that runs on until the interrupt has come. On

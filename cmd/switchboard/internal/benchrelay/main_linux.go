@@ -202,6 +202,11 @@ func (o *options) runFamily(ctx context.Context, f *family, dir string, t turn, 
 			if err := b.server.start(ctx, b.cable); err != nil {
 				return err
 			}
+			// As it is from the second round on: what one cable's looks cost depends on what
+			// else wakes the core.
+			if err := b.cable.moderate(o.moderation); err != nil {
+				return err
+			}
 		}
 		header(o)
 		if err := measure(ctx, o, t, wanted, benches); err != nil {
