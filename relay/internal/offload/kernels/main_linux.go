@@ -143,6 +143,7 @@ func judge(said []byte, err error) verdict {
 			failed++
 			v.lines = append(v.lines, l)
 		case strings.Contains(l, toldMark):
+			failed++ // such as that the tests crashed
 			_, told, _ := strings.Cut(l, toldMark)
 			v.lines = append(v.lines, told)
 		case strings.Contains(l, endMark):
