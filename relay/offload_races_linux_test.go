@@ -57,6 +57,7 @@ type raceFlow struct {
 // raceCall is an allocation, as it was opened once.
 type raceCall struct {
 	caller *raceCaller
+	bound  sync.Map // the peer of each channel
 	began  time.Duration
 	bytes  [2]atomic.Int64 // that came, each way
 	last   [2]atomic.Int64 // when, in ns since the races began
@@ -188,7 +189,7 @@ func (c *raceCaller) data(channel uint16, b []byte) {
 	if channel == 0 {
 		c.r.indications.Add(1)
 	}
-	if c.holds(f.relayed, f.call) {
+	if c.isNext(f, channel) {
 		c.r.reused.Add(1)
 		c.r.heard[1].Add(1)
 		c.r.heardBytes[1].Add(int64(len(b)))
@@ -201,12 +202,20 @@ func (c *raceCaller) data(channel uint16, b []byte) {
 	c.r.came(f, 1, len(b), sent)
 }
 
-// holds reports whether a relayed address, which an earlier call had, is now that of one of
-// the caller's. What a peer still sends there is for who has it now, if it has allowed the
-// peer's address (RFC 8656 section 11.3).
-func (c *raceCaller) holds(relayed netip.AddrPort, earlier *raceCall) bool {
-	now, ok := c.r.holders.Load(relayed)
-	return ok && now.(*raceCall) != earlier && now.(*raceCall).caller == c
+// isNext reports whether the relayed address that a flow had is now that of one of the
+// caller's, to which what the peer still sends there comes, if the caller has allowed the
+// peer's address (RFC 8656 section 11.3): by a channel if one is bound to that peer.
+func (c *raceCaller) isNext(f *raceFlow, channel uint16) bool {
+	v, ok := c.r.holders.Load(f.relayed)
+	if !ok {
+		return false
+	}
+	now := v.(*raceCall)
+	if now == f.call || now.caller != c {
+		return false
+	}
+	peer, _ := now.bound.Load(channel)
+	return channel == 0 || peer == f.peer
 }
 
 // pour sends packets of flows both ways, of a size and as many a second, until it is told to
@@ -341,6 +350,7 @@ func (c *raceCaller) bind(ctx context.Context, call *raceCall, channels []uint16
 	for i, channel := range channels {
 		f := &raceFlow{id: c.r.number.Add(1), caller: c, channel: channel, peer: peers[some[i]], call: call, relayed: c.client.Relayed()}
 		c.r.flows.Store(f.id, f)
+		call.bound.Store(channel, f.peer)
 		if err := c.client.Bind(ctx, channel, f.peer.at); err != nil {
 			if ctx.Err() == nil && !denied(err) {
 				c.r.fail("caller %d: %v", c.number, err)

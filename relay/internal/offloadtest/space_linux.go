@@ -40,6 +40,9 @@ func newSpace() (*Space, error) {
 	s := new(Space)
 	var err error
 	if s.Thread, err = netns.New(0, s.enter); err != nil {
+		if s.links != nil {
+			s.links.Close()
+		}
 		return nil, fmt.Errorf("make a network namespace: %w", err)
 	}
 	return s, nil
