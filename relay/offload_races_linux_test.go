@@ -30,7 +30,7 @@ const (
 	raceCallers  = 6 // of each user, who may have fewer allocations
 	raceQuota    = 5 // one of which is held throughout, so that the user's meter is the same
 	racePeers    = 12
-	racePorts    = 128 // few, so that ports are had again while peers still send to them
+	racePorts    = 40 // few, so that ports are had again while peers still send to them
 	racePermits  = 2 * time.Second
 	raceChannels = 3 * time.Second
 	raceLasts    = 4 * time.Second
